@@ -1,0 +1,103 @@
+"""The `crucible` command: one parser, whose subcommands each package brings along.
+
+A command module has `register(commands: Commands)`. A handler takes the parsed arguments and returns
+the JSON document that `--json` prints; beside it stands a function that renders the document for
+people. Exit codes: 0 done, 1 the input is at fault, 2 misuse, 3 the platform or machine is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from submissions.failures import Failure
+
+# By name, not by import: the import directions stay one-way, and each module imports its heavy
+# libraries only when one of its commands runs.
+COMMAND_MODULES = ("submissions.commands", "training_recipes.commands", "evaluation.commands")
+
+Handler = Callable[[argparse.Namespace], dict[str, Any]]
+Render = Callable[[dict[str, Any]], str]
+MISUSE_CODES = {"unknown_scale", "unknown_track", "unknown_suite", "unknown_task"}
+
+
+class Commands:
+    """Registers subcommands, each of which gets `--json`."""
+
+    def __init__(self, subparsers: Any) -> None:
+        self._subparsers = subparsers
+
+    def add(self, name: str, help: str, run: Handler, render: Render) -> argparse.ArgumentParser:
+        """A new subcommand; the caller adds its own arguments to the parser that is returned."""
+        parser: argparse.ArgumentParser = self._subparsers.add_parser(
+            name, help=help, description=help
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.set_defaults(run=run, render=render)
+        return parser
+
+    def group(self, name: str, help: str) -> Commands:
+        """A subcommand that only holds further ones, as `recipe` holds `list` and `show`."""
+        parser = self._subparsers.add_parser(name, help=help, description=help)
+        return Commands(parser.add_subparsers(metavar="COMMAND", required=True))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; docs/command-line.md is checked against it."""
+    parser = argparse.ArgumentParser(prog="crucible", description="Which data makes the better model?")
+    commands = Commands(parser.add_subparsers(metavar="COMMAND", required=True))
+    for name in COMMAND_MODULES:
+        importlib.import_module(name).register(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Keeps standard output clean: libraries print to it, also from C, and we promise one document."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def exit_code_of(failure: Failure) -> int:
+    """2 for a misused command line, 1 for the participant's input, 3 for the platform."""
+    if failure.code in MISUSE_CODES:
+        return 2
+    return 1 if failure.fault == "participant" else 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; see the module's docstring for the exit codes."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        with stdout_to_stderr():
+            document = parsed.run(parsed)
+    except Failure as failure:
+        print(f"crucible: {failure}\n{failure.next_step}", file=sys.stderr)
+        if parsed.json:
+            print(json.dumps({"ok": False, "error": failure.as_dict()}))
+        return exit_code_of(failure)
+    except ModuleNotFoundError as error:
+        print(f"crucible: {error.name} is not installed. Run `make setup`.", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("crucible: stopped", file=sys.stderr)
+        return 130
+    print(json.dumps(document) if parsed.json else parsed.render(document))
+    return 0 if document.get("ok", True) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

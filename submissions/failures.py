@@ -1,0 +1,133 @@
+"""The closed list of ways in which work can fail: whose fault it is and what to do next.
+
+Every refusal in Crucible, at the command line, in a stage and on a page, is a `Failure` with one of
+these codes. docs/failures.md lists them, and a test holds that the page is complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fault = Literal["participant", "infrastructure"]
+
+
+@dataclass(frozen=True)
+class FailureKind:
+    """Whose fault a failure is and the sentence that says what to do about it."""
+
+    fault: Fault
+    next_step: str
+
+
+_FIX = "Correct the shard, run `crucible check` again and hand the dataset in anew."
+_ORGANISER = "Nothing to do for the participant: the organiser looks at the log and starts it again."
+
+FAILURES: dict[str, FailureKind] = {
+    # The dataset as handed in.
+    "dataset_missing": FailureKind("participant", "Give a path that exists and can be read."),
+    "dataset_empty": FailureKind("participant", "Hand in at least one shard that holds documents."),
+    "unknown_format": FailureKind(
+        "participant", "Hand in .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards."
+    ),
+    "shard_unreadable": FailureKind("participant", _FIX),
+    "shard_empty": FailureKind("participant", "Remove the empty shard or fill it."),
+    "shard_truncated": FailureKind(
+        "participant", "Write or copy the shard again: its end is missing."
+    ),
+    "shard_corrupt": FailureKind("participant", "Write or copy the shard again."),
+    "line_too_long": FailureKind("participant", "Split the document into several."),
+    "not_utf8": FailureKind("participant", _FIX),
+    "not_json": FailureKind("participant", _FIX),
+    "not_an_object": FailureKind("participant", 'Write one JSON object a line: {"text": "…"}.'),
+    "text_missing": FailureKind("participant", 'Give every document a key "text".'),
+    "text_not_a_string": FailureKind("participant", 'Make "text" a string in every document.'),
+    "dataset_too_small": FailureKind(
+        "participant", "Add documents, or choose a smaller scale: see `crucible recipe list`."
+    ),
+    "unknown_scale": FailureKind("participant", "Choose one that `crucible recipe list` prints."),
+    "unknown_track": FailureKind("participant", "Choose filtering or mixing."),
+    # The work that was asked for.
+    "unknown_suite": FailureKind("participant", "Choose smoke, core or full."),
+    "unknown_task": FailureKind("participant", "Choose labels that `crucible suite list` prints."),
+    "task_file_missing": FailureKind(
+        "participant", "Name with --data the folder that holds the task files."
+    ),
+    "task_file_invalid": FailureKind("participant", "Fetch or write the task file again."),
+    "results_invalid": FailureKind(
+        "participant", "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
+    ),
+    "model_invalid": FailureKind(
+        "participant", "Name a folder with params.json, checkpoint.pt and tokenizer/."
+    ),
+    "tokens_invalid": FailureKind("participant", "Name a folder that `crucible tokenize` wrote."),
+    "output_exists": FailureKind(
+        "participant", "Choose an empty output folder, or resume the run that is in it."
+    ),
+    "diverged": FailureKind(
+        "participant",
+        "Look at the loss curve and at the documents before that step; then hand in a new dataset.",
+    ),
+    # Talking to a server.
+    "not_authorised": FailureKind(
+        "participant", "Make a token on the site's account page and set CRUCIBLE_TOKEN."
+    ),
+    "not_found": FailureKind("participant", "Look at the number again: `crucible status`."),
+    "refused": FailureKind("participant", "Do what the sentence says and ask again."),
+    "server_unreachable": FailureKind(
+        "infrastructure", "Check --server and that the site is up, then ask again."
+    ),
+    # The platform and the machine.
+    "artifact_missing": FailureKind("infrastructure", _ORGANISER),
+    "artifact_corrupt": FailureKind("infrastructure", _ORGANISER),
+    "disk_full": FailureKind("infrastructure", "Free space, then start the stage again."),
+    "out_of_memory": FailureKind("infrastructure", _ORGANISER),
+    "missing_dependency": FailureKind(
+        "infrastructure", "Run `make setup`, which installs what training and evaluation need."
+    ),
+    "not_a_number": FailureKind("infrastructure", _ORGANISER),
+    "lost": FailureKind(
+        "infrastructure", "Nothing to do: the stage is started again, a bounded number of times."
+    ),
+    "internal_error": FailureKind("infrastructure", _ORGANISER),
+}
+
+
+class Failure(Exception):
+    """One clear sentence about what went wrong, with its code and place.
+
+    `shard` and `line` (counted from 1) name the place in a dataset where there is one.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, shard: str | None = None, line: int | None = None
+    ) -> None:
+        kind = FAILURES[code]  # an unlisted code is a bug and fails here, loudly
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.shard = shard
+        self.line = line
+        self.fault: Fault = kind.fault
+        self.next_step = kind.next_step
+
+    @property
+    def place(self) -> str:
+        """`shard:line`, as far as known; the empty string when there is no place."""
+        if self.shard is None:
+            return ""
+        return self.shard if self.line is None else f"{self.shard}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """The form in which it stands in failure.json and in `--json` output."""
+        return {
+            "code": self.code,
+            "fault": self.fault,
+            "message": self.message,
+            "shard": self.shard,
+            "line": self.line,
+            "next_step": self.next_step,
+        }

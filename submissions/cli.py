@@ -1,8 +1,9 @@
 """The `crucible` command: one parser, whose subcommands each package brings along.
 
-A command module has `register(commands: Commands)`. A handler takes the parsed arguments and returns
-the JSON document that `--json` prints; beside it stands a function that renders the document for
-people. Exit codes: 0 done, 1 the input is at fault, 2 misuse, 3 the platform or machine is.
+A command module has `register(commands: Commands)`. A handler takes the parsed arguments and
+returns the JSON document that `--json` prints; beside it stands a function that renders the
+document for people. Exit codes: 0 done, 1 the input is at fault, 2 misuse, 3 the platform or
+machine is.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Commands:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; docs/command-line.md is checked against it."""
-    parser = argparse.ArgumentParser(prog="crucible", description="Which data makes the better model?")
+    parser = argparse.ArgumentParser(
+        prog="crucible", description="Which data makes the better model?"
+    )
     commands = Commands(parser.add_subparsers(metavar="COMMAND", required=True))
     for name in COMMAND_MODULES:
         importlib.import_module(name).register(commands)
@@ -59,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Keeps standard output clean: libraries print to it, also from C, and we promise one document."""
+    """Keeps standard output clean for the document: libraries print to it, also from C."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -21,7 +21,9 @@ class FailureKind:
 
 
 _FIX = "Correct the shard, run `crucible check` again and hand the dataset in anew."
-_ORGANISER = "Nothing to do for the participant: the organiser looks at the log and starts it again."
+_ORGANISER = (
+    "Nothing to do for the participant: the organiser looks at the log and starts it again."
+)
 
 FAILURES: dict[str, FailureKind] = {
     # The dataset as handed in.
@@ -50,6 +52,10 @@ FAILURES: dict[str, FailureKind] = {
     # The work that was asked for.
     "unknown_suite": FailureKind("participant", "Choose smoke, core or full."),
     "unknown_task": FailureKind("participant", "Choose labels that `crucible suite list` prints."),
+    "unknown_engine": FailureKind("participant", "Choose an engine that `--help` lists."),
+    "fetch_failed": FailureKind(
+        "participant", "Check --from and run the command again: it goes on where it stopped."
+    ),
     "task_file_missing": FailureKind(
         "participant", "Name with --data the folder that holds the task files."
     ),

@@ -1,7 +1,7 @@
 """The job contract: a stage is a function of a job directory, run as a process of its own.
 
-`python -m <package>.<stage> JOB_DIR` reads `job.json`, appends to `progress.jsonl` (which doubles as
-the heartbeat) and ends by writing either `result.json` or `failure.json`, each by atomic rename.
+`python -m <package>.<stage> JOB_DIR` reads `job.json`, appends to `progress.jsonl` (which doubles
+as the heartbeat) and ends by writing `result.json` or `failure.json`, each by atomic rename.
 Whoever starts a stage twice gets the finished result or waits for the running one: an exclusive
 `flock` on `lock` marks the living process and is released by the kernel however that process dies.
 """
@@ -29,7 +29,8 @@ from submissions.failures import Failure
 JOB, PROGRESS, RESULT, FAILURE = "job.json", "progress.jsonl", "result.json", "failure.json"
 LOCK, PROCESS = "lock", "process.json"
 REPORTED_VERSIONS = (
-    "torch", "mosaicml", "llm-foundry", "transformers", "tokenizers", "numpy", "pyarrow", "zstandard",
+    "torch", "mosaicml", "llm-foundry", "transformers", "tokenizers", "numpy", "pyarrow",
+    "zstandard",
 )  # fmt: skip
 PROGRESS_PERIOD = 0.5  # seconds between written lines, so that a fast loop cannot fill the disk
 
@@ -81,9 +82,7 @@ class Job:
         self.output = path_of_uri(spec["output"])
         self._last_line = 0.0
 
-    def progress(
-        self, step: int, of: int, unit: str, message: str = "", **metrics: float
-    ) -> None:
+    def progress(self, step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
         """Appends a line to progress.jsonl, at most two a second and always the last step."""
         now = time.time()
         if now - self._last_line < PROGRESS_PERIOD and step != of:

@@ -29,9 +29,7 @@ class TerminalProgress:
         self._bar = None
         self._kind: tuple[str, int] | None = None
 
-    def __call__(
-        self, step: int, of: int, unit: str, message: str = "", **metrics: float
-    ) -> None:
+    def __call__(self, step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
         from tqdm import tqdm
 
         if self._kind != (unit, of):

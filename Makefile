@@ -1,0 +1,57 @@
+# The verbs of this project. Each target's ## text is what `make help` prints.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
+SITE := PYTHONPATH=platform:. $(BIN)/python -m crucible.supervisor
+PINS := requirements.txt requirements/constraints.txt
+# Names of stamps hold a hash of what they were made from: unchanged pins are not installed twice.
+stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
+SETUP := $(call stamp,setup,$(PINS) requirements/compute.txt requirements/compute-nodeps.txt pyproject.toml)
+DEV := $(call stamp,dev,$(PINS) requirements/dev.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo up down test lint browser
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(SETUP) ## install everything into .venv (quick when nothing changed)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Crucible needs Python 3.11 or newer; name one: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(SETUP): | $(VENV)/bin/python
+	@echo "Installing into $(VENV): about two minutes the first time."
+	$(PIP) -r requirements.txt -r requirements/compute.txt
+	$(PIP) --no-deps -r requirements/compute-nodeps.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.setup-* && touch $@
+
+dev: $(DEV)
+
+$(DEV): $(SETUP)
+	$(PIP) -r requirements/dev.txt
+	@rm -f $(VENV)/.dev-* && touch $@
+
+demo: setup ## two submissions from dataset to score, then the leaderboard and its address
+	@$(BIN)/python examples/demo.py
+
+up: setup ## run the site, the worker and the reconciler until Ctrl-C
+	@exec env $(SITE) up
+
+down: ## stop what `make up` or `make demo` left running, jobs included
+	@$(SITE) down
+
+test: dev browser lint ## lint, then every test
+	$(BIN)/python -m pytest
+
+lint: dev ## style, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+browser: dev # for the browser tests: an installed Chromium, Debian's, or Playwright's own
+	@$(BIN)/python deploy/browser.py

@@ -1,0 +1,64 @@
+"""Per-example records: what a model answered to each question, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.metrics import TaskResult, accuracy_with_error
+
+
+@dataclass(frozen=True)
+class Example:
+    """One answered question.
+
+    `index` counts the rows of the task's file from 0. Multiple choice and schema: `prediction` and
+    `gold` are option numbers, `option_logprobs` each option's summed log-probability (natural log)
+    over its `option_tokens` tokens. Language modelling: one option, which is gold, and no prediction.
+    Generation: the `generated` text as it came, before cleaning.
+    """
+
+    task: str
+    index: int
+    category: str | None
+    correct: bool
+    prediction: int | None
+    gold: int | None
+    option_logprobs: list[float] | None = None
+    option_tokens: list[int] | None = None
+    generated: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line of examples.jsonl."""
+        record: dict[str, Any] = {
+            "task": self.task,
+            "index": self.index,
+            "category": self.category,
+            "correct": self.correct,
+            "prediction": self.prediction,
+            "gold": self.gold,
+        }
+        if self.generated is not None:
+            return record | {"generated": self.generated}
+        return record | {
+            "option_logprobs": self.option_logprobs,
+            "option_tokens": self.option_tokens,
+        }
+
+
+def result_of(examples: Iterable[Example]) -> TaskResult:
+    """A task's score: the accuracy, or the plain mean over its categories' accuracies."""
+    outcomes: dict[str, list[bool]] = {}
+    for example in examples:
+        outcomes.setdefault(example.category or "", []).append(example.correct)
+    return accuracy_with_error(outcomes)
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """Writes one task's records."""
+    with path.open("w", encoding="utf-8") as file:
+        for example in examples:
+            file.write(json.dumps(example.as_dict(), allow_nan=False) + "\n")

@@ -1,0 +1,81 @@
+"""Our OpenLM dressed as a Hugging Face causal language model, which is what Composer evaluates.
+
+The same dress as open_lm's OpenLMforCausalLM, which DCLM's eval/eval_openlm_ckpt.py puts on: logits
+without a loss, the padding mask handed down, generation by GenerationMixin with a key-value cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+from training_recipes.model import KeyValueCache, OpenLM
+
+
+class NotANumberError(Exception):
+    """The model gave NaN or infinity while generating; `row` counts in its batch."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row
+
+
+class OpenLMConfig(PretrainedConfig):
+    """Only what Composer and `generate` ask for; the architecture is in the model itself."""
+
+    model_type = "crucible_openlm"
+
+
+class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """`transformer`'s logits [B, T, vocab] in float32, and greedy generation."""
+
+    config_class = OpenLMConfig
+
+    def __init__(self, transformer: OpenLM) -> None:
+        super().__init__(OpenLMConfig(vocab_size=transformer.shape.vocab, is_decoder=True))
+        self.transformer = transformer
+        self.generation_config = GenerationConfig(do_sample=False)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        openlm_cache: KeyValueCache | None = None,
+        **ignored: Any,
+    ) -> CausalLMOutput:
+        """Logits [B, T, vocab] for ids [B, T]; the mask is 1 where a position is real.
+
+        Padding on the right alone needs no mask: attention is causal, and nobody reads its logits.
+        """
+        mask = attention_mask
+        if mask is not None and bool((mask[:, :-1].int() >= mask[:, 1:].int()).all()):
+            mask = None
+        logits = self.transformer(input_ids, mask=mask, cache=openlm_cache)
+        if openlm_cache is not None:
+            finite = torch.isfinite(logits[:, -1]).all(dim=1)
+            if not finite.all():
+                raise NotANumberError(int(finite.long().argmin()))
+        return CausalLMOutput(logits=logits)
+
+    def _prepare_cache_for_generation(
+        self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *ignored: Any
+    ) -> None:
+        """`generate` would make a cache of its own kind; ours travels under a name of its own."""
+        model_kwargs["openlm_cache"] = KeyValueCache()
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        openlm_cache: KeyValueCache,
+        **ignored: Any,
+    ) -> dict[str, Any]:
+        """Only what the cache has not seen, with the mask over everything."""
+        return {
+            "input_ids": input_ids[:, openlm_cache.length :],
+            "attention_mask": attention_mask,
+            "openlm_cache": openlm_cache,
+        }

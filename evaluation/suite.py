@@ -1,0 +1,225 @@
+"""Suites of tasks as data: the 53 labels of DCLM, their CORE, and the bundled smoke suite.
+
+A suite file (suites/*.json) holds what LLM Foundry's task configuration holds, plus what makes it
+checkable: the git blob sha1 of each task file, its rows, and the baselines of each metric version.
+A further suite is a further file in the same form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from submissions.failures import Failure
+
+FOLDER = Path(__file__).parent / "suites"
+SMOKE_TASKS = Path(__file__).parent / "smoke_tasks"
+SUITE_NAMES = ("smoke", "core", "full")
+# What an LLM Foundry task configuration may hold beyond label, type, shots and file.
+SETTINGS = (
+    "continuation_delimiter",
+    "question_prelimiter",
+    "cot_delimiter",
+    "early_stopping_criteria",
+    "max_seq_len",
+    "batch_size",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One task as LLM Foundry runs it.
+
+    `sha1` is the git blob sha1 of the file (None: made from an archive that is not public in clear);
+    `baselines` are percent by metric version; `settings` are LLM Foundry's further options.
+    """
+
+    label: str
+    category: str
+    type: str
+    shots: int
+    file: str
+    sha1: str | None
+    rows: int | None
+    has_categories: bool
+    baselines: dict[str, float]
+    core: bool
+    settings: dict[str, Any]
+
+    def answer_determining(self, max_seq_len: int) -> dict[str, Any]:
+        """Everything that can change an answer to this task, given the same model."""
+        return {
+            "label": self.label,
+            "type": self.type,
+            "shots": self.shots,
+            "file": self.file,
+            "sha1": self.sha1,
+            "has_categories": self.has_categories,
+            "max_seq_len": max_seq_len,
+            # The batch size is left out: it changes speed and rounding noise, not the task.
+            "settings": {k: v for k, v in self.settings.items() if k != "batch_size"},
+        }
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks in their published order, with the settings they share."""
+
+    name: str
+    max_seq_len: int
+    batch_size: int
+    tasks: tuple[Task, ...]
+    bundled: Path | None  # where the task files lie when they come with Crucible
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what determines answers; baselines are the metric version's business."""
+        return hash_of([task.answer_determining(self.max_seq_len) for task in self.tasks])
+
+    def choose(self, labels: list[str] | None) -> list[Task]:
+        """The tasks with these labels, in the suite's order; all of them for None.
+
+        Raises `unknown_task` for a label that the suite does not hold.
+        """
+        if labels is None:
+            return list(self.tasks)
+        known = {task.label for task in self.tasks}
+        for label in labels:
+            if label not in known:
+                raise Failure("unknown_task", f"the suite {self.name} has no task {label!r}")
+        return [task for task in self.tasks if task.label in labels]
+
+
+def load_suite(name: str) -> Suite:
+    """The suite `smoke`, `core` (22 tasks) or `full` (53 tasks); `unknown_suite` otherwise."""
+    if name == "smoke":
+        return read_suite(FOLDER / "smoke.json", "smoke", SMOKE_TASKS)
+    full = read_suite(FOLDER / "dclm.json", "full", None)
+    if name == "full":
+        return full
+    if name == "core":
+        tasks = tuple(task for task in full.tasks if task.core)
+        return Suite("core", full.max_seq_len, full.batch_size, tasks, None)
+    raise Failure("unknown_suite", f"there is no suite {name!r}")
+
+
+@cache
+def read_suite(path: Path, name: str, bundled: Path | None) -> Suite:
+    """Reads one suite file; its form is that of suites/dclm.json."""
+    document = json.loads(path.read_text())
+    tasks = tuple(_task(row) for row in document["tasks"])
+    return Suite(name, document["max_seq_len"], document["batch_size"], tasks, bundled)
+
+
+def _task(row: dict[str, Any]) -> Task:
+    return Task(
+        label=row["label"],
+        category=row["category"],
+        type=row["type"],
+        shots=row["shots"],
+        file=row["file"],
+        sha1=row["sha1"],
+        rows=row["rows"],
+        has_categories=row.get("has_categories", False),
+        baselines=row["baselines"],
+        core=row["core"],
+        settings={key: row[key] for key in SETTINGS if key in row},
+    )
+
+
+def hash_of(document: Any) -> str:
+    """SHA-256 of a document's canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def blob_sha1(path: Path) -> str:
+    """Git's name of a file's content: sha1 over `blob <size>`, a zero byte and the bytes."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def count_rows(path: Path) -> int:
+    """Lines that hold something."""
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def rows_by_category(task: Task, path: Path) -> list[tuple[str | None, list[int]]]:
+    """Row numbers in file order; where a task has categories, for each of them, sorted by name."""
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    if not task.has_categories:
+        return [(None, list(range(len(lines))))]
+    rows: dict[str | None, list[int]] = {}
+    for index, line in enumerate(lines):
+        rows.setdefault(json.loads(line)["category"], []).append(index)
+    return sorted(rows.items(), key=lambda group: str(group[0]))
+
+
+def task_path(suite: Suite, task: Task, data: Path | None) -> Path:
+    """Where the task's file must lie: in `data`, or bundled with Crucible when `data` is None."""
+    folder = suite.bundled if data is None else data
+    if folder is None:
+        raise Failure("task_file_missing", f"the suite {suite.name} needs a folder of task files")
+    return folder / task.file
+
+
+def verify_rows(suite: Suite, data: Path | None) -> list[dict[str, Any]]:
+    """One row a task: `label, category, type, shots, file, sha1, rows, present, ok`.
+
+    `rows` are counted in the file when it is there; `ok` says that its blob sha1 is the expected one.
+    Without a folder to look in, only the facts: `present` and `ok` are None.
+    """
+    rows = []
+    for task in suite.tasks:
+        row: dict[str, Any] = {
+            "label": task.label,
+            "category": task.category,
+            "type": task.type,
+            "shots": task.shots,
+            "file": task.file,
+            "sha1": task.sha1,
+            "rows": task.rows,
+            "core": task.core,
+            "baselines": task.baselines,
+            "present": None,
+            "ok": None,
+        }
+        if data is not None or suite.bundled is not None:
+            path = task_path(suite, task, data)
+            row["present"] = path.is_file()
+            row["ok"] = row["present"] and blob_sha1(path) == task.sha1
+            if row["present"]:
+                row["rows"] = count_rows(path)
+        rows.append(row)
+    return rows
+
+
+def check_task_file(suite: Suite, task: Task, data: Path | None) -> Path:
+    """The path of a task's file, known to be the expected one.
+
+    Raises `task_file_missing` or `task_file_invalid` (another content than the suite names).
+    """
+    path = task_path(suite, task, data)
+    if task.sha1 is None:
+        raise Failure(
+            "task_file_missing",
+            f"{task.label}: its file is made from GPQA's protected archive, which this version "
+            "cannot unpack yet",
+        )
+    if not path.is_file():
+        raise Failure("task_file_missing", f"{task.label}: there is no file {path}")
+    found = blob_sha1(path)
+    if found != task.sha1:
+        raise Failure(
+            "task_file_invalid",
+            f"{task.label}: {path} has blob sha1 {found}, the suite names {task.sha1}",
+        )
+    return path

@@ -1,0 +1,231 @@
+"""Builds a toy pool of real text and real mess from what `make setup` has installed.
+
+    python examples/build_pool.py OUT_DIR [--megabytes 64]
+
+The text comes from Python's standard library and from the packages in this environment: docstrings
+and comments (documentation, for the most part), and what a crawl brings along as well: source code,
+templates, scripts, translations, licences, tables, checksums, tracebacks, page furniture, copies
+and near copies. The same installation gives the same bytes on every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import inspect
+import io
+import random
+import re
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import zstandard
+
+STDLIB = Path(sysconfig.get_paths()["stdlib"])
+SITE = Path(sysconfig.get_paths()["purelib"])
+# Named, so that what else happens to be installed (test tools, say) does not change the pool.
+PACKAGES = (
+    "PIL", "aiohttp", "boto3", "botocore", "bs4", "celery", "certifi", "composer", "databricks",
+    "datasets", "django", "fastapi", "fsspec", "git", "google", "huggingface_hub", "jinja2",
+    "kombu", "llmfoundry", "mcli", "mlflow", "mpmath", "networkx", "numpy", "opentelemetry", "pandas",
+    "pip", "psycopg", "pyarrow", "pydantic", "requests", "setuptools", "streaming", "sympy",
+    "torch", "torchmetrics", "tqdm", "transformers", "typer", "urllib3", "yaml",
+)  # fmt: skip
+# Share of the pool's bytes by kind of document. Copies are made of the documentation.
+SHARES = {
+    "docstrings": 0.57, "comments": 0.11, "readmes": 0.02, "topics": 0.01, "code": 0.08,
+    "headers": 0.02, "web": 0.01, "translations": 0.03, "licences": 0.01, "data": 0.02,
+    "tracebacks": 0.02, "copies": 0.06, "near copies": 0.04,
+}  # fmt: skip
+SHARDS = ("pool-0.jsonl.zst", "pool-1.jsonl.gz", "pool-2.jsonl.zst", "pool-3.jsonl")
+LONGEST = 100_000  # characters of one document; a longer file is cut, as crawls do
+SHORTEST = 200
+
+DOCSTRING = re.compile(r'^[ \t]*[rRuU]?"""(.*?)"""', re.DOTALL | re.MULTILINE)
+COMMENT = re.compile(r"(?:^[ \t]*#(?: .*)?\n){3,}", re.MULTILINE)
+TEST_FOLDERS = {"tests", "test", "testing", "idle_test", "lib2to3", "site-packages"}
+
+Documents = Iterator[tuple[str, str]]  # (source, text)
+PAGE_TOPS = (
+    "Home | Documentation | Download | Community | Search",
+    "Skip to content\nSign in · Register · Help\nYou are here: Home > Reference > API",
+    "We use cookies to improve your experience. Accept all | Reject | Settings",
+)
+PAGE_ENDS = (
+    "© All rights reserved. | Terms | Privacy | Imprint",
+    "Share this page: Mail · Print · Link\nWas this page helpful? Yes / No",
+    "« Previous | Index | Next »\nPowered by a documentation generator.",
+)
+
+
+def files(rng: random.Random, *suffixes: str, stdlib: bool = False) -> list[Path]:
+    """Files of the named packages (and of the standard library), tests left out, shuffled."""
+    roots = [SITE / package for package in PACKAGES] + ([STDLIB] if stdlib else [])
+    found = [
+        path
+        for root in roots
+        for path in sorted(root.rglob("*"))
+        if path.suffix in suffixes and TEST_FOLDERS.isdisjoint(path.relative_to(root).parts)
+    ]
+    rng.shuffle(found)
+    return found
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="ignore")[: 20 * LONGEST]
+
+
+def source_of(path: Path) -> str:
+    """Where a document comes from, without this machine's folders."""
+    return path.relative_to(SITE if path.is_relative_to(SITE) else STDLIB).as_posix()
+
+
+def docstrings(rng: random.Random) -> Documents:
+    """A module's docstrings as one page, often with a site's furniture around it."""
+    for path in files(rng, ".py", stdlib=True):
+        page = [inspect.cleandoc(text) for text in DOCSTRING.findall(read(path)) if len(text) > 80]
+        if page and rng.random() < 0.3:
+            page = [rng.choice(PAGE_TOPS), *page, rng.choice(PAGE_ENDS)]
+        yield source_of(path), "\n\n".join(page)
+
+
+def comments(rng: random.Random) -> Documents:
+    """A module's longer comments as one page."""
+    for path in files(rng, ".py", stdlib=True):
+        blocks = COMMENT.findall(read(path))
+        lines = [re.sub(r"^[ \t]*# ?", "", block, flags=re.MULTILINE) for block in blocks]
+        yield source_of(path), "\n".join(lines)
+
+
+def readmes(_rng: random.Random) -> Documents:
+    """The packages' descriptions, with their lists of versions and requirements."""
+    for path in sorted(SITE.glob("*.dist-info/METADATA")):
+        if path.parent.name.split("-")[0] != "crucible":
+            yield source_of(path), read(path)
+
+
+def topics(_rng: random.Random) -> Documents:
+    """The language reference as `help()` prints it."""
+    from pydoc_data.topics import topics as texts
+
+    for name in sorted(texts):
+        yield f"pydoc/{name}", texts[name]
+
+
+def whole_files(*suffixes: str) -> Callable[[random.Random], Documents]:
+    """Files as they lie there."""
+
+    def documents(rng: random.Random) -> Documents:
+        for path in files(rng, *suffixes):
+            yield source_of(path), read(path)
+
+    return documents
+
+
+def licences(_rng: random.Random) -> Documents:
+    """The licence texts of the packages: a few texts, over and over."""
+    for path in sorted(SITE.glob("*.dist-info/**/LICEN[CS]E*")):
+        if path.is_file():
+            yield source_of(path), read(path)
+
+
+def data(rng: random.Random) -> Documents:
+    """Tables, checksums, certificates and configuration."""
+    for name in PACKAGES:
+        for path in sorted(SITE.glob(f"{name}-*.dist-info/RECORD")):
+            yield source_of(path), read(path)
+    for path in files(rng, ".json", ".csv", ".pem", ".yaml", ".toml", ".txt"):
+        yield source_of(path), read(path)
+
+
+def tracebacks(rng: random.Random) -> Documents:
+    """Error reports as they are pasted into forums, over real lines of code."""
+    for path in files(rng, ".py", stdlib=True):
+        lines = read(path).splitlines()
+        calls = [i for i, line in enumerate(lines) if line.endswith(")") and "def " not in line]
+        report = ["Traceback (most recent call last):"]
+        for i in sorted(rng.sample(calls, min(len(calls), 12))):
+            where = f'  File "/usr/lib/python3/{source_of(path)}", line {i + 1}, in <module>'
+            report += [where, f"    {lines[i].strip()}"]
+        error = rng.choice(("KeyError: 0", "ValueError: bad value", "TypeError: 'NoneType'"))
+        yield source_of(path), "\n".join([*report, error])
+
+
+def near_copy(text: str, rng: random.Random) -> str:
+    """The text as another site would show it: other furniture, some lines lost, digits changed."""
+    kept = [line for line in text.splitlines() if rng.random() > 0.02]
+    kept = [re.sub(r"\d", str(rng.randrange(10)), x) if rng.random() < 0.1 else x for x in kept]
+    return "\n".join([rng.choice(PAGE_TOPS), *kept, rng.choice(PAGE_ENDS)])
+
+
+KINDS: dict[str, Callable[[random.Random], Documents]] = {
+    "docstrings": docstrings,
+    "comments": comments,
+    "readmes": readmes,
+    "topics": topics,
+    "code": whole_files(".py"),
+    "headers": whole_files(".h", ".hpp", ".cuh"),
+    "web": whole_files(".html", ".js", ".css"),
+    "translations": whole_files(".po"),
+    "licences": licences,
+    "data": data,
+    "tracebacks": tracebacks,
+}
+
+
+def build(megabytes: float) -> list[dict[str, str]]:
+    """The pool's documents in their final order, about `megabytes` of text."""
+    rng = random.Random(0)  # noqa: S311 (the same pool every time is the point)
+    pool: list[dict[str, str]] = []
+    for kind, documents in KINDS.items():
+        left = SHARES[kind] * megabytes * 1e6
+        for source, text in documents(rng):
+            if len(text) >= SHORTEST:
+                pool.append({"text": text[:LONGEST], "source": f"{kind}/{source}"})
+                left -= len(pool[-1]["text"])
+            if left <= 0:
+                break
+    originals = [d for d in pool if d["source"].startswith(("docstrings/", "comments/"))]
+    for kind in ("copies", "near copies"):
+        left = SHARES[kind] * megabytes * 1e6
+        while left > 0:
+            document = rng.choice(originals)
+            text = document["text"] if kind == "copies" else near_copy(document["text"], rng)
+            pool.append({"text": text, "source": f"{kind}/{document['source']}"})
+            left -= len(text)
+    rng.shuffle(pool)
+    return pool
+
+
+def write_shard(path: Path, documents: list[dict[str, str]]) -> None:
+    """Writes one shard in the format of its suffix, without a time stamp in it."""
+    lines = b"".join(orjson.dumps(document) + b"\n" for document in documents)
+    if path.suffix == ".zst":
+        lines = zstandard.ZstdCompressor(level=9, write_checksum=True).compress(lines)
+    elif path.suffix == ".gz":
+        packed = io.BytesIO()
+        with gzip.GzipFile(
+            filename="", mode="wb", fileobj=packed, compresslevel=6, mtime=0
+        ) as file:
+            file.write(lines)
+        lines = packed.getvalue()
+    path.write_bytes(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build the toy pool.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--megabytes", type=float, default=64, help="of text (default: 64)")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pool = build(arguments.megabytes)
+    for index, name in enumerate(SHARDS):
+        write_shard(arguments.out / name, pool[index :: len(SHARDS)])
+    total = sum(len(document["text"].encode()) for document in pool)
+    print(f"{len(pool):,} documents, {total / 1e6:.1f} MB of text in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The site: submissions, the pipeline that turns them into scores, and the leaderboard."""

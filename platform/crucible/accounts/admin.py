@@ -1,0 +1,30 @@
+"""Tokens in the admin: to be seen and revoked, never made (the secret would have no owner)."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from crucible.accounts.models import ApiToken
+from crucible.accounts.services import token_revoke
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):
+    """Read-only but for the action that revokes."""
+
+    list_display = ["user", "label", "prefix", "created_at", "last_used_at", "revoked_at"]
+    list_filter = ["revoked_at"]
+    search_fields = ["user__username", "label", "prefix"]
+    readonly_fields = [field.name for field in ApiToken._meta.fields]
+    exclude = ["digest"]
+    actions = ["revoke"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description="Revoke the selected tokens")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        ended = sum(token_revoke(user=token.user, token_id=token.id) for token in queryset)
+        self.message_user(request, f"{ended} revoked")

@@ -1,0 +1,51 @@
+"""Makes and revokes API tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from crucible.accounts.models import ApiToken
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+PREFIX = "crucible_"
+
+
+def digest_of(secret: str) -> str:
+    """The stored form of a token. Plain SHA-256 is enough: the secret has 256 random bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
+    """A new token and its secret, which exists nowhere else and is never shown again."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user, label=label, prefix=secret[len(PREFIX) :][:6], digest=digest_of(secret)
+    )
+    return token, secret
+
+
+def token_revoke(*, user: User, token_id: int) -> bool:
+    """Ends a token of this user's; False when there is none such or it had ended before."""
+    tokens = ApiToken.objects.filter(id=token_id, user=user, revoked_at=None)
+    return bool(tokens.update(revoked_at=timezone.now()))
+
+
+def token_authenticate(*, secret: str) -> User | None:
+    """The active user whose living token this is; notes the use, at most once a minute."""
+    token = (
+        ApiToken.objects.select_related("user")
+        .filter(digest=digest_of(secret), revoked_at=None, user__is_active=True)
+        .first()
+    )
+    if token is None:
+        return None
+    now = timezone.now()
+    if token.last_used_at is None or (now - token.last_used_at).total_seconds() > 60:
+        ApiToken.objects.filter(id=token.id).update(last_used_at=now)
+    return token.user

@@ -1,0 +1,183 @@
+"""Endpoints: uploads, submissions, the leaderboard. Thin: each calls one service or selector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI, Schema
+from ninja.errors import ValidationError
+from ninja.security import HttpBearer
+
+from crucible.accounts.services import token_authenticate
+from crucible.entries import services, uploads
+from crucible.entries.models import Shard, Upload
+from crucible.entries.selectors import submission_document, submission_get, submissions_of
+from crucible.entries.states import Track
+from crucible.leaderboard.selectors import leaderboard_rows, row_document, score_document
+from evaluation.metrics import DEFAULT_METRIC_VERSION
+from submissions.failures import Failure
+from training_recipes.scales import load_scale
+
+CHUNK = 1 << 20
+STATUS_OF = {"not_found": 404, "not_authorised": 401}
+
+
+class Token(HttpBearer):
+    """`Authorization: Bearer …` with a living token; the user is then `request.auth`."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
+        return token_authenticate(secret=token)
+
+
+class OptionalToken(Token):
+    """For what is public: a good token shows more, none shows the public part."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if "Authorization" not in request.headers:
+            return AnonymousUser()
+        return super().__call__(request)
+
+
+api = NinjaAPI(
+    title="Crucible", version="1", urls_namespace="api", auth=Token(),
+    description="Hand in datasets, follow them, read the leaderboard.",
+)  # fmt: skip
+
+
+@api.exception_handler(Failure)
+def on_failure(request: HttpRequest, failure: Failure) -> HttpResponse:
+    """A failure is a sentence with a code; the status says roughly which kind."""
+    by_fault = 400 if failure.fault == "participant" else 500
+    status = STATUS_OF.get(failure.code, by_fault)
+    return api.create_response(request, failure.as_dict(), status=status)
+
+
+@api.exception_handler(ValidationError)
+def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """A request of the wrong shape, in the form of all other failures."""
+    first = error.errors[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    failure = Failure("refused", f"{where}: {first['msg']}")
+    return api.create_response(request, failure.as_dict(), status=422)
+
+
+class ShardOut(Schema):
+    """A received shard."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class UploadOut(Schema):
+    """An upload and what it holds so far."""
+
+    id: UUID
+    shards: list[ShardOut]
+
+
+class SubmissionIn(Schema):
+    """What `crucible submit` sends once its shards are there."""
+
+    name: str
+    track: str
+    scale: str
+    upload: UUID
+    description: str = ""
+    seed: int | None = None
+
+
+def _upload_out(upload: Upload) -> dict[str, Any]:
+    return {"id": upload.id, "shards": list(upload.shards.all())}
+
+
+@api.post("/uploads", response={201: UploadOut})
+def upload_create(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+    """Opens an upload."""
+    return 201, _upload_out(uploads.upload_create(user=request.auth))  # type: ignore[attr-defined]
+
+
+@api.get("/uploads/{upload_id}", response=UploadOut)
+def upload_get(request: HttpRequest, upload_id: UUID) -> dict[str, Any]:
+    """Says which shards have arrived, so that a broken upload goes on where it broke."""
+    user = request.auth  # type: ignore[attr-defined]
+    return _upload_out(uploads.upload_get(user=user, upload_id=upload_id))
+
+
+@api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut)
+def shard_put(request: HttpRequest, upload_id: UUID, name: str) -> Shard:
+    """Takes a shard as the raw body; `X-Content-SHA256` is checked when given."""
+    user = request.auth  # type: ignore[attr-defined]
+    upload = uploads.upload_get(user=user, upload_id=upload_id)
+    announced = request.headers.get("X-Content-SHA256")
+    return uploads.shard_receive(upload=upload, name=name, chunks=_body(request), sha256=announced)
+
+
+def _body(request: HttpRequest) -> Iterator[bytes]:
+    """The body in pieces, never whole in memory."""
+    while chunk := request.read(CHUNK):
+        yield chunk
+
+
+@api.post("/submissions", response={201: dict})
+def submission_create(request: HttpRequest, body: SubmissionIn) -> tuple[int, dict[str, Any]]:
+    """Hands an upload in."""
+    fields = body.dict()
+    upload_id = fields.pop("upload")
+    submission = services.submission_create(
+        user=request.auth,  # type: ignore[attr-defined]
+        upload_id=upload_id,
+        **fields,
+    )
+    return 201, submission_document(submission)
+
+
+@api.get("/submissions", response=dict)
+def submission_list(request: HttpRequest, mine: bool = True) -> dict[str, Any]:
+    """One's own submissions, the newest first."""
+    found = submissions_of(request.auth)[:200] if mine else []  # type: ignore[attr-defined]
+    return {"submissions": [submission_document(submission) for submission in found]}
+
+
+@api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
+def submission_show(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+    """Where a submission stands."""
+    user = request.auth  # type: ignore[attr-defined]
+    return submission_document(submission_get(user=user, submission_id=submission_id))
+
+
+@api.post("/submissions/{submission_id}/cancel", response=dict)
+def submission_cancel(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+    """Asks for the end of a submission."""
+    user = request.auth  # type: ignore[attr-defined]
+    submission_get(user=user, submission_id=submission_id)
+    return submission_document(services.submission_cancel(submission_id=submission_id, actor=user))
+
+
+@api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
+def submission_results(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+    """Score, per-task results and provenance; nulls while there is no score."""
+    user = request.auth  # type: ignore[attr-defined]
+    submission = submission_get(user=user, submission_id=submission_id)
+    score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
+    return {"id": submission.id, "state": submission.state} | score_document(score)
+
+
+@api.get("/leaderboard", response=dict, auth=OptionalToken())
+def leaderboard(request: HttpRequest, track: str, scale: str) -> dict[str, Any]:
+    """One board, in the order and with the ranks of the page."""
+    if track not in Track.values:
+        raise Failure("unknown_track", f"there is no track {track!r}")
+    load_scale(scale)
+    if scale not in settings.CRUCIBLE_SCALES:
+        raise Failure("not_found", f"this site keeps no board for {scale}")
+    rows = leaderboard_rows(track=track, scale=scale)
+    return {
+        "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
+        "rows": [row_document(row) for row in rows],
+    }  # fmt: skip

@@ -1,0 +1,24 @@
+"""The Celery application, with its one task decorator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crucible.settings")
+
+app = Celery("crucible")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+def hint_task(function: Callable[..., None]) -> Any:
+    """The decorator of every task: a hint that may be lost, doubled or late without harm.
+
+    The limits come from the settings; a task does one short, idempotent thing by calling a service,
+    and returns nothing.
+    """
+    return app.task(function, ignore_result=True, acks_late=True)

@@ -1,0 +1,127 @@
+"""Uploads, submissions and their append-only history."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from crucible.entries.states import TERMINAL, State, Track
+
+
+class Upload(models.Model):
+    """A dataset's shards on their way in; closed for good by the submission that uses it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Shard(models.Model):
+    """One received file of an upload, with the hash that the server itself computed."""
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="shards")
+    name = models.CharField(max_length=200)
+    bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["upload", "name"], name="one_shard_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SubmissionQuerySet(models.QuerySet["Submission"]):
+    """Default deny: what a page shows starts at `visible_to`."""
+
+    def visible_to(self, user: object) -> SubmissionQuerySet:
+        """Published ones for everybody, one's own always, all for staff."""
+        if getattr(user, "is_staff", False):
+            return self
+        allowed = Q(state=State.PUBLISHED)
+        if getattr(user, "is_authenticated", False):
+            allowed |= Q(user=user)
+        return self.filter(allowed)
+
+
+class Submission(models.Model):
+    """A dataset in the competition. Only `crucible.entries.services` changes `state`."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    name = models.CharField(max_length=80)
+    description = models.TextField(blank=True, max_length=4000)
+    track = models.CharField(max_length=20, choices=Track)
+    scale = models.CharField(max_length=20)
+    seed = models.PositiveIntegerField()
+    upload = models.OneToOneField(Upload, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    state = models.CharField(max_length=20, choices=State, default=State.SUBMITTED)
+    version = models.PositiveIntegerField(default=0, help_text="Counts moves: compare-and-set.")
+    waiting_for = models.CharField(max_length=200, blank=True)
+    failure = models.JSONField(null=True, blank=True)
+
+    # When the reconciler looks next, and when it last sent a hint that nobody has taken up yet.
+    due_at = models.DateTimeField(auto_now_add=True)
+    hinted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SubmissionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="due", condition=~Q(state__in=[s.value for s in TERMINAL])
+            ),
+            models.Index(fields=["track", "scale", "state"], name="board"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=State.values), name="submission_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=State.FAILED) | Q(failure__isnull=False),
+                name="a_failure_has_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.name}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return State(self.state) in TERMINAL
+
+
+class Event(models.Model):
+    """What happened, in order. A trigger in the database refuses changes and deletions."""
+
+    submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="events")
+    sequence = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40)
+    from_state = models.CharField(max_length=20, blank=True)
+    to_state = models.CharField(max_length=20)
+    actor = models.CharField(max_length=150, help_text="A username, or the platform itself.")
+    detail = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["submission", "sequence"]
+        constraints = [
+            models.UniqueConstraint(fields=["submission", "sequence"], name="events_in_order")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.submission_id}/{self.sequence} {self.kind}"

@@ -1,0 +1,51 @@
+"""Filters for figures, so that every page writes them alike."""
+
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+_SECONDS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+@register.filter
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.1234 → 12.3; a dash where there is no figure."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """75 → 1 min 15 s; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    left = round(seconds)
+    for size, unit in _SECONDS:
+        if left >= size:
+            rest = left % size
+            smaller = {"d": (3600, "h"), "h": (60, "min"), "min": (1, "s")}[unit]
+            return f"{left // size} {unit} {rest // smaller[0]} {smaller[1]}"
+    return f"{left} s"
+
+
+@register.filter
+def short(value: object, digits: int = 12) -> str:
+    """The first letters of a hash."""
+    return str(value)[: int(digits)]
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """A number in four significant digits, large ones with thousands separated."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.4g}"
+
+
+@register.filter
+def scientific(value: float | None) -> str:
+    """FLOPs: 3.1e+13."""
+    return "–" if value is None else f"{value:.2e}"

@@ -1,0 +1,116 @@
+"""Pages of submissions: one's own, the form, and the page that shows one from first to last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from crucible.entries import services, uploads
+from crucible.entries.forms import SubmissionForm
+from crucible.entries.models import Submission
+from crucible.entries.selectors import may_look_inside, submission_get, submissions_of
+from crucible.jobs.models import Attempt
+from crucible.jobs.selectors import log_tail, results_of, stages_of
+from crucible.leaderboard.selectors import task_rows
+from crucible.plots import loss_plot
+from submissions.failures import Failure
+from training_recipes.scales import load_scale
+
+
+def _find(request: HttpRequest, submission_id: int) -> Submission:
+    try:
+        return submission_get(user=request.user, submission_id=submission_id)
+    except Failure as failure:
+        raise Http404(failure.message) from failure
+
+
+@login_required
+@require_safe
+def submissions(request: HttpRequest) -> HttpResponse:
+    """The user's own, the newest first."""
+    return render(request, "entries/list.html", {"submissions": submissions_of(request.user)[:200]})
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def submission_new(request: HttpRequest) -> HttpResponse:
+    """The form; on success the new submission's page, where everything goes on by itself."""
+    form = SubmissionForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            submission = _hand_in(request, form.cleaned_data)
+        except Failure as failure:
+            form.add_error(None, f"{failure.message}. {failure.next_step}")
+        else:
+            return redirect("submission", submission.id)
+    status = 422 if form.errors else 200
+    return render(request, "entries/new.html", {"form": form}, status=status)
+
+
+def _hand_in(request: HttpRequest, data: dict[str, Any]) -> Submission:
+    upload = uploads.upload_create(user=request.user)  # type: ignore[arg-type]
+    try:
+        for file in data.pop("shards"):
+            uploads.shard_receive(upload=upload, name=file.name, chunks=file.chunks())
+        return services.submission_create(
+            user=request.user,  # type: ignore[arg-type]
+            upload_id=upload.id,
+            **data,
+        )
+    except Failure:
+        uploads.upload_discard(upload)
+        raise
+
+
+def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
+    inside = may_look_inside(request.user, submission)
+    results = results_of(submission)
+    score = submission.scores.order_by("-metric_version").first()
+    return {
+        "submission": submission,
+        "scale": load_scale(submission.scale),
+        "stages": stages_of(submission),
+        "inside": inside,
+        "score": score,
+        "tasks": task_rows(score) if score else [],
+        "results": results,
+        "loss": loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),
+        "events": submission.events.all() if inside else [],
+    }
+
+
+@require_safe
+def submission(request: HttpRequest, submission_id: int) -> HttpResponse:
+    """Everything about one submission; htmx asks for it anew, in part, while it is under way."""
+    found = _find(request, submission_id)
+    template = "entries/progress.html" if request.htmx else "entries/page.html"  # type: ignore[attr-defined]
+    return render(request, template, _page(request, found))
+
+
+@login_required
+@require_safe
+def log(request: HttpRequest, submission_id: int, stage: str) -> HttpResponse:
+    """The end of a stage's log, for the owner and staff."""
+    found = _find(request, submission_id)
+    attempt: Attempt | None = found.attempts.filter(stage=stage).last()
+    if attempt is None or not may_look_inside(request.user, found):
+        raise Http404("there is no such log")
+    context = {"submission": found, "attempt": attempt, "text": log_tail(attempt)}
+    return render(request, "entries/log.html", context)
+
+
+@login_required
+@require_POST
+def submission_cancel(request: HttpRequest, submission_id: int) -> HttpResponse:
+    """Asks for the end of a submission, of one's own or by staff."""
+    _find(request, submission_id)
+    try:
+        services.submission_cancel(submission_id=submission_id, actor=request.user)  # type: ignore[arg-type]
+    except Failure as failure:
+        messages.error(request, f"{failure.message}. {failure.next_step}")
+    return redirect("submission", submission_id)

@@ -1,0 +1,95 @@
+"""Reads where a submission's stages stand, for pages and for the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from crucible.entries.models import Submission
+from crucible.jobs.backends import backend_get
+from crucible.jobs.models import Attempt, AttemptState, Stage
+
+LOG_TAIL = 8_000  # bytes shown of a stage's log
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One stage of one submission as a person sees it: its latest attempt, or none yet."""
+
+    stage: Stage
+    attempt: Attempt | None
+
+    @property
+    def state(self) -> str:
+        """The attempt's state; `waiting` while there is no attempt."""
+        return self.attempt.state if self.attempt else "waiting"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        return self.attempt.progress if self.attempt else {}
+
+    @property
+    def percent(self) -> int | None:
+        """How far, from 0 to 100; None where the total is not known."""
+        if self.state == AttemptState.SUCCEEDED:
+            return 100
+        of = self.progress.get("of")
+        return round(100 * self.progress["step"] / of) if of else None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures beside the bar, the time still to go left out."""
+        metrics: dict[str, float] = self.progress.get("metrics", {})
+        return {name: value for name, value in metrics.items() if name != "eta_seconds"}
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds still to go as the job estimates them, while it runs."""
+        if self.state != AttemptState.RUNNING:
+            return None
+        eta: float | None = self.progress.get("metrics", {}).get("eta_seconds")
+        return eta
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it has run, or ran."""
+        if self.attempt is None or self.attempt.launched_at is None:
+            return None
+        end = self.attempt.finished_at or timezone.now()
+        return (end - self.attempt.launched_at).total_seconds()
+
+    def as_document(self) -> dict[str, Any]:
+        """The API's form."""
+        heard_at = self.attempt.heard_at if self.attempt else None
+        return {
+            "stage": self.stage.value,
+            "state": self.state,
+            "attempt": self.attempt.number if self.attempt else 0,
+            "step": self.progress.get("step"),
+            "of": self.progress.get("of"),
+            "unit": self.progress.get("unit"),
+            "message": self.progress.get("message"),
+            "metrics": self.metrics,
+            "eta_seconds": self.eta_seconds,
+            "heard_at": heard_at.isoformat() if heard_at else None,
+            "seconds": self.seconds,
+        }
+
+
+def stages_of(submission: Submission) -> list[StageView]:
+    """All stages in their order, each with its latest attempt."""
+    latest = {attempt.stage: attempt for attempt in submission.attempts.order_by("id")}
+    return [StageView(stage, latest.get(stage)) for stage in Stage]
+
+
+def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
+    """The result documents of the stages that succeeded, by stage."""
+    done = submission.attempts.filter(state=AttemptState.SUCCEEDED)
+    return {attempt.stage: attempt.result for attempt in done}
+
+
+def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
+    """The end of what a job printed."""
+    return backend_get(attempt.backend).logs(attempt.key, limit)

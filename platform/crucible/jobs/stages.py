@@ -1,0 +1,92 @@
+"""The chain of stages: what each runs, from which earlier results, with which parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from crucible.entries.models import Submission
+from crucible.entries.states import State
+from crucible.entries.uploads import folder_of
+from crucible.jobs.backends.base import JobSpec
+from crucible.jobs.models import Attempt, AttemptState, Stage
+from evaluation.metrics import DEFAULT_METRIC_VERSION
+from training_recipes.scales import load_scale
+
+MODULES = {
+    Stage.VALIDATE: "submissions.validate",
+    Stage.TOKENIZE: "training_recipes.tokenize",
+    Stage.TRAIN: "training_recipes.train",
+    Stage.EVALUATE: "evaluation.evaluate",
+    Stage.SCORE: "evaluation.score",
+}
+STATE_OF = {
+    Stage.VALIDATE: State.VALIDATING,
+    Stage.TOKENIZE: State.TOKENIZING,
+    Stage.TRAIN: State.TRAINING,
+    Stage.EVALUATE: State.EVALUATING,
+    Stage.SCORE: State.SCORING,
+}
+STAGE_OF = {state: stage for stage, state in STATE_OF.items()}
+# The artifact that a stage takes, and the stage that made it.
+INPUT_OF = {
+    Stage.TOKENIZE: ("dataset", Stage.VALIDATE),
+    Stage.TRAIN: ("tokens", Stage.TOKENIZE),
+    Stage.EVALUATE: ("model", Stage.TRAIN),
+    Stage.SCORE: ("results", Stage.EVALUATE),
+}
+
+
+def stage_after(stage: Stage | None) -> Stage | None:
+    """The first stage for None, None after the last."""
+    order = list(Stage)
+    if stage is None:
+        return order[0]
+    position = order.index(stage) + 1
+    return order[position] if position < len(order) else None
+
+
+def suite_of(scale: str) -> str:
+    """The smoke scale has a suite of its own; all others run the 53 tasks."""
+    return "smoke" if scale == "smoke" else "full"
+
+
+def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
+    scale = load_scale(submission.scale)
+    if stage == Stage.VALIDATE:
+        return {
+            "track": submission.track, "scale": scale.name, "tokens": scale.tokens,
+            "bytes_per_token": scale.bytes_per_token,
+        }  # fmt: skip
+    if stage == Stage.TOKENIZE:
+        return {"scale": scale.name, "seed": submission.seed}
+    if stage == Stage.TRAIN:
+        return {"scale": scale.name, "seed": submission.seed, "engine": "composer"}
+    if stage == Stage.EVALUATE:
+        data = settings.CRUCIBLE_EVAL_DATA or None
+        return {"suite": suite_of(scale.name), "engine": "llm-foundry", "data": data}
+    return {"metric_version": DEFAULT_METRIC_VERSION}
+
+
+def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
+    if stage == Stage.VALIDATE:
+        return {"dataset": {"uri": folder_of(submission.upload).as_uri(), "sha256": ""}}
+    name, maker = INPUT_OF[stage]
+    made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
+    return {name: made.result["outputs"][name]}
+
+
+def spec_of(attempt: Attempt) -> JobSpec:
+    """The job.json of an attempt, with the module that runs it."""
+    submission, stage = attempt.submission, Stage(attempt.stage)
+    output = settings.WORK_DIR / str(submission.id) / stage.value
+    document = {
+        "key": attempt.key,
+        "stage": stage.value,
+        "inputs": _inputs(submission, stage),
+        "parameters": _parameters(submission, stage),
+        "hashes": {"recipe": load_scale(submission.scale).recipe_sha256},
+        "output": output.as_uri(),
+    }
+    return JobSpec(MODULES[stage], document)

@@ -1,0 +1,17 @@
+"""Scores in the admin: to be read."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from crucible.entries.admin import ReadOnly
+from crucible.leaderboard.models import Score
+
+
+@admin.register(Score)
+class ScoreAdmin(ReadOnly, admin.ModelAdmin):
+    """Every score with its provenance."""
+
+    list_display = ["submission", "label", "value", "metric_version", "loss", "created_at"]
+    list_filter = ["label", "metric_version", "submission__track", "submission__scale"]
+    list_select_related = ["submission"]

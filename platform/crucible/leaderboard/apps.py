@@ -1,0 +1,10 @@
+"""Registers the app."""
+
+from django.apps import AppConfig
+
+
+class LeaderboardConfig(AppConfig):
+    """Scores."""
+
+    name = "crucible.leaderboard"
+    verbose_name = "Leaderboard"

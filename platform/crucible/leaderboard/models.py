@@ -1,0 +1,75 @@
+"""Scores: what a submission reached, and everything that one must know to believe it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from crucible.entries.models import Submission
+
+HASHES = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256"]
+
+
+class Score(models.Model):
+    """One submission under one metric version. Nothing of the provenance may be missing."""
+
+    submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="scores")
+    metric_version = models.CharField(max_length=10)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    label = models.CharField(max_length=10, help_text="What the rank is by: CORE or SMOKE.")
+    core = models.FloatField(null=True, blank=True)
+    core_stderr = models.FloatField(null=True, blank=True)
+    extended = models.FloatField(null=True, blank=True)
+    extended_stderr = models.FloatField(null=True, blank=True)
+    mmlu = models.FloatField(null=True, blank=True)
+    smoke = models.FloatField(null=True, blank=True)
+    smoke_stderr = models.FloatField(null=True, blank=True)
+    categories = models.JSONField()
+    tasks = models.JSONField(help_text="Per task: score, n, stderr, baseline, centered.")
+    missing_tasks = models.JSONField(default=list, blank=True)
+
+    suite_sha256 = models.CharField(max_length=64)
+    recipe_sha256 = models.CharField(max_length=64)
+    manifest_sha256 = models.CharField(max_length=64)
+    tokenizer_sha256 = models.CharField(max_length=64)
+    seed = models.PositiveIntegerField()
+    code_commit = models.CharField(max_length=60)
+    training_engine = models.CharField(max_length=40)
+    evaluation_engine = models.CharField(max_length=40)
+    hardware = models.JSONField()
+    versions = models.JSONField()
+    seconds = models.FloatField(help_text="Of all stages together.")
+    flops = models.FloatField(help_text="Of training.")
+    loss = models.FloatField(help_text="Training loss at the end, z-loss included.")
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["submission", "metric_version"], name="one_score_a_metric_version"
+            ),
+            *[
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__regex": r"^[0-9a-f]{64}$"}), name=f"{name}_is_a_hash"
+                )
+                for name in HASHES
+            ],
+            models.CheckConstraint(
+                condition=~Q(code_commit="") & ~Q(training_engine="") & ~Q(evaluation_engine=""),
+                name="provenance_is_complete",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.submission} {self.label} {self.metric_version}"
+
+    @property
+    def value(self) -> float | None:
+        """The figure that ranks, between below 0 (worse than guessing) and 1."""
+        return self.smoke if self.label == "SMOKE" else self.core
+
+    @property
+    def stderr(self) -> float | None:
+        """The standard error of `value`, from the number of examples alone: not of training."""
+        return self.smoke_stderr if self.label == "SMOKE" else self.core_stderr

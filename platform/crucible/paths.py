@@ -1,0 +1,27 @@
+"""Where this installation keeps things; free of Django, because the supervisor needs it first."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def home() -> Path:
+    """The folder of everything that changes: database, datasets, jobs, logs (`CRUCIBLE_HOME`)."""
+    return Path(os.environ.get("CRUCIBLE_HOME") or REPOSITORY / "var").resolve()
+
+
+def read_secret(path: Path) -> str | None:
+    """A secret kept in a file, or None when it has not been made yet."""
+    return path.read_text().strip() if path.exists() else None
+
+
+def write_secret(path: Path, value: str) -> str:
+    """Keeps a secret in a file that only its owner can read, and returns it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(value + "\n")
+    return value

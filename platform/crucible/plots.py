@@ -1,0 +1,107 @@
+"""Plots as plain SVG geometry: computed here, drawn by a template, readable without JavaScript."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 640, 240
+LEFT, RIGHT, TOP, BOTTOM = 48, 16, 12, 36
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: its place in pixels and its label."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class LinePlot:
+    """One line with its axes."""
+
+    points: str  # the `points` attribute of an SVG polyline
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    summary: str  # for those who listen instead of looking
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    bottom: int = HEIGHT - BOTTOM
+
+
+def nice_step(span: float, wanted: int) -> float:
+    """A step of 1, 2 or 5 times a power of ten that cuts `span` into about `wanted` parts."""
+    raw = span / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+
+
+def ticks_between(low: float, high: float, wanted: int) -> list[float]:
+    """Round values within [low, high]."""
+    if high <= low:
+        return [low]
+    step = nice_step(high - low, wanted)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def loss_plot(curve: Sequence[tuple[int, float]]) -> LinePlot | None:
+    """Training loss (nats per token) over steps; None for fewer than two points."""
+    if len(curve) < 2:
+        return None
+    steps, losses = [float(p[0]) for p in curve], [float(p[1]) for p in curve]
+    low, high = min(losses), max(losses)
+    span = (high - low) or 1.0
+
+    def x_of(step: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (step - steps[0]) / ((steps[-1] - steps[0]) or 1)
+
+    def y_of(loss: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - loss) / span
+
+    return LinePlot(
+        points=" ".join(f"{x_of(s):.1f},{y_of(v):.1f}" for s, v in zip(steps, losses, strict=True)),
+        x_ticks=[Tick(round(x_of(v), 1), f"{v:g}") for v in ticks_between(steps[0], steps[-1], 6)],
+        y_ticks=[Tick(round(y_of(v), 1), f"{v:g}") for v in ticks_between(low, high, 4)],
+        summary=f"Training loss falls from {losses[0]:.3f} at step {steps[0]:.0f} to"
+        f" {losses[-1]:.3f} at step {steps[-1]:.0f}.",
+    )
+
+
+DOT_WIDTH, DOT_MARGIN = 200, 6  # pixels of leaderboard/dot.html's drawing
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A score with its interval on a shared axis, in pixels of the drawing."""
+
+    at: float
+    low: float
+    high: float
+    zero: float
+
+
+def dots_on_one_axis(values: Sequence[tuple[float | None, float | None]]) -> list[Dot | None]:
+    """Scores with their 95 % intervals (±1.96 standard errors) on one axis that always shows 0.
+
+    `values` are (score, standard error); where a score is unknown there is no dot, where only the
+    error is, the interval has no width.
+    """
+    intervals = [
+        (v, v - 1.96 * (e or 0.0), v + 1.96 * (e or 0.0)) if v is not None else None
+        for v, e in values
+    ]
+    edges = [edge for interval in intervals if interval for edge in interval[1:]]
+    low, high = min([0.0, *edges]), max([0.01, *edges])
+
+    def pixel(value: float) -> float:
+        inner = DOT_WIDTH - 2 * DOT_MARGIN
+        return round(DOT_MARGIN + inner * (value - low) / (high - low), 1)
+
+    return [
+        Dot(pixel(i[0]), pixel(i[1]), pixel(i[2]), pixel(0.0)) if i else None for i in intervals
+    ]

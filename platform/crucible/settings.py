@@ -1,0 +1,189 @@
+"""Django's settings. Every knob is an environment variable, listed in docs/settings.md.
+
+Closed by default: no debug, local hosts only, everything in `CRUCIBLE_HOME`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import dj_database_url
+
+from crucible.paths import REPOSITORY, home, read_secret, write_secret
+
+BASE_DIR = REPOSITORY
+HOME = home()
+
+
+def _words(name: str, default: str) -> list[str]:
+    return os.environ.get(name, default).replace(",", " ").split()
+
+
+# -- the installation ------------------------------------------------------------------------------
+DEBUG = os.environ.get("CRUCIBLE_DEBUG") == "1"
+SECRET_KEY = (
+    os.environ.get("CRUCIBLE_SECRET_KEY")
+    or read_secret(HOME / "secret.key")
+    or write_secret(HOME / "secret.key", secrets.token_urlsafe(50))
+)
+ALLOWED_HOSTS = _words("CRUCIBLE_HOSTS", "127.0.0.1 localhost [::1]")
+CSRF_TRUSTED_ORIGINS = _words("CRUCIBLE_ORIGINS", "")
+# Behind TLS (an https:// origin is named): cookies and redirects insist on it.
+BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
+
+# -- Crucible's own --------------------------------------------------------------------------------
+CRUCIBLE_SCALES = _words("CRUCIBLE_SCALES", "smoke")
+CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
+CRUCIBLE_LOCAL_SLOTS = int(os.environ.get("CRUCIBLE_LOCAL_SLOTS") or os.cpu_count() or 1)
+CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  # bytes a dataset
+CRUCIBLE_STAGE_ATTEMPTS = 3
+
+DATASETS_DIR = HOME / "datasets"  # what participants hand in, by upload
+WORK_DIR = HOME / "work"  # what stages make, kept between attempts
+JOBS_DIR = HOME / "jobs"  # one directory an attempt: the job contract
+
+# -- Django ----------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "ninja",
+    "crucible.accounts",
+    "crucible.entries",
+    "crucible.jobs",
+    "crucible.leaderboard",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "crucible.urls"
+WSGI_APPLICATION = "crucible.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["django.templatetags.static", "crucible.entries.templatetags.crucible"],
+        },
+    }
+]
+
+# Without DATABASE_URL the server that `make up` started: it leaves its address in a private file.
+DATABASE_URL = os.environ.get("DATABASE_URL") or read_secret(HOME / "database.url") or ""
+DATABASES = {
+    "default": dj_database_url.parse(
+        DATABASE_URL or "postgresql://postgres@127.0.0.1:5432/postgres",
+        conn_max_age=60,
+        conn_health_checks=True,
+    )
+}
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise RuntimeError("DATABASE_URL must name a PostgreSQL database: postgresql://…")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "submissions"
+LOGOUT_REDIRECT_URL = "home"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [Path(__file__).parent / "static"]
+# Served from the source folders: no collecting step that could be forgotten, no stale copy.
+WHITENOISE_USE_FINDERS = True
+FILE_UPLOAD_TEMP_DIR = HOME / "uploads"
+FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
+
+# -- security --------------------------------------------------------------------------------------
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
+if BEHIND_TLS:
+    SECURE_HSTS_SECONDS = 31536000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# -- Celery: hints only; the truth is in PostgreSQL (docs/decisions/0004-celery-carries-hints.md) ---
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or DATABASE_URL.replace(
+    "postgresql://", "pgmq://", 1
+)
+CELERY_VISIBILITY_TIMEOUT = (
+    60  # seconds until a broker gives an unacknowledged hint to another worker
+)
+CELERY_TASK_TIME_LIMIT = 30  # must stay below it; crucible.jobs.checks refuses to start otherwise
+CELERY_TASK_SOFT_TIME_LIMIT = 20
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
+if CELERY_BROKER_URL.startswith("pgmq://"):
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {
+        "init_extension": False,  # the schema is installed as SQL, by `manage.py prepare`
+        "wait_time_seconds": 1,
+        "polling_interval": 0.2,
+        "pool_size": 2,
+        "pool_timeout": 3,
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_DEFAULT_QUEUE = "hints"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}, "pgmq": {"level": "WARNING"}},
+}

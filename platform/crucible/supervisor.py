@@ -1,0 +1,249 @@
+"""`make up` and `make down`: starts everything, keeps it alive, stops it cleanly.
+
+Free of Django, because it starts the database that Django needs. Runs PostgreSQL (unless
+DATABASE_URL names another), the site, the Celery worker and the reconciler; whichever dies is
+started again. Jobs are not its children: they outlive it and are found again at the next start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from crucible.paths import REPOSITORY, home
+from crucible.postgres import EmbeddedPostgres, die_with_parent
+
+PORT = os.environ.get("CRUCIBLE_PORT", "8000")
+ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
+STOP_SECONDS = 20  # then SIGKILL: everything is written to survive it
+QUICK_DEATH = 5.0  # a child that lives shorter is restarted only after a pause
+
+
+def python(*arguments: str) -> list[str]:
+    """A command line of this very interpreter."""
+    return [sys.executable, *arguments]
+
+
+SERVICES = {
+    "site": python(
+        "-m", "gunicorn", "crucible.wsgi:application", "--bind", f"{ADDRESS}:{PORT}",
+        "--workers", "2", "--threads", "4", "--timeout", "300", "--access-logfile", "-",
+    ),
+    "worker": python(
+        "-m", "celery", "-A", "crucible", "worker", "--loglevel", "INFO", "--concurrency", "2",
+        "--without-gossip", "--without-mingle",
+    ),
+    "reconciler": python("manage.py", "reconcile"),
+}  # fmt: skip
+
+
+def say(text: str) -> None:
+    """One line to whoever watches."""
+    print(f"crucible: {text}", flush=True)
+
+
+class Service:
+    """One child process that is kept alive."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        self.name, self.command, self.environment = name, command, environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.pause_until = 0.0
+
+    def start(self) -> None:
+        """Starts it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
+        with (home() / "log" / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+            )  # fmt: skip
+        self.started_at = time.monotonic()
+
+    def keep_alive(self) -> None:
+        """Starts it again when it has died, not more often than every few seconds."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.pause_until:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        quick = now - self.started_at < QUICK_DEATH
+        say(f"the {self.name} ended with {code}; starting it again (log/{self.name}.log)")
+        self._kill_group()  # what a killed parent left behind
+        self.process = None
+        self.pause_until = now + (QUICK_DEATH if quick else 0)
+
+    def stop(self) -> None:
+        """SIGTERM, patience, SIGKILL for the whole group."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            say(f"the {self.name} did not stop in {STOP_SECONDS} s; killing it")
+        self._kill_group()
+        self.process.wait()
+
+    def _kill_group(self) -> None:
+        assert self.process is not None
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def _environment(database_url: str | None) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = f"{REPOSITORY / 'platform'}:{REPOSITORY}"
+    environment["PYTHONUNBUFFERED"] = "1"
+    if database_url:
+        environment["DATABASE_URL"] = database_url
+    return environment
+
+
+def _manage(environment: dict[str, str], *arguments: str) -> None:
+    subprocess.run(python("manage.py", *arguments), cwd=REPOSITORY, env=environment, check=True)
+
+
+def _take_turn() -> int | None:
+    """The lock that makes one supervisor at a time of this home; None when one runs already."""
+    home().mkdir(parents=True, exist_ok=True)
+    (home() / "log").mkdir(exist_ok=True)
+    descriptor = os.open(home() / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _wait_until_healthy(services: list[Service], stopped: Callable[[], bool]) -> bool:
+    url = f"http://{ADDRESS}:{PORT}/health/"
+    for _ in range(240):
+        if stopped():
+            return False
+        for service in services:
+            service.keep_alive()
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  (our own http URL)
+                if answer.status == 200:
+                    return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.25)
+    return False
+
+
+def up() -> int:
+    """Runs everything until SIGINT or SIGTERM; returns the exit code."""
+    turn = _take_turn()
+    if turn is None:
+        say(f"already running for {home()}; `make down` stops it")
+        return 1
+    stop_asked = False
+
+    def ask_to_stop(*_: object) -> None:
+        nonlocal stop_asked
+        stop_asked = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask_to_stop)
+    postgres = None if os.environ.get("DATABASE_URL") else EmbeddedPostgres(home())
+    services: list[Service] = []
+    try:
+        environment = _environment(postgres.start() if postgres else None)
+        _manage(environment, "check")
+        _manage(environment, "prepare")
+        services = [Service(name, command, environment) for name, command in SERVICES.items()]
+        if _wait_until_healthy(services, lambda: stop_asked):
+            say(f"ready at http://{ADDRESS}:{PORT}/ (logs in {home() / 'log'}; Ctrl-C stops)")
+        while not stop_asked:
+            for service in services:
+                service.keep_alive()
+            if postgres and not postgres.alive():
+                say("PostgreSQL ended; starting it again")
+                postgres.start()
+            time.sleep(0.5)
+    finally:
+        for service in reversed(services):
+            service.stop()
+        if postgres:
+            postgres.stop()
+        os.close(turn)
+    say("stopped" + _jobs_that_go_on())
+    return 0
+
+
+def _running_jobs() -> list[Path]:
+    """Directories of local jobs whose process lives: each holds its `lock`."""
+    running = []
+    for lock in sorted((home() / "jobs").glob("*/lock")):
+        with lock.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                running.append(lock.parent)
+    return running
+
+
+def _jobs_that_go_on() -> str:
+    jobs = [directory.name for directory in _running_jobs()]
+    if not jobs:
+        return ""
+    return f"; {', '.join(jobs)} goes on and is found again (`make down` stops it too)"
+
+
+def down() -> int:
+    """Stops the supervisor of this home and every local job; their work is kept."""
+    lock = home() / "supervisor.lock"
+    turn = _take_turn()
+    if turn is None:
+        pid = int(lock.read_text().strip())
+        os.kill(pid, signal.SIGTERM)
+        while (turn := _take_turn()) is None:
+            time.sleep(0.1)
+    else:
+        say("nothing was running")
+    os.close(turn)
+    for directory in _running_jobs():
+        _stop_job(directory)
+    return 0
+
+
+def _stop_job(directory: Path) -> None:
+    import json
+
+    group = json.loads((directory / "process.json").read_text())["group"]
+    say(f"stopping {directory.name}; it resumes from its checkpoint at the next `make up`")
+    try:
+        os.killpg(group, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def main() -> int:
+    """`python -m crucible.supervisor up|down`."""
+    actions = {"up": up, "down": down}
+    if len(sys.argv) != 2 or sys.argv[1] not in actions:
+        print("usage: python -m crucible.supervisor up|down", file=sys.stderr)
+        return 2
+    return actions[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

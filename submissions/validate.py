@@ -1,0 +1,40 @@
+"""The `validate` stage: checks a submitted dataset and fixes its hash, before any compute."""
+
+from __future__ import annotations
+
+import sys
+
+from submissions.check import check_dataset
+from submissions.failures import Failure
+from submissions.job import Artifact, Job, StageResult, run_stage
+
+
+def stage(job: Job) -> StageResult:
+    """Input `dataset` (a folder of shards); output `dataset` with its manifest hash.
+
+    Raises the first problem that the check finds, and `artifact_corrupt` when the folder is no
+    longer the one whose hash came with the job.
+    """
+    dataset = job.inputs["dataset"]
+    if not dataset.path.is_dir():  # it was there when it was handed in
+        raise Failure("artifact_missing", f"there is no folder {dataset.path}")
+    report = check_dataset(
+        [dataset.path],
+        track=job.parameters["track"],
+        scale=job.parameters["scale"],
+        tokens_needed=job.parameters["tokens"],
+        bytes_per_token=job.parameters["bytes_per_token"],
+        progress=job.progress,
+    )
+    if report.problems:
+        raise report.problems[0]
+    sha256 = report.manifest_sha256
+    if dataset.sha256 not in ("", sha256):
+        raise Failure("artifact_corrupt", f"the dataset's hash is {sha256}, not {dataset.sha256}")
+    figures = report.as_dict()
+    del figures["ok"], figures["problems"]
+    return StageResult({"dataset": Artifact(dataset.uri, sha256)}, figures)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(stage))

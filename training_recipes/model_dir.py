@@ -1,0 +1,118 @@
+"""The model directory: params.json, checkpoint.pt and tokenizer/, in open_lm's keys and names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from submissions.failures import Failure
+from submissions.job import write_json_atomically
+from training_recipes.model import OpenLM
+from training_recipes.scales import ModelShape
+
+PARAMS, CHECKPOINT, TOKENIZER = "params.json", "checkpoint.pt", "tokenizer"
+PREFIXES = ("module.", "_orig_mod.")  # left in key names by DDP and torch.compile
+# What params.json may hold and we can build; anything else is another architecture.
+SUPPORTED: dict[str, set[Any]] = {
+    "model_norm": {"gain_only_lp_layer_norm"},
+    "ffn_type": {"swiglu_torch", "swiglu"},  # the same function, packed or not
+    "positional_embedding_type": {"rotary"},
+    "post_embed_norm": {False},
+    "weight_tying": {False},
+}
+
+
+def save_model_dir(directory: Path, model: OpenLM, tokenizer: Path) -> None:
+    """Writes a model directory; `tokenizer` is a folder of Hugging Face fast tokenizer files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(tokenizer, directory / TOKENIZER, dirs_exist_ok=True)
+    torch.save({"state_dict": model.state_dict()}, directory / CHECKPOINT)
+    write_json_atomically(directory / PARAMS, params_of_shape(model.shape))
+
+
+def load_model_dir(directory: Path) -> OpenLM:
+    """The model of a model directory, in evaluation mode, without gradients, on the CPU.
+
+    Raises `model_invalid` when a file is missing or unreadable, when params.json describes another
+    architecture, or when the weights do not have its names and shapes.
+    """
+    shape = shape_of_params(read_params(directory))
+    with torch.device("meta"):
+        model = OpenLM(shape)
+    try:
+        model.load_state_dict(read_state_dict(directory / CHECKPOINT), assign=True)
+    except RuntimeError as error:
+        raise Failure(
+            "model_invalid",
+            f"the weights in {directory / CHECKPOINT} do not fit {PARAMS}: {str(error)[:500]}",
+        ) from None
+    return model.eval().requires_grad_(False)
+
+
+def read_params(directory: Path) -> dict[str, Any]:
+    """The content of params.json."""
+    try:
+        params: dict[str, Any] = json.loads((directory / PARAMS).read_text())
+    except (OSError, ValueError) as error:
+        raise Failure("model_invalid", f"cannot read {directory / PARAMS}: {error}") from None
+    return params
+
+
+def params_of_shape(shape: ModelShape) -> dict[str, Any]:
+    """A shape in the keys of open_lm's model JSON."""
+    return {
+        "hidden_dim": shape.dim,
+        "n_layers": shape.layers,
+        "n_heads": shape.heads,
+        "seq_len": shape.seq_len,
+        "vocab_size": shape.vocab,
+        "post_embed_norm": shape.post_embed_norm,
+        "weight_tying": shape.weight_tying,
+        "model_norm": shape.norm,
+        "qk_norm": shape.qk_norm,
+        "ffn_type": shape.ffn_type,
+        "positional_embedding_type": shape.positional_embedding,
+    }
+
+
+def shape_of_params(params: dict[str, Any]) -> ModelShape:
+    """The shape that open_lm's model JSON describes; `model_invalid` for what we cannot build."""
+    for key, allowed in SUPPORTED.items():
+        if key in params and params[key] not in allowed:
+            raise Failure("model_invalid", f"{PARAMS} says {key} = {params[key]!r}: not supported")
+    try:
+        return ModelShape(
+            dim=params["hidden_dim"],
+            layers=params["n_layers"],
+            heads=params["n_heads"],
+            seq_len=params["seq_len"],
+            vocab=params["vocab_size"],
+            qk_norm=params.get("qk_norm", False),
+        )
+    except KeyError as error:
+        raise Failure("model_invalid", f"{PARAMS} has no key {error}") from None
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Weights by open_lm's names, from {"state_dict": …} or a bare state dict.
+
+    Loaded with weights_only: a checkpoint is a stranger's file and must not run code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content.get("state_dict", content)
+        return {_without_prefixes(name): tensor for name, tensor in weights.items()}
+    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+        raise Failure(
+            "model_invalid", f"cannot read weights from {path}: {str(error)[:300]}"
+        ) from None
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.replace(prefix, "")
+    return name

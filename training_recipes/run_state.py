@@ -1,0 +1,61 @@
+"""The state of an unfinished training on disk: enough to go on as if nothing had happened.
+
+There is always at most one file, replaced by atomic rename, so that whatever interrupts a run the
+last good state stays.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from submissions.failures import Failure
+
+FILE = "state.pt"
+
+
+@dataclass
+class RunState:
+    """After `step` steps: weights, optimizer, the losses so far and the seconds spent.
+
+    `identity` says which run it is (recipe, data, seed, engine): another run must not go on from it.
+    """
+
+    identity: dict[str, Any]
+    step: int
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    losses: list[float]
+    seconds: float
+
+
+def save_state(folder: Path, state: RunState) -> None:
+    """Writes and fsyncs a new file, then puts it in the old one's place."""
+    partial = folder / f".{FILE}.partial"
+    with partial.open("wb") as file:
+        torch.save(vars(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(folder / FILE)
+
+
+def load_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
+    """The state in `folder`, or None; `output_exists` when it belongs to another run."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        state = RunState(**torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+        raise Failure("artifact_corrupt", f"cannot resume from {path}: {error}") from None
+    different = [key for key in identity if state.identity.get(key) != identity[key]]
+    if different:
+        raise Failure(
+            "output_exists",
+            f"{folder} holds an unfinished run that differs in {', '.join(different)}",
+        )
+    return state

@@ -1,9 +1,9 @@
 """Writes the bundled smoke suite: smoke_tasks/*.jsonl and suites/smoke.json, the same every time.
 
-Ten tasks over the four types of the 53, on which a model of two million parameters that has read a few
-million tokens of technical English can beat chance: grammar, word order, set phrases, and some copying.
-All sentences are our own (smoke_material.py). Run `python -m evaluation.build_smoke_tasks` after a
-change; a test holds that the files are what this module writes.
+Ten tasks over the four types of the 53, on which a model of two million parameters that has read a
+few million tokens of technical English can beat chance: grammar, word order, set phrases, and some
+copying. All sentences are our own (smoke_material.py). Run `python -m evaluation.build_smoke_tasks`
+after a change; a test holds that the files are what this module writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ def build(tasks_folder: Path, suites_folder: Path) -> None:
         entry |= {"max_seq_len": ROW_TOKENS[shots], "batch_size": BATCH} | settings
         entry |= {"baselines": {"v1": baseline, "v2": baseline}, "core": False}
         entries.append("  " + json.dumps(entry))
-    head = {"name": "smoke", "source": "written for Crucible", "max_seq_len": 256, "batch_size": BATCH}
+    head = {
+        "name": "smoke",
+        "source": "written for Crucible",
+        "max_seq_len": 256,
+        "batch_size": BATCH,
+    }
     text = json.dumps(head)[:-1] + ', "tasks": [\n' + ",\n".join(entries) + "\n]}\n"
     (suites_folder / "smoke.json").write_text(text)
 
@@ -63,6 +68,10 @@ def suite_tasks() -> Iterable[tuple[str, str, str, int, float, list[Row], Row]]:
     yield "smoke_last_item_cot", "copying", generation, 2, 0, last_item(), cot
 
 
+def _random(task: int) -> random.Random:
+    return random.Random(SEED + task)  # noqa: S311 - for shuffling, not for secrets
+
+
 def _choices(rng: random.Random, items: list[tuple[str, str, list[str]]]) -> list[Row]:
     """Rows of (query, right, wrong…) whose right answers stand equally often at each position."""
     count = 1 + len(items[0][2])
@@ -78,7 +87,7 @@ def _choices(rng: random.Random, items: list[tuple[str, str, list[str]]]) -> lis
 
 def word_order() -> list[Row]:
     """A sentence's end in its order, against three ends in which two neighbours changed places."""
-    rng = random.Random(SEED)
+    rng = _random(0)
     items = []
     for number, predicate in enumerate(material.PREDICATES):
         for offset in (0, 1):
@@ -96,7 +105,7 @@ def word_order() -> list[Row]:
 
 def article() -> list[Row]:
     """`a` or `an`, before nouns and adjectives of technical prose."""
-    rng = random.Random(SEED + 1)
+    rng = _random(1)
     items = []
     for number, noun in enumerate(material.AN_NOUNS + material.A_NOUNS):
         right, wrong = ("an", "a") if noun in material.AN_NOUNS else ("a", "an")
@@ -108,7 +117,7 @@ def article() -> list[Row]:
 
 def grammar() -> list[Row]:
     """Minimal pairs in five categories, one of them right."""
-    rng = random.Random(SEED + 2)
+    rng = _random(2)
     rows: list[Row] = []
     for category, items in material.MINIMAL_PAIRS.items():
         pairs = [(query, right, [wrong]) for query, right, wrong in items]
@@ -119,7 +128,7 @@ def grammar() -> list[Row]:
 
 def fitting_start() -> list[Row]:
     """Two starts and one end: the start with which the end agrees."""
-    rng = random.Random(SEED + 3)
+    rng = _random(3)
     rows = []
     items = list(material.STARTS)
     for index, (one, many) in enumerate(material.ONE_AND_MANY):
@@ -136,7 +145,7 @@ def fitting_start() -> list[Row]:
 
 def set_phrase() -> list[Row]:
     """The word that nearly always follows."""
-    rng = random.Random(SEED + 4)
+    rng = _random(4)
     rows = [{"context": start, "continuation": end} for start, end in material.SET_PHRASES]
     rng.shuffle(rows)
     return rows
@@ -144,7 +153,7 @@ def set_phrase() -> list[Row]:
 
 def pair() -> list[Row]:
     """The second half of a pair that technical prose keeps together."""
-    rng = random.Random(SEED + 5)
+    rng = _random(5)
     rows = [
         {"context": material.PAIR_STARTS[(number + offset) % len(material.PAIR_STARTS)] + first,
          "answer": second, "aliases": [second]}
@@ -157,8 +166,8 @@ def pair() -> list[Row]:
 
 def sentence_end() -> list[Row]:
     """The noun that a sentence is about, against the nouns of three other sentences."""
-    rng = random.Random(SEED + 6)
-    ends = [end for _, end in material.SENTENCES]
+    rng = _random(6)
+    ends = sorted({end for _, end in material.SENTENCES})
     items = []
     for start, end in material.SENTENCES:
         others = rng.sample([other for other in ends if other != end], 3)
@@ -168,8 +177,8 @@ def sentence_end() -> list[Row]:
 
 def bracket() -> list[Row]:
     """An open bracket is closed by its own kind."""
-    rng = random.Random(SEED + 7)
-    kinds = ["()", "[]", "{}"]
+    rng = _random(7)
+    kinds = [("(", ")"), ("[", "]"), ("{", "}")]
     items = []
     for number, (start, inside, last) in enumerate(material.IN_BRACKETS):
         for offset in (0, 1):
@@ -182,7 +191,7 @@ def bracket() -> list[Row]:
 
 def repetition() -> list[Row]:
     """Three words said twice; the third is due again."""
-    rng = random.Random(SEED + 8)
+    rng = _random(8)
     rows: list[Row] = []
     seen = set()
     while len(rows) < 80:
@@ -198,7 +207,7 @@ def repetition() -> list[Row]:
 
 def last_item() -> list[Row]:
     """The last of three items, named after looking at them; answers vary, so chance is nil."""
-    rng = random.Random(SEED + 9)
+    rng = _random(9)
     rows: list[Row] = []
     seen = set()
     while len(rows) < 48:

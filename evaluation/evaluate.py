@@ -53,6 +53,7 @@ class Engine(Protocol):
     """What answers the questions: a model, ready to be asked the tasks of a suite."""
 
     name: str
+    precision: str  # of the arithmetic, as it is written into the results
 
     def row_length(self, suite: Suite, task: Task) -> int:
         """Tokens that a prompt and its answer may have together."""
@@ -95,10 +96,10 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Asks `model` the suite's tasks and returns the content of `output`/results.json.
 
-    `labels` chooses tasks, all of whose files must be there. Without it, tasks whose file `data` does
-    not hold are left out and listed in `missing_tasks`, so that no score over all can be computed.
-    Raises `unknown_suite`, `unknown_task`, `task_file_missing`, `task_file_invalid`, `model_invalid`
-    before any compute, and `not_a_number`.
+    `labels` chooses tasks, all of whose files must be there. Without it, tasks whose file `data`
+    does not hold are left out and listed in `missing_tasks`, so that no score over all can be
+    computed. Raises `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`,
+    `task_file_invalid` and `model_invalid` before any compute, and `not_a_number`.
     """
     suite = load_suite(suite_name)
     tasks, missing = _find_tasks(suite, data, labels)
@@ -111,7 +112,7 @@ def evaluate_model(
         "suite": suite.name,
         "suite_hash": suite.hash,
         "engine": engine.name,
-        "precision": "fp32",
+        "precision": engine.precision,
         "limit": limit,
         "model_sha256": run.model_sha256,
         "tokenizer_sha256": folder_sha256(model / "tokenizer"),
@@ -195,9 +196,7 @@ def _evaluate_tasks(run: Evaluation, engine: Engine, progress: Progress) -> dict
 class _TaskProgress:
     """Tells how far one task is, within all of them, and when it should be done."""
 
-    def __init__(
-        self, progress: Progress, name: str, rows: int, before: int, total: int
-    ) -> None:
+    def __init__(self, progress: Progress, name: str, rows: int, before: int, total: int) -> None:
         self._progress, self._name, self._rows = progress, name, rows
         self._before, self._total, self._done = before, total, 0
         self._started = time.monotonic()

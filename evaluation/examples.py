@@ -17,7 +17,7 @@ class Example:
 
     `index` counts the rows of the task's file from 0. Multiple choice and schema: `prediction` and
     `gold` are option numbers, `option_logprobs` each option's summed log-probability (natural log)
-    over its `option_tokens` tokens. Language modelling: one option, which is gold, and no prediction.
+    over its `option_tokens` tokens. Language modelling: one option, which is gold, no prediction.
     Generation: the `generated` text as it came, before cleaning.
     """
 

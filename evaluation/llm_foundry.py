@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,13 +39,16 @@ from evaluation.openlm_adapter import OpenLMForCausalLM  # noqa: E402
 from evaluation.recording import RecordingModel  # noqa: E402
 from training_recipes.model import OpenLM  # noqa: E402
 
-SEED = 1  # heavy.yaml; greedy evaluation draws nothing from it, few-shot sampling has its own (1234)
+SEED = (
+    1  # heavy.yaml; greedy evaluation draws nothing from it, few-shot sampling has its own (1234)
+)
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a model directory; `model_invalid` when its files cannot be read."""
     try:
-        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(str(folder))
+        return tokenizer
     except Exception as error:  # the library raises whatever the damaged file leads it to
         raise Failure("model_invalid", f"cannot read the tokenizer in {folder}: {error}") from None
 
@@ -72,15 +76,19 @@ class LLMFoundryEngine:
             raise Failure("model_invalid", "the tokenizer names no end-of-text token")
         transformer.eval().requires_grad_(False)
         self.recorder = RecordingModel(OpenLMForCausalLM(transformer), tokenizer)
-        self.trainer = Trainer(
-            model=self.recorder,
-            device="gpu" if torch.cuda.is_available() else "cpu",
-            precision="fp32",
-            seed=SEED,
-            progress_bar=False,
-            log_to_console=False,
-            auto_log_hparams=False,
-        )
+        gpu = torch.cuda.is_available()
+        # Composer lets a GPU multiply float32 matrices in TF32, and so does DCLM's evaluation.
+        self.precision = "tf32" if gpu else "fp32"
+        with _without_warnings():
+            self.trainer = Trainer(
+                model=self.recorder,
+                device="gpu" if gpu else "cpu",
+                precision="fp32",
+                seed=SEED,
+                progress_bar=False,
+                log_to_console=False,
+                auto_log_hparams=False,
+            )
 
     def row_length(self, suite: Suite, task: Task) -> int:
         """Tokens to which a row is padded: the task's or suite's, as far as the model reads."""
@@ -113,8 +121,9 @@ class LLMFoundryEngine:
             for evaluator, (category, indices) in zip(evaluators, categories, strict=True):
                 evaluator = _prepared(task, evaluator, limit)
                 self.recorder.begin(task, category, indices, on_examples)
-                self.trainer.eval(eval_dataloader=[evaluator])
-                metric = self.trainer.state.eval_metrics[evaluator.label][evaluator.metric_names[0]]
+                with _without_warnings():
+                    self.trainer.eval(eval_dataloader=[evaluator])
+                (metric,) = self.trainer.state.eval_metrics[evaluator.label].values()
                 _check(task, self.recorder.records, float(metric.compute()), len(indices[:limit]))
                 records += self.recorder.records
         return records
@@ -129,6 +138,15 @@ class LLMFoundryEngine:
             "icl_task_type": task.type,
             "has_categories": task.has_categories,
         } | settings
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hides what Composer says about every evaluation: no optimizer, and a last batch not full."""
+    with warnings.catch_warnings():
+        for message in ("No optimizer was specified", "Cannot split"):
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 @contextmanager
@@ -149,8 +167,9 @@ def _prepared(task: Task, evaluator: Evaluator, limit: int | None) -> Evaluator:
     The few-shot generator is consumed in row order, so that the first rows' prompts are the same
     whether or not the other rows follow.
     """
-    spec = evaluator.dataloader
-    dataset = spec.dataloader.dataset
+    spec: DataSpec = evaluator.dataloader
+    loader: Any = spec.dataloader
+    dataset: Any = loader.dataset
     if dataset.padding_size <= 0:
         raise Failure(
             "model_invalid",
@@ -169,20 +188,18 @@ def _prepared(task: Task, evaluator: Evaluator, limit: int | None) -> Evaluator:
         dataset._prep_example, with_indices=True, fn_kwargs=arguments
     )
     dataset.dataset, dataset._prepared = rows, True
-    loader = DataLoader(
+    shortened: DataLoader[Any] = DataLoader(
         dataset,
-        batch_size=spec.dataloader.batch_size,
+        batch_size=loader.batch_size,
         sampler=dist.get_sampler(dataset, drop_last=False, shuffle=False),
         collate_fn=dataset.collate_fn,
     )
     limited = DataSpec(
-        loader,
+        shortened,
         get_num_samples_in_batch=dataset.get_num_samples_in_batch,
         split_batch=dataset.split_batch,
     )
-    return Evaluator(
-        label=evaluator.label, dataloader=limited, metric_names=evaluator.metric_names
-    )
+    return Evaluator(label=evaluator.label, dataloader=limited, metric_names=evaluator.metric_names)
 
 
 def _check(task: Task, records: list[Example], accuracy: float, expected: int) -> None:

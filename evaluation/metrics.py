@@ -1,9 +1,10 @@
 """Scores from per-task results: centring, categories, CORE, EXTENDED, MMLU, and SMOKE.
 
-centred = (accuracy − b) / (1 − b) with b = baseline / 100 (DCLM, eval/aggregated_metrics.py; the
-baselines of metric versions v1 and v2 stand in suites/*.json). CORE is the mean of the centred scores
-over 22 tasks, EXTENDED over 53; MMLU is the raw mmlu_fewshot. Known faults of a version are kept,
-not mended: math_qa's baseline is 20 in v2 although each of its questions has four choices.
+centred = (accuracy − b) / (1 − b) with b = baseline / 100, where the baselines of DCLM's metric
+versions v1 and v2 (eval_meta_data_v1.csv, eval_meta_data.csv) stand in suites/dclm.json. CORE is
+the mean of the centred scores over 22 tasks, EXTENDED over 53; MMLU is the raw mmlu_fewshot. Known
+faults of a version are kept, not mended: math_qa's baseline is 20 in v2 although each of its
+questions has four choices.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def score_results(
 ) -> dict[str, Any]:
     """The score document of results on the tasks of `suite` (the 53, or the bundled smoke suite).
 
-    A mean over tasks of which one is missing is None, never a partial mean, and `missing_tasks` names
-    them. Errors are None where a task's is unknown; they treat the tasks as independent, which the two
-    readings of the same file (hellaswag, mmlu) are not quite.
+    A mean over tasks of which one is missing is None, never a partial mean, and `missing_tasks`
+    names them. Errors are None where a task's is unknown; they treat the tasks as independent,
+    which two tasks on the same file (hellaswag) are not quite.
     """
     present = {task.label: task for task in suite.tasks if task.label in results}
     values = {

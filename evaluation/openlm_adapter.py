@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.configuration_utils import PretrainedConfig
+from transformers.generation.configuration_utils import GenerationConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from training_recipes.model import KeyValueCache, OpenLM
@@ -29,22 +31,23 @@ class OpenLMConfig(PretrainedConfig):
     model_type = "crucible_openlm"
 
 
-class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):
     """`transformer`'s logits [B, T, vocab] in float32, and greedy generation."""
 
     config_class = OpenLMConfig
 
     def __init__(self, transformer: OpenLM) -> None:
-        super().__init__(OpenLMConfig(vocab_size=transformer.shape.vocab, is_decoder=True))
+        config = OpenLMConfig(vocab_size=transformer.shape.vocab, is_decoder=True)  # type: ignore[no-untyped-call]
+        super().__init__(config)  # type: ignore[no-untyped-call]
         self.transformer = transformer
-        self.generation_config = GenerationConfig(do_sample=False)
+        self.generation_config = GenerationConfig(do_sample=False)  # type: ignore[no-untyped-call]
 
     def forward(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         openlm_cache: KeyValueCache | None = None,
-        **ignored: Any,
+        **_: Any,
     ) -> CausalLMOutput:
         """Logits [B, T, vocab] for ids [B, T]; the mask is 1 where a position is real.
 
@@ -61,7 +64,7 @@ class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         return CausalLMOutput(logits=logits)
 
     def _prepare_cache_for_generation(
-        self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *ignored: Any
+        self, _config: GenerationConfig, model_kwargs: dict[str, Any], *_: Any
     ) -> None:
         """`generate` would make a cache of its own kind; ours travels under a name of its own."""
         model_kwargs["openlm_cache"] = KeyValueCache()
@@ -71,7 +74,7 @@ class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         openlm_cache: KeyValueCache,
-        **ignored: Any,
+        **_: Any,
     ) -> dict[str, Any]:
         """Only what the cache has not seen, with the mask over everything."""
         return {

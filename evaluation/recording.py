@@ -19,7 +19,7 @@ from evaluation.suite import Task
 from submissions.failures import Failure
 
 
-class RecordingModel(HuggingFaceModel):  # type: ignore[misc]
+class RecordingModel(HuggingFaceModel):
     """Evaluates as HuggingFaceModel does; `records` holds what the current task's examples gave."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -91,9 +91,7 @@ class RecordingModel(HuggingFaceModel):  # type: ignore[misc]
         for text, correct in zip(texts, result["result"], strict=True):
             self._keep(correct, prediction=None, gold=None, generated=text)
 
-    def _record_choices(
-        self, batch: Any, logits: torch.Tensor, result: dict[str, Any]
-    ) -> None:
+    def _record_choices(self, batch: Any, logits: torch.Tensor, result: dict[str, Any]) -> None:
         sums = _log_probabilities(batch, logits)
         answers = zip(
             batch["choice_groupings"],

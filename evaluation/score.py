@@ -1,4 +1,4 @@
-"""Results in, score out: reads our own results.json and DCLM's eval JSON; needs no GPU and no torch.
+"""Results in, score out: reads our own results.json and DCLM's eval JSON; needs no torch.
 
 As a stage: input `results`, parameter `metric_version`, output `score` (score.json).
 """

@@ -82,14 +82,16 @@ A_NOUNS = [
 ]  # fmt: skip
 
 _ARE = [
-    ("The names of the file", "stored in a table"), ("The arguments of the function", "checked first"),
+    ("The names of the file", "stored in a table"),
+    ("The arguments of the function", "checked first"),
     ("The values in this list", "sorted by size"), ("All lines of the text", "read at once"),
     ("Both members of the pair", "strings"), ("These methods of the class", "not public"),
     ("The options for the command", "described below"), ("Several parts of the module", "new"),
     ("The keys of the dictionary", "unique"), ("Many errors of this kind", "easy to find"),
 ]  # fmt: skip
 _IS = [
-    ("The name of the files", "stored in a table"), ("The first argument of these functions", "a string"),
+    ("The name of the files", "stored in a table"),
+    ("The first argument of these functions", "a string"),
     ("The list of values", "sorted by size"), ("Each of the lines", "read only once"),
     ("The length of the strings", "not limited"), ("This method of both classes", "not public"),
     ("The order of the options", "described below"), ("Every part of the modules", "new"),
@@ -188,10 +190,14 @@ _COMPARISONS = [
 MINIMAL_PAIRS: dict[str, list[tuple[str, str, str]]] = {
     "agreement": [(start, f"are {end}.", f"is {end}.") for start, end in _ARE]
     + [(start, f"is {end}.", f"are {end}.") for start, end in _IS],
-    "participle": [(s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _PARTICIPLES],
+    "participle": [
+        (s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _PARTICIPLES
+    ],
     "modal": [(s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _MODALS],
     "gerund": [(s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _GERUNDS],
-    "comparison": [(s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _COMPARISONS],
+    "comparison": [
+        (s, f"{right} {end}", f"{wrong} {end}") for s, right, wrong, end in _COMPARISONS
+    ],
 }
 
 ONE_AND_MANY = [
@@ -213,7 +219,8 @@ ONE_AND_MANY = [
 VERBS = [
     ("is described below.", "are described below."), ("returns a string.", "return a string."),
     ("has been removed.", "have been removed."), ("does not exist.", "do not exist."),
-    ("was added in this version.", "were added in this version."), ("is not used.", "are not used."),
+    ("was added in this version.", "were added in this version."),
+    ("is not used.", "are not used."),
     ("takes the same form.", "take the same form."), ("has no effect.", "have no effect."),
     ("is available on all systems.", "are available on all systems."),
     ("contains only letters.", "contain only letters."), ("is ignored.", "are ignored."),

@@ -34,8 +34,8 @@ SETTINGS = (
 class Task:
     """One task as LLM Foundry runs it.
 
-    `sha1` is the git blob sha1 of the file (None: made from an archive that is not public in clear);
-    `baselines` are percent by metric version; `settings` are LLM Foundry's further options.
+    `sha1` is the git blob sha1 of the file (None: made from an archive that is not public in
+    clear); `baselines` are percent by metric version; `settings` are LLM Foundry's further options.
     """
 
     label: str
@@ -164,8 +164,8 @@ def rows_by_category(task: Task, path: Path) -> list[tuple[str | None, list[int]
 
 
 def task_path(suite: Suite, task: Task, data: Path | None) -> Path:
-    """Where the task's file must lie: in `data`, or bundled with Crucible when `data` is None."""
-    folder = suite.bundled if data is None else data
+    """Where the task's file must lie: in Crucible where the suite is bundled, else in `data`."""
+    folder = suite.bundled or data
     if folder is None:
         raise Failure("task_file_missing", f"the suite {suite.name} needs a folder of task files")
     return folder / task.file
@@ -174,8 +174,8 @@ def task_path(suite: Suite, task: Task, data: Path | None) -> Path:
 def verify_rows(suite: Suite, data: Path | None) -> list[dict[str, Any]]:
     """One row a task: `label, category, type, shots, file, sha1, rows, present, ok`.
 
-    `rows` are counted in the file when it is there; `ok` says that its blob sha1 is the expected one.
-    Without a folder to look in, only the facts: `present` and `ok` are None.
+    `rows` are counted in the file when it is there; `ok` says that its blob sha1 is the expected
+    one. Without a folder to look in, only the facts: `present` and `ok` are None.
     """
     rows = []
     for task in suite.tasks:

@@ -29,9 +29,9 @@ SITE = Path(sysconfig.get_paths()["purelib"])
 PACKAGES = (
     "PIL", "aiohttp", "boto3", "botocore", "bs4", "celery", "certifi", "composer", "databricks",
     "datasets", "django", "fastapi", "fsspec", "git", "google", "huggingface_hub", "jinja2",
-    "kombu", "llmfoundry", "mcli", "mlflow", "mpmath", "networkx", "numpy", "opentelemetry", "pandas",
-    "pip", "psycopg", "pyarrow", "pydantic", "requests", "setuptools", "streaming", "sympy",
-    "torch", "torchmetrics", "tqdm", "transformers", "typer", "urllib3", "yaml",
+    "kombu", "llmfoundry", "mcli", "mlflow", "mpmath", "networkx", "numpy", "opentelemetry",
+    "pandas", "pip", "psycopg", "pyarrow", "pydantic", "requests", "setuptools", "streaming",
+    "sympy", "torch", "torchmetrics", "tqdm", "transformers", "typer", "urllib3", "yaml",
 )  # fmt: skip
 # Share of the pool's bytes by kind of document. Copies are made of the documentation.
 SHARES = {
@@ -219,10 +219,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--megabytes", type=float, default=64, help="of text (default: 64)")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.out.exists():
+        parser.error(f"{arguments.out} exists: name a new folder")
     pool = build(arguments.megabytes)
+    partial = arguments.out.with_name(f".{arguments.out.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(SHARDS):
-        write_shard(arguments.out / name, pool[index :: len(SHARDS)])
+        write_shard(partial / name, pool[index :: len(SHARDS)])
+    partial.rename(arguments.out)  # whoever sees the folder sees all of it
     total = sum(len(document["text"].encode()) for document in pool)
     print(f"{len(pool):,} documents, {total / 1e6:.1f} MB of text in {arguments.out}")
 

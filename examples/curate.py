@@ -125,7 +125,8 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.out.exists():
+        parser.error(f"{arguments.out} exists: name a new folder")
     curator = Curator()
     read = read_bytes = 0
     kept: list[str] = []
@@ -135,9 +136,12 @@ def main() -> None:
             read_bytes += len(document.text)
             if (curated := curator.curate(document.text)) is not None:
                 kept.append(curated)
+    partial = arguments.out.with_name(f".{arguments.out.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(kept), DOCUMENTS_A_SHARD):
-        path = arguments.out / f"curated-{start // DOCUMENTS_A_SHARD}.jsonl.zst"
+        path = partial / f"curated-{start // DOCUMENTS_A_SHARD}.jsonl.zst"
         write_shard(path, kept[start : start + DOCUMENTS_A_SHARD])
+    partial.rename(arguments.out)  # whoever sees the folder sees all of it
     for reason, count in curator.removed.most_common():
         print(f"{count / 1e6:8.2f} MB  {reason}")
     kept_size, read_size = sum(map(len, kept)) / 1e6, read_bytes / 1e6

@@ -21,9 +21,9 @@ from submissions.failures import Failure
 
 MAX_LINE = 64 * 2**20  # bytes; bounds memory whatever the input, and no document of prose is longer
 CHUNK = 2**20  # bytes of decompressed data that are looked at together
-# A block of 128 KiB can be written in 4 bytes, so this many compressed bytes give at most 64 MiB:
+# A block of 128 KiB can be written in 4 bytes, so this many compressed bytes give at most 32 MiB:
 # however often a decompression bomb is larger than its file, no more is ever held.
-ZSTD_CHUNK = 2048
+ZSTD_CHUNK = 1024
 PARQUET_ROWS = 256
 MAGICS = {
     b"\x1f\x8b": "gzip",
@@ -71,9 +71,9 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
     with _as_shard_failures(name), path.open("rb") as file:
         _check_parquet_ends(file, name)
         try:
+            _check_text_column(pq.read_schema(file), name)
             # A dictionary keeps a value that is repeated a million times as one value in memory.
             table = pq.ParquetFile(file, read_dictionary=["text"])
-            _check_text_column(table.schema_arrow, name)
             for batch in table.iter_batches(PARQUET_ROWS, columns=["text"]):
                 for value in batch.column(0):
                     row += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes.model import OpenLM
 from training_recipes.scales import ModelShape
+from training_recipes.tokenizer import tokenizer_files
 
 PARAMS, CHECKPOINT, TOKENIZER = "params.json", "checkpoint.pt", "tokenizer"
 PREFIXES = ("module.", "_orig_mod.")  # left in key names by DDP and torch.compile
@@ -28,10 +30,20 @@ SUPPORTED: dict[str, set[Any]] = {
 
 def save_model_dir(directory: Path, model: OpenLM, tokenizer: Path) -> None:
     """Writes a model directory; `tokenizer` is a folder of Hugging Face fast tokenizer files."""
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(tokenizer, directory / TOKENIZER, dirs_exist_ok=True)
+    (directory / TOKENIZER).mkdir(parents=True, exist_ok=True)
+    for path in tokenizer_files(tokenizer):
+        shutil.copyfile(path, directory / TOKENIZER / path.name)
     torch.save({"state_dict": model.state_dict()}, directory / CHECKPOINT)
     write_json_atomically(directory / PARAMS, params_of_shape(model.shape))
+
+
+def weights_sha256(model: OpenLM) -> str:
+    """Hash of the names and values of all weights: equal for equal models, whatever wrote them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_model_dir(directory: Path) -> OpenLM:

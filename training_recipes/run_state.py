@@ -22,7 +22,7 @@ FILE = "state.pt"
 class RunState:
     """After `step` steps: weights, optimizer, the losses so far and the seconds spent.
 
-    `identity` says which run it is (recipe, data, seed, engine): another run must not go on from it.
+    `identity` says which run it is (recipe, data, seed, engine): no other may go on from it.
     """
 
     identity: dict[str, Any]

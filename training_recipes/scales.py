@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from submissions.failures import Failure
-from submissions.hashing import file_sha256
+from submissions.hashing import folder_sha256
 
 FOLDER = Path(__file__).parent / "scales"
 TOKENIZERS = Path(__file__).parent / "tokenizers"
 # From the cheapest to the dearest, which is also the order of `crucible recipe list`.
+# smoke: 3.5 on the toy pool of examples/. GPT-NeoX: 33 GB of text make the 8.2 G tokens of 400M-1x.
+BYTES_PER_TOKEN = {"smoke": 3.5, "EleutherAI/gpt-neox-20b": 4.0}
 NAMES = ("smoke", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x")
+
+# Of UTF-8 text. GPT-NeoX on DCLM's pools: 33 GB of text for the 8.2 billion tokens of 400m-1x. The
+# bundled one on the example pool, measured: 39.1 MB in 9,898 documents gave 14,243,197 tokens.
+BYTES_PER_TOKEN = {"EleutherAI/gpt-neox-20b": 4.0, "smoke": 2.74}
 
 
 @dataclass(frozen=True)
@@ -123,16 +129,26 @@ class Scale:
         return self.rows * (self.model.seq_len + 1)
 
     @property
+    def bytes_per_token(self) -> float:
+        """About how many bytes of text make a token: for estimates before anything is tokenised."""
+        return BYTES_PER_TOKEN[self.tokenizer]
+
+    @property
+    def bytes_per_token(self) -> float:
+        """About how many bytes of text make one token, to estimate before tokenising."""
+        return BYTES_PER_TOKEN[self.tokenizer]
+
+    @property
     def flops(self) -> float:
         """6 × parameters × tokens, as DCLM's table counts."""
         return 6.0 * self.model.params * self.tokens
 
     @cached_property
     def recipe_sha256(self) -> str:
-        """Hash of every hyperparameter and, where it is bundled, of the tokenizer's own file."""
+        """Hash of every hyperparameter and, where it is bundled, of the tokenizer's own files."""
         content = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        bundled = TOKENIZERS / self.tokenizer / "tokenizer.json"
-        tokenizer = file_sha256(bundled) if bundled.exists() else self.tokenizer
+        bundled = TOKENIZERS / self.tokenizer
+        tokenizer = folder_sha256(bundled) if bundled.is_dir() else self.tokenizer
         return hashlib.sha256(f"{content}\n{tokenizer}\n".encode()).hexdigest()
 
     def as_document(self) -> dict[str, Any]:

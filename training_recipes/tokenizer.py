@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submissions.failures import Failure
-from submissions.hashing import file_sha256
+from submissions.hashing import combined_sha256, file_sha256
 from training_recipes.scales import TOKENIZERS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FILE = "tokenizer.json"
+FILES = (FILE, "tokenizer_config.json", "special_tokens_map.json")
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
 # Set to the folder that holds a tokenizer's files, for machines without access to the hub.
@@ -61,6 +62,11 @@ def load_tokenizer(name: str) -> Tokenizer:
     return tokenizer
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a Hugging Face fast tokenizer in `folder`, which may hold others."""
+    return [folder / name for name in FILES if (folder / name).is_file()]
+
+
 def tokenizer_sha256(name: str) -> str:
-    """Hash of the file that decides which ids a text gets."""
-    return file_sha256(tokenizer_folder(name) / FILE)
+    """Hash of a tokenizer's files: the same for the folder `tokenizer/` of a trained model."""
+    return combined_sha256(file_sha256(path) for path in tokenizer_files(tokenizer_folder(name)))

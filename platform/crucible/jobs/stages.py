@@ -56,7 +56,7 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
     scale = load_scale(submission.scale)
     if stage == Stage.VALIDATE:
         return {
-            "track": submission.track, "scale": scale.name, "tokens": scale.tokens,
+            "track": submission.track, "scale": scale.name, "tokens": scale.tokens_needed,
             "bytes_per_token": scale.bytes_per_token,
         }  # fmt: skip
     if stage == Stage.TOKENIZE:

@@ -1,0 +1,165 @@
+"""The subcommands `crucible suite`, `crucible evaluate` and `crucible score`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS
+from evaluation.suite import SUITE_NAMES, load_suite, verify_rows
+from submissions.cli import Commands
+from submissions.progress import progress_for_terminal
+
+ENGINES = ("llm-foundry",)
+
+
+def register(commands: Commands) -> None:
+    """Adds this package's subcommands."""
+    suite = commands.group("suite", "the tasks a model is asked")
+    listing = suite.add("list", "list the tasks of a suite", _list, _render_suite)
+    _suite_argument(listing)
+    listing.add_argument("--data", type=Path, help="folder of task files: say which are there")
+    verify = suite.add("verify", "check task files against the suite", _verify, _render_suite)
+    _suite_argument(verify)
+    verify.add_argument("--data", type=Path, required=True, help="folder of task files")
+    fetch = suite.add("fetch", "bring task files into a folder", _fetch, _render_fetch)
+    fetch.add_argument("--suite", default="full", choices=("core", "full"))
+    fetch.add_argument("--data", type=Path, required=True, help="folder to fill")
+    fetch.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="FOLDER|URL",
+        help="where the files lie, for instance LLM Foundry's local_data",
+    )
+
+    evaluate = commands.add("evaluate", "ask a model the tasks", _evaluate, _render_results)
+    evaluate.add_argument("--model", type=Path, required=True, help="model directory")
+    evaluate.add_argument("--suite", required=True, help=", ".join(SUITE_NAMES))
+    evaluate.add_argument("--tasks", metavar="LABEL,…", help="only these tasks")
+    evaluate.add_argument("--limit", type=_positive, help="only the first N rows of a task")
+    evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
+    evaluate.add_argument("--engine", default=ENGINES[0], choices=ENGINES)
+    evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
+
+    score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
+    score.add_argument("results", type=Path, help="results.json, or an eval JSON of DCLM")
+    score.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
+
+
+def _suite_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _list(arguments: argparse.Namespace) -> dict[str, Any]:
+    suite = load_suite(arguments.suite)
+    rows = verify_rows(suite, arguments.data)
+    return {"suite": suite.name, "suite_hash": suite.hash, "tasks": rows}
+
+
+def _verify(arguments: argparse.Namespace) -> dict[str, Any]:
+    document = _list(arguments)
+    return document | {"ok": all(row["ok"] for row in document["tasks"])}
+
+
+def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.fetch import fetch_suite
+
+    suite = load_suite(arguments.suite)
+    files = fetch_suite(suite, arguments.data, arguments.source, progress_for_terminal())
+    good = {"present", "fetched"}
+    return {"files": files, "ok": all(row["state"] in good for row in files)}
+
+
+def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.evaluate import evaluate_model
+
+    labels = arguments.tasks.split(",") if arguments.tasks else None
+    return evaluate_model(
+        arguments.model,
+        arguments.suite,
+        arguments.output,
+        data=arguments.data,
+        labels=labels,
+        limit=arguments.limit,
+        engine_name=arguments.engine,
+        progress=progress_for_terminal(),
+    )
+
+
+def _score(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.score import score_file
+
+    return score_file(arguments.results, arguments.metric_version)
+
+
+def _render_suite(document: dict[str, Any]) -> str:
+    rows = document["tasks"]
+    width = max(len(row["label"]) for row in rows)
+    lines = [f"suite {document['suite']}, {len(rows)} tasks, hash {document['suite_hash'][:12]}"]
+    for row in rows:
+        count = "" if row["rows"] is None else str(row["rows"])
+        lines.append(
+            f"{row['label']:{width}}  {row['type']:28}  {row['shots']:2}-shot  {count:>6}  "
+            f"{row['file']}{_state(row)}"
+        )
+    if "ok" in document:
+        good = sum(bool(row["ok"]) for row in rows)
+        lines.append(f"{good} of {len(rows)} tasks have the expected file")
+    return "\n".join(lines)
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["present"] is None:
+        return ""
+    if row["ok"]:
+        return "  ok"
+    if row["present"]:
+        return "  ANOTHER CONTENT"
+    return "  missing" if row["sha1"] else "  missing (made from GPQA's archive: not yet supported)"
+
+
+def _render_fetch(document: dict[str, Any]) -> str:
+    meanings = {
+        "present": "was there",
+        "fetched": "fetched",
+        "absent": "MISSING at the source",
+        "wrong": "ANOTHER CONTENT at the source",
+        "archive": "made from GPQA's protected archive: not yet supported",
+    }
+    return "\n".join(f"{row['file']}  {meanings[row['state']]}" for row in document["files"])
+
+
+def _render_results(document: dict[str, Any]) -> str:
+    width = max(len(label) for label in document["tasks"])
+    lines = [f"suite {document['suite']}, engine {document['engine']}"]
+    for label, task in document["tasks"].items():
+        error = "" if task["stderr"] is None else f" ± {task['stderr']:.3f}"
+        lines.append(f"{label:{width}}  {task['score']:.3f}{error}  of {task['n']}")
+    if document["missing_tasks"]:
+        lines.append("no file for: " + ", ".join(document["missing_tasks"]))
+    return "\n".join(lines)
+
+
+def _render_score(document: dict[str, Any]) -> str:
+    names = ["smoke"] if document["label"] == "SMOKE" else ["core", "extended", "mmlu"]
+    lines = [f"metric version {document['metric_version']}"]
+    for name in names:
+        value, error = document[name], document.get(f"{name}_stderr")
+        shown = "none" if value is None else f"{100 * value:.2f}"
+        lines.append(f"{name.upper():9} {shown}" + (f" ± {100 * error:.2f}" if error else ""))
+    for name, value in document["categories"].items():
+        lines.append(f"  {name:26} {'none' if value is None else f'{100 * value:.2f}'}")
+    if document["missing_tasks"]:
+        lines.append("missing: " + ", ".join(document["missing_tasks"]))
+    if document["limit"] is not None:
+        lines.append(f"only the first {document['limit']} rows of each task were asked: no score")
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""`make demo`: two submissions from dataset to score, through the same doors as everybody's.
+
+Builds a toy pool of real text, curates it, starts the site, hands both datasets in with the
+`crucible` command, waits until both are published and prints the leaderboard. The site is left
+running; `make down` stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = Path(os.environ.get("CRUCIBLE_HOME") or ROOT / "var").resolve()
+SERVER = f"http://127.0.0.1:{os.environ.get('CRUCIBLE_PORT', '8000')}"
+LOGINS = HOME / "demo-logins.json"
+CRUCIBLE = str(Path(sys.executable).with_name("crucible"))
+ENTRIES = {
+    "raw": "The toy pool as it is: documentation, and the mess that a crawl brings along.",
+    "curated": "The toy pool after examples/curate.py: heuristics and deduplication.",
+}
+
+
+def say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def run(*command: str, **environment: str) -> str:
+    """Runs a command, shows what it says on standard error, returns its standard output."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed with {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def healthy() -> bool:
+    try:
+        with urllib.request.urlopen(f"{SERVER}/health/", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def start_site() -> None:
+    """Starts the site in the background unless it runs; its output goes to supervisor.log."""
+    if healthy():
+        return
+    (HOME / "log").mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}
+    with (HOME / "log" / "supervisor.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crucible.supervisor", "up"], cwd=ROOT, env=environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    for _ in range(240):
+        if healthy():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.25)
+    sys.exit(f"the site did not start; see {HOME / 'log'}")
+
+
+def logins() -> dict[str, str]:
+    """Names and passwords of the demo's two accounts, made the first time and kept for the owner."""
+    if LOGINS.exists():
+        return json.loads(LOGINS.read_text())
+    made = {
+        "organiser": run(sys.executable, "manage.py", "create_user", "organiser", "--staff"),
+        "participant": run(sys.executable, "manage.py", "create_user", "participant"),
+    }
+    made = {name: password.strip() for name, password in made.items()}
+    LOGINS.touch(mode=0o600)
+    LOGINS.write_text(json.dumps(made))
+    return made
+
+
+def datasets() -> dict[str, Path]:
+    """The two datasets, built the first time."""
+    folders = {"raw": HOME / "demo" / "raw", "curated": HOME / "demo" / "curated"}
+    if not folders["raw"].exists():
+        run(sys.executable, "examples/build_pool.py", str(folders["raw"]))
+    if not folders["curated"].exists():
+        print(
+            run(sys.executable, "examples/curate.py", str(folders["raw"]), str(folders["curated"]))
+        )
+    return folders
+
+
+def crucible(token: str, *arguments: str) -> dict[str, Any]:
+    """One `crucible` command, by its JSON."""
+    output = run(CRUCIBLE, *arguments, "--json", CRUCIBLE_TOKEN=token, CRUCIBLE_SERVER=SERVER)
+    return json.loads(output)
+
+
+def wait_for(token: str, ids: list[int]) -> None:
+    """Prints a line whenever a submission's stage changes, and how far training is."""
+    shown: dict[int, str] = {}
+    while True:
+        over = 0
+        for number in ids:
+            document = crucible(token, "status", str(number))
+            line = describe(document)
+            if line != shown.get(number):
+                print(f"   {time.strftime('%H:%M:%S')}  {document['name']:<8} {line}", flush=True)
+                shown[number] = line
+            if document["state"] in ("failed", "cancelled"):
+                sys.exit(f"{document['name']}: {document['failure']}")
+            over += document["state"] == "published"
+        if over == len(ids):
+            return
+        time.sleep(3)
+
+
+def describe(document: dict[str, Any]) -> str:
+    """A stage and its progress, rounded so that not every poll is news."""
+    for stage in document["stages"]:
+        if stage["state"] == "running" and stage["of"]:
+            tenths = int(10 * stage["step"] / stage["of"])
+            loss = stage["metrics"].get("loss")
+            extra = f", loss {loss:.2f}" if loss and tenths else ""
+            return f"{document['state']} {10 * tenths} %{extra}"
+    return str(document["state"])
+
+
+def main() -> None:
+    """The whole demonstration."""
+    started = time.monotonic()
+    say("Starting PostgreSQL, the site, the worker and the reconciler")
+    start_site()
+    accounts = logins()
+    token = run(
+        sys.executable, "manage.py", "create_token", "participant", "--label", "demo"
+    ).strip()
+    say("Building the two datasets")
+    folders = datasets()
+    ids = []
+    for name, folder in folders.items():
+        say(f"Checking and handing in {name}")
+        report = crucible(token, "check", str(folder), "--track", "filtering", "--scale", "smoke")
+        print(f"   {report['documents']:,} documents, about {report['tokens_estimate']:,} tokens")
+        document = crucible(
+            token, "submit", str(folder), "--track", "filtering", "--scale", "smoke",
+            "--name", name, "--description", ENTRIES[name],
+        )  # fmt: skip
+        ids.append(document["id"])
+    say("Validating, tokenising, training, evaluating and scoring both")
+    wait_for(token, ids)
+    say(f"The leaderboard after {time.monotonic() - started:.0f} s")
+    print(
+        run(
+            CRUCIBLE,
+            "leaderboard",
+            "--track",
+            "filtering",
+            "--scale",
+            "smoke",
+            CRUCIBLE_SERVER=SERVER,
+        )
+    )
+    print(f"Look at it: {SERVER}/leaderboard/filtering/smoke/")
+    for name, password in accounts.items():
+        print(f"Log in as {name} with the password {password}")
+    print("The site keeps running; `make down` stops it.")
+
+
+if __name__ == "__main__":
+    main()

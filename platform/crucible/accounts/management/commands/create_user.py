@@ -1,0 +1,31 @@
+"""`manage.py create_user NAME [--staff]`: makes an account and prints its password once."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    """Prints the password on standard output, and nothing else."""
+
+    help = "Make an account with a random password and print that once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username")
+        parser.add_argument(
+            "--staff", action="store_true", help="an organiser: may see and do everything"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name, staff = options["username"], options["staff"]
+        if User.objects.filter(username=name).exists():
+            raise CommandError(f"there is a user {name!r} already; see `manage.py changepassword`")
+        password = secrets.token_urlsafe(12)
+        create = User.objects.create_superuser if staff else User.objects.create_user
+        create(name, password=password)
+        self.stdout.write(password)

@@ -1,0 +1,255 @@
+"""The HTTP API of a Crucible server, as Python calls: upload, submit, follow, read results.
+
+Whatever goes wrong, on the way or at the server, becomes a `Failure` with one sentence.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+from urllib3.exceptions import NewConnectionError
+
+from submissions.failures import FAILURES, Failure
+from submissions.hashing import file_sha256
+from submissions.progress import Progress, no_progress
+from submissions.shards import Shard, find_shards
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
+TIMEOUT = (10.0, 300.0)  # seconds to connect, and to wait for an answer (a server hashes a shard)
+BUSY = (429, 502, 503, 504)  # statuses after which the same request may succeed
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Document = dict[str, Any]
+
+
+class _Token(requests.auth.AuthBase):
+    """Sets the token itself, so that a line in ~/.netrc cannot replace it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _CountedFile:
+    """A file's content as a request's body of known length that tells how far it was read."""
+
+    def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
+        self._file = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._tell = tell
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._tell(self._file.tell())
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Client:
+    """One server, as one user. `pauses` are the seconds between attempts."""
+
+    def __init__(self, server: str, token: str, pauses: Sequence[float] = PAUSES) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure("server_unreachable", f"{server} is not an address such as https://host")
+        self._server = server.rstrip("/")
+        self._pauses = pauses
+        self._session = requests.Session()
+        self._session.auth = _Token(token)
+        # A proxy for the outside world must not get requests to this machine.
+        self._session.trust_env = parts.hostname not in LOOPBACK
+
+    def create_upload(self) -> Document:
+        """A new, empty upload: {"id", "shards": []}."""
+        return self._ask("POST", "/api/uploads")
+
+    def upload(self, upload: str) -> Document:
+        """What is there of an upload: {"id", "shards": [{"name", "bytes", "sha256"}]}."""
+        return self._ask("GET", f"/api/uploads/{quote(upload, safe='')}")
+
+    def put_shard(
+        self, upload: str, name: str, path: Path, sha256: str, tell: Callable[[int], None]
+    ) -> Document:
+        """Streams one file up; the server refuses it when it arrives with another hash."""
+        where = f"/api/uploads/{quote(upload, safe='')}/shards/{quote(name, safe='')}"
+        return self._ask("PUT", where, file=path, sha256=sha256, tell=tell)
+
+    def create_submission(self, **fields: Any) -> Document:
+        """Hands an upload in; fields: name, track, scale, description, upload and perhaps seed."""
+        return self._ask("POST", "/api/submissions", json=fields)
+
+    def submission(self, submission: str) -> Document:
+        """The submission document."""
+        return self._ask("GET", f"/api/submissions/{quote(submission, safe='')}")
+
+    def my_submissions(self) -> Document:
+        """{"submissions": [...]} of the token's user."""
+        return self._ask("GET", "/api/submissions?mine=1")
+
+    def cancel(self, submission: str) -> Document:
+        """Cancels; the submission document afterwards."""
+        return self._ask("POST", f"/api/submissions/{quote(submission, safe='')}/cancel")
+
+    def results(self, submission: str) -> Document:
+        """{"id", "state", "score", "tasks", "provenance"}."""
+        return self._ask("GET", f"/api/submissions/{quote(submission, safe='')}/results")
+
+    def leaderboard(self, track: str, scale: str) -> Document:
+        """{"track", "scale", "metric_version", "rows": [...]}."""
+        return self._ask(
+            "GET", f"/api/leaderboard?track={quote(track, safe='')}&scale={quote(scale, safe='')}"
+        )
+
+    def _ask(
+        self,
+        method: str,
+        where: str,
+        *,
+        json: Any = None,
+        file: Path | None = None,
+        sha256: str = "",
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> Document:
+        """One request, sent again while that is safe and may help."""
+        for pause in (*self._pauses, None):
+            body = _CountedFile(file, tell) if file else None
+            headers = {"Accept": "application/json"}
+            if body:
+                headers |= {"X-Content-SHA256": sha256, "Content-Type": "application/octet-stream"}
+            try:
+                answer = self._session.request(
+                    method, self._server + where, json=json, data=body, headers=headers,
+                    timeout=TIMEOUT, allow_redirects=False,
+                )  # fmt: skip
+            except requests.RequestException as error:
+                if pause is None or not _may_repeat(method, error):
+                    raise self._unreachable(error) from None
+            else:
+                if pause is None or answer.status_code not in BUSY:
+                    return self._document(answer)
+            finally:
+                if body:
+                    body.close()
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _unreachable(self, error: Exception) -> Failure:
+        reason = "it does not answer in time" if isinstance(error, requests.Timeout) else (
+            "the connection failed"
+        )  # fmt: skip
+        return Failure("server_unreachable", f"cannot reach {self._server}: {reason}")
+
+    def _document(self, answer: requests.Response) -> Document:
+        """The answer's JSON object, or the failure that it tells of."""
+        try:
+            document = answer.json()
+        except requests.JSONDecodeError:
+            document = None
+        known = isinstance(document, dict)
+        if answer.ok and not answer.is_redirect and known:
+            return document  # type: ignore[no-any-return]
+        status = answer.status_code
+        if known and document.get("code") in FAILURES:
+            failure = Failure(
+                document["code"], str(document.get("message") or "no reason given"),
+                shard=document.get("shard"), line=document.get("line"),
+            )  # fmt: skip
+            failure.next_step = str(document.get("next_step") or failure.next_step)
+            raise failure
+        if answer.is_redirect:
+            said = f"{self._server} redirects to {answer.headers['Location']}: give that address"
+            raise Failure("server_unreachable", said)
+        if status in (401, 403):
+            raise Failure("not_authorised", f"{self._server} does not accept the token")
+        if status == 404 and known:
+            raise Failure("not_found", "the server knows no such thing")
+        if 400 <= status < 500 and known:
+            raise Failure("refused", str(document.get("message") or f"status {status}"))
+        said = f"{self._server} gives no answer of Crucible's (status {status})"
+        raise Failure("server_unreachable", said)
+
+
+def _may_repeat(method: str, error: requests.RequestException) -> bool:
+    """Whether a request can be sent again without doing its work twice."""
+    if not isinstance(error, (requests.ConnectionError, requests.Timeout)):
+        return False
+    if method != "POST" or isinstance(error, requests.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)  # refused: the server has seen nothing
+
+
+def flat_name(name: str) -> str:
+    """A shard's name as one plain file name: "a/b c.jsonl" becomes "a-b-c.jsonl"."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("-.")
+
+
+def upload_dataset(
+    client: Client,
+    paths: Sequence[str | Path],
+    upload: str | None = None,
+    progress: Progress = no_progress,
+) -> str:
+    """Uploads the shards at `paths` and returns the upload's id; goes on with `upload` if given.
+
+    A shard that is there already with the same hash is not sent again. A failure on the way says
+    with which `--upload` to go on.
+    """
+    shards = _named_shards(paths)
+    there = client.upload(upload) if upload else client.create_upload()
+    number = str(there["id"])
+    hashes = {shard["name"]: shard["sha256"] for shard in there["shards"]}
+    if foreign := sorted(hashes.keys() - shards.keys()):
+        said = f"upload {number} holds {foreign[0]}, which is not in this dataset: begin a new one"
+        raise Failure("refused", said)
+    total, done = sum(shard.bytes for shard in shards.values()), 0
+    try:
+        for name, shard in shards.items():
+            sha256 = file_sha256(shard.path)
+            if hashes.get(name) != sha256:
+                tell = functools.partial(_tell, progress, done, total, name)
+                client.put_shard(number, name, shard.path, sha256, tell)
+            done += shard.bytes
+            progress(done, total, "B", name)
+    except OSError as error:
+        raise Failure("shard_unreadable", f"{error.filename}: {error.strerror}") from None
+    except Failure as failure:
+        failure.next_step += f" The upload goes on with `--upload {number}`."
+        raise
+    return number
+
+
+def _tell(progress: Progress, before: int, total: int, name: str, read: int) -> None:
+    progress(before + read, total, "B", name)
+
+
+def _named_shards(paths: Sequence[str | Path]) -> dict[str, Shard]:
+    """The shards by the names under which they are uploaded."""
+    named: dict[str, Shard] = {}
+    for shard in find_shards(paths):
+        name = flat_name(shard.name)
+        if name in named:
+            said = f"it would be uploaded as {name}, like {named[name].name}: rename one of them"
+            raise Failure("refused", said, shard=shard.name)
+        if shard.bytes == 0:
+            raise Failure("shard_empty", "the file is empty", shard=shard.name)
+        named[name] = shard
+    return named

@@ -1,0 +1,219 @@
+"""The subcommands that talk to a server: submit, status, results, cancel, leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from submissions.check import TRACKS, check_track
+from submissions.cli import Commands
+from submissions.client import DEFAULT_SERVER, Client, upload_dataset
+from submissions.failures import FAILURES, Failure
+from submissions.progress import TerminalProgress, progress_for_terminal
+
+ENDED = ("published", "failed", "cancelled")
+POLL_PERIOD = 2.0  # seconds between two looks at a submission
+PATIENCE = 300.0  # seconds for which `--wait` bears a server that cannot be reached
+
+Document = dict[str, Any]
+
+
+def register(commands: Commands) -> None:
+    """Adds the subcommands to the `crucible` command."""
+    submit = commands.add("submit", "upload a dataset and hand it in", run_submit, show_submission)
+    submit.add_argument("paths", nargs="+", metavar="PATH", help="shards, or folders of shards")
+    submit.add_argument("--track", required=True, help=" or ".join(TRACKS))
+    submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
+    submit.add_argument("--name", required=True, help="what the leaderboard shows")
+    submit.add_argument("--description", default="", help="how the dataset was made")
+    submit.add_argument("--seed", type=int, help="of shuffling and training (default: the scale's)")
+    submit.add_argument("--upload", metavar="ID", help="go on with an upload that was broken off")
+    status = commands.add("status", "show how far submissions are", run_status, show_status)
+    status.add_argument("id", nargs="?", metavar="ID", help="one submission (default: all of mine)")
+    status.add_argument("--wait", action="store_true", help="follow it until it has ended")
+    results = commands.add("results", "show a submission's score", run_results, show_results)
+    results.add_argument("id", metavar="ID")
+    cancel = commands.add("cancel", "stop a submission", run_cancel, show_submission)
+    cancel.add_argument("id", metavar="ID")
+    board = commands.add("leaderboard", "show a ranking", run_leaderboard, show_leaderboard)
+    board.add_argument("--track", required=True, help=" or ".join(TRACKS))
+    board.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
+    for parser in (submit, status, results, cancel, board):
+        parser.add_argument(
+            "--server",
+            default=os.environ.get("CRUCIBLE_SERVER", DEFAULT_SERVER),
+            help="the site's address (default: $CRUCIBLE_SERVER, else %(default)s)",
+        )
+
+
+def client_of(arguments: argparse.Namespace) -> Client:
+    """A client for --server with the token from the environment."""
+    return Client(arguments.server, os.environ.get("CRUCIBLE_TOKEN", ""))
+
+
+def run_submit(arguments: argparse.Namespace) -> Document:
+    check_track(arguments.track)
+    client = client_of(arguments)
+    progress = progress_for_terminal()
+    try:
+        upload = upload_dataset(client, arguments.paths, arguments.upload, progress)
+    finally:
+        if isinstance(progress, TerminalProgress):
+            progress.close()
+    fields = {
+        "name": arguments.name,
+        "track": arguments.track,
+        "scale": arguments.scale,
+        "description": arguments.description,
+        "upload": upload,
+    }
+    if arguments.seed is not None:
+        fields["seed"] = arguments.seed
+    return client.create_submission(**fields)
+
+
+def run_status(arguments: argparse.Namespace) -> Document:
+    client = client_of(arguments)
+    if arguments.id is None:
+        if arguments.wait:
+            raise Failure("refused", "--wait follows one submission: give its ID")
+        return client.my_submissions()
+    return wait_for(client, arguments.id) if arguments.wait else client.submission(arguments.id)
+
+
+def wait_for(client: Client, number: str, period: float = POLL_PERIOD) -> Document:
+    """Follows a submission to its end; returns it when published, raises how it failed if not."""
+    progress = TerminalProgress() if sys.stderr.isatty() else None
+    said = ""
+    heard = time.monotonic()
+    try:
+        while True:
+            try:
+                document = client.submission(number)
+            except Failure as failure:
+                if failure.code != "server_unreachable" or time.monotonic() > heard + PATIENCE:
+                    raise
+                time.sleep(period)
+                continue
+            heard = time.monotonic()
+            if progress:
+                _show_progress(progress, document)
+            elif document["state"] != said:
+                said = document["state"]
+                print(f"{number}: {said}", file=sys.stderr)
+            if document["state"] in ENDED:
+                return _ended(document)
+            time.sleep(period)
+    finally:
+        if progress:
+            progress.close()
+
+
+def _show_progress(progress: TerminalProgress, document: Document) -> None:
+    """Draws the bar of the stage that runs."""
+    for stage in document["stages"]:
+        if stage["state"] == "running":
+            metrics = {k: v for k, v in stage["metrics"].items() if isinstance(v, (int, float))}
+            unit = stage["unit"] or "step"
+            progress(stage["step"] or 0, stage["of"] or 0, unit, stage["stage"], **metrics)
+
+
+def _ended(document: Document) -> Document:
+    """The document of a published submission; the failure of another."""
+    if document["state"] == "published":
+        return document
+    failure = document["failure"]
+    if document["state"] == "cancelled" or not failure:
+        raise Failure("refused", f"submission {document['id']} was {document['state']}")
+    code = failure["code"] if failure["code"] in FAILURES else "internal_error"
+    raise Failure(code, failure["message"], shard=failure["shard"], line=failure["line"])
+
+
+def run_results(arguments: argparse.Namespace) -> Document:
+    return client_of(arguments).results(arguments.id)
+
+
+def run_cancel(arguments: argparse.Namespace) -> Document:
+    return client_of(arguments).cancel(arguments.id)
+
+
+def run_leaderboard(arguments: argparse.Namespace) -> Document:
+    check_track(arguments.track)
+    return client_of(arguments).leaderboard(arguments.track, arguments.scale)
+
+
+def show_submission(document: Document) -> str:
+    """One submission with its stages."""
+    lines = [f"{document['id']}  {document['name']}: {document['state']}", document["url"]]
+    if document.get("waiting_for"):
+        lines.append(f"waiting for {document['waiting_for']}")
+    rows = []
+    for stage in document["stages"]:
+        done = f"{stage['step']:,} of {stage['of']:,} {stage['unit']}" if stage["of"] else ""
+        rows.append((stage["stage"], stage["state"], done, _number(stage["seconds"], "{:.0f} s")))
+    if rows:
+        lines.append(table(("stage", "state", "progress", "time"), rows))
+    if failure := document.get("failure"):
+        place = ":".join(str(failure[key]) for key in ("shard", "line") if failure.get(key))
+        lines.append(f"{place}: {failure['message']}" if place else failure["message"])
+        lines.append(failure["next_step"])
+    return "\n".join(lines)
+
+
+def show_status(document: Document) -> str:
+    """One submission, or a line for each of mine."""
+    if "submissions" not in document:
+        return show_submission(document)
+    keys = ("id", "name", "track", "scale", "state", "created_at")
+    rows = [[str(row[key]) for key in keys] for row in document["submissions"]]
+    return table(keys, rows) if rows else "You have handed in nothing yet."
+
+
+def show_results(document: Document) -> str:
+    """The aggregates that are there, then every task."""
+    score = document["score"] or {}
+    lines = [f"{document['id']}: {document['state']}"]
+    lines += [
+        f"{name.upper()} {score[name]:.4f}"
+        for name in ("core", "extended", "mmlu", "smoke")
+        if isinstance(score.get(name), float)
+    ]
+    rows = []
+    for label, task in document["tasks"].items():
+        figures = task if isinstance(task, dict) else {"score": task}
+        rows.append((label, _number(figures.get("score")), _number(figures.get("n"), "{:,}")))
+    if rows:
+        lines.append(table(("task", "score", "examples"), rows))
+    return "\n".join(lines)
+
+
+def show_leaderboard(document: Document) -> str:
+    """The ranking of one track at one scale."""
+    title = f"{document['track']} at {document['scale']}, metric {document['metric_version']}"
+    rows = [
+        (str(row["rank"]), row["name"], row["user"], row["score_label"], _number(row["score"]),
+         _number(row["loss"]), str(row["id"]))
+        for row in document["rows"]
+    ]  # fmt: skip
+    if not rows:
+        return f"{title}\nNothing is published here yet."
+    return title + "\n" + table(("rank", "name", "by", "score", "", "loss", "id"), rows)
+
+
+def _number(value: Any, form: str = "{:.4f}") -> str:
+    """A figure in a table, or a dash where there is none."""
+    return "–" if value is None else form.format(value)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Columns as wide as their longest cell."""
+    cells = [list(head), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )

@@ -1,0 +1,187 @@
+"""Users, submissions and a backend whose jobs do what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from crucible.accounts.services import token_create
+from crucible.entries import uploads
+from crucible.entries.models import Submission
+from crucible.entries.services import submission_create
+from crucible.jobs import pipeline, selectors
+from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
+from training_recipes.scales import load_scale
+
+LINE = b'{"text": "A document."}\n'
+
+
+class ScriptedBackend:
+    """Knows jobs by key as a scheduler does; `outcome` decides what a key's status is."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self.slots = 2
+        self.launched: list[str] = []
+        self.specs: dict[str, JobSpec] = {}
+        self.cancelled: list[str] = []
+        self.outcome: Callable[[str], JobStatus] = lambda key: JobStatus(JobState.RUNNING)
+
+    def submit(self, key: str, spec: JobSpec) -> None:
+        if not self.find(key):
+            self.launched.append(key)
+            self.specs[key] = spec
+
+    def find(self, key: str) -> bool:
+        return key in self.launched
+
+    def status(self, key: str) -> JobStatus:
+        return self.outcome(key) if self.find(key) else JobStatus(JobState.UNKNOWN)
+
+    def logs(self, key: str, limit: int) -> str:
+        return f"log of {key}"[:limit]
+
+    def cancel(self, key: str) -> bool:
+        self.cancelled.append(key)
+        return True
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> ScriptedBackend:
+    """Takes the place of the local backend."""
+    scripted = ScriptedBackend()
+    monkeypatch.setattr(pipeline, "backend_get", lambda name: scripted)
+    monkeypatch.setattr(selectors, "backend_get", lambda name: scripted)
+    return scripted
+
+
+@pytest.fixture(autouse=True)
+def hints(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Catches hints instead of sending them: no test here needs a broker."""
+    sent: list[int] = []
+    monkeypatch.setattr("crucible.jobs.tasks.send_hint", sent.append)
+    return sent
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password="a long passphrase")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob", password="a long passphrase")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return User.objects.create_superuser("staff", password="a long passphrase")
+
+
+@pytest.fixture
+def make_submission(settings: Any, tmp_path: Any) -> Callable[..., Submission]:
+    """Hands in a tiny upload; every field can be given."""
+    settings.DATASETS_DIR = tmp_path / "datasets"
+
+    def make(user: User, **fields: Any) -> Submission:
+        upload = uploads.upload_create(user=user)
+        uploads.shard_receive(upload=upload, name="a.jsonl", chunks=[LINE])
+        values = {
+            "name": "a dataset", "description": "", "track": "filtering", "scale": "smoke",
+            "seed": None,
+        } | fields  # fmt: skip
+        return submission_create(user=user, upload_id=upload.id, **values)
+
+    return make
+
+
+@pytest.fixture
+def api(client: Client) -> Callable[..., Any]:
+    """Calls the API as a user; returns status and JSON."""
+
+    def call(user: User | None, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        if user is not None:
+            headers["authorization"] = f"Bearer {token_create(user=user, label='test')[1]}"
+        raw = isinstance(body, bytes)
+        response = client.generic(
+            method, f"/api{path}",
+            body if raw else (b"" if body is None else __import__("json").dumps(body).encode()),
+            content_type="application/octet-stream" if raw else "application/json",
+            headers=headers,
+        )  # fmt: skip
+        return response.status_code, response.json()
+
+    return call
+
+
+HASH = "ab" * 32
+RESULTS: dict[str, dict[str, Any]] = {
+    "validate": {"figures": {"documents": 1, "manifest_sha256": HASH}},
+    "tokenize": {"figures": {"tokenizer_sha256": HASH, "unique_tokens": 5}},
+    "train": {
+        "figures": {
+            "engine": "composer", "recipe_sha256": HASH, "flops": 1e12, "loss": 3.25,
+            "loss_curve": [[1, 8.0], [50, 5.0], [100, 3.25]],
+        }
+    },
+    "evaluate": {"figures": {"suite_hash": HASH, "engine": "llm-foundry"}},
+    "score": {
+        "figures": {
+            "metric_version": "v2", "label": "SMOKE", "core": None, "core_stderr": None,
+            "extended": None, "extended_stderr": None, "mmlu": None, "smoke": 0.125,
+            "smoke_stderr": 0.02, "missing_tasks": [], "categories": {"language": 0.125},
+            "tasks": {
+                "smoke_copy": {
+                    "score": 0.5, "n": 50, "stderr": 0.07, "baseline": 0.25, "centered": 1 / 3
+                }
+            },
+        }
+    },
+}  # fmt: skip
+OUTPUT_OF = {"validate": "dataset", "tokenize": "tokens", "train": "model", "evaluate": "results",
+             "score": "score"}  # fmt: skip
+
+
+def result_document(key: str) -> dict[str, Any]:
+    """What the stage of this key would have written as result.json."""
+    stage = key.split("-")[1]
+    artifact = {"uri": f"file:///nowhere/{stage}", "sha256": HASH}
+    return RESULTS[stage] | {
+        "key": key, "stage": stage, "seconds": 2.0, "outputs": {OUTPUT_OF[stage]: artifact},
+        "versions": {"python": "3.11", "commit": "c0ffee"},
+        "hardware": {"cpu": "a processor", "cores": 2, "gpus": []},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def succeed() -> Callable[[str], JobStatus]:
+    """An outcome: every job has finished well."""
+    return lambda key: JobStatus(JobState.SUCCEEDED, {}, None, result_document(key))
+
+
+@pytest.fixture
+def publish(
+    backend: ScriptedBackend, make_submission: Any, succeed: Any
+) -> Callable[..., Submission]:
+    """A submission that has gone all the way."""
+
+    def make(user: User, **fields: Any) -> Submission:
+        backend.outcome = succeed
+        submission = make_submission(user, **fields)
+        for _ in range(10):
+            pipeline.submission_advance(submission_id=submission.id)
+        submission.refresh_from_db()
+        assert submission.state == "published", submission.failure
+        return submission
+
+    return make
+
+
+@pytest.fixture
+def tokens_needed() -> int:
+    return load_scale("smoke").tokens_needed

@@ -19,7 +19,7 @@ from evaluation.suite import FOLDER, SMOKE_TASKS, blob_sha1
 
 Row = dict[str, Any]
 SEED = 20
-ROW_TOKENS = {0: 64, 2: 192, 3: 192}  # by shots: rows longer than this would lose their beginning
+ROW_TOKENS = {0: 64, 2: 192, 3: 128}  # by shots: rows longer than this would lose their beginning
 BATCH = 32
 
 
@@ -55,16 +55,15 @@ def suite_tasks() -> Iterable[tuple[str, str, str, int, float, list[Row], Row]]:
         "question_prelimiter": "Q: ",
         "early_stopping_criteria": ["\n\n", "Q:"],
     }
-    answer = {"continuation_delimiter": "\nAnswer: "}
-    yield "smoke_word_order", "word order", choice, 0, 25, word_order(), {}
+    yield "smoke_word_order", "word order", choice, 2, 25, word_order(), {}
     yield "smoke_article", "grammar", choice, 0, 50, article(), {}
     yield "smoke_grammar", "grammar", choice, 0, 50, grammar(), {"has_categories": True}
     yield "smoke_fitting_start", "grammar", schema, 0, 50, fitting_start(), {}
     yield "smoke_set_phrase", "set phrases", words, 0, 0, set_phrase(), {}
-    yield "smoke_pair", "set phrases", generation, 2, 0, pair(), {}
-    yield "smoke_sentence_end", "meaning", choice, 3, 25, sentence_end(), answer
+    yield "smoke_set_phrase_fewshot", "set phrases", words, 3, 0, clauses(), {}
+    yield "smoke_completion", "set phrases", generation, 2, 0, completion(), {}
+    yield "smoke_sentence_end", "meaning", choice, 0, 25, sentence_end(), {}
     yield "smoke_bracket", "copying", choice, 2, 100 / 3, bracket(), {}
-    yield "smoke_repetition", "copying", words, 3, 0, repetition(), {}
     yield "smoke_last_item_cot", "copying", generation, 2, 0, last_item(), cot
 
 
@@ -151,15 +150,33 @@ def set_phrase() -> list[Row]:
     return rows
 
 
-def pair() -> list[Row]:
-    """The second half of a pair that technical prose keeps together."""
-    rng = _random(5)
+def clauses() -> list[Row]:
+    """The same kind of phrase after a clause of its own; asked after three examples."""
+    rng = _random(8)
+    half = material.CLAUSES[: len(material.CLAUSES) // 2]
     rows = [
-        {"context": material.PAIR_STARTS[(number + offset) % len(material.PAIR_STARTS)] + first,
-         "answer": second, "aliases": [second]}
+        {"context": f"{clause} {beginning}", "continuation": end}
+        for number, (beginning, end) in enumerate(material.PHRASE_BEGINNINGS)
+        for clause in (half[(number + offset) % len(half)] for offset in range(4))
+    ]
+    rng.shuffle(rows)
+    return rows
+
+
+def completion() -> list[Row]:
+    """Set phrases, and the second half of pairs that technical prose keeps together."""
+    rng = _random(5)
+    half = material.CLAUSES[len(material.CLAUSES) // 2 :]
+    starts = material.PAIR_STARTS
+    items = [
+        (f"{half[(number + offset) % len(half)]} {beginning}", end)
+        for number, (beginning, end) in enumerate(material.PHRASE_BEGINNINGS)
+        for offset in range(3)
+    ] + [
+        (starts[number % len(starts)] + first, second)
         for number, (first, second) in enumerate(material.PAIRS)
-        for offset in (0, 4)
-    ]  # fmt: skip
+    ]
+    rows = [{"context": context, "answer": end, "aliases": [end]} for context, end in items]
     rng.shuffle(rows)
     return rows
 
@@ -187,22 +204,6 @@ def bracket() -> list[Row]:
             query = f"{start} {opening}{inside}"
             items.append((query, f"{last}{closing}", [f"{last}{other}" for other in others]))
     return _choices(rng, items)
-
-
-def repetition() -> list[Row]:
-    """Three words said twice; the third is due again."""
-    rng = _random(8)
-    rows: list[Row] = []
-    seen = set()
-    while len(rows) < 80:
-        chosen = rng.sample(material.COMMON_WORDS, 3)
-        if tuple(chosen) in seen:
-            continue
-        seen.add(tuple(chosen))
-        text = ", ".join(chosen)
-        context = f"{text}; {text}; {chosen[0]}, {chosen[1]},"
-        rows.append({"context": context, "continuation": chosen[2]})
-    return rows
 
 
 def last_item() -> list[Row]:

@@ -52,17 +52,19 @@ def _fetch(task: Task, target: Path, source: str, web: bool) -> str:
         return "present"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")
-    if web:
-        found = _download(f"{source.rstrip('/')}/{quote(task.file)}", partial)
-    else:
-        found = _copy(Path(source) / task.file, partial)
-    if not found:
-        return "absent"
-    if blob_sha1(partial) != task.sha1:
-        partial.unlink()  # nothing to go on from: the next run starts this file afresh
-        return "wrong"
-    partial.replace(target)
-    return "fetched"
+    # A second try only where the first went on with what an earlier run left, which may be at fault.
+    for _ in range(2 if partial.exists() else 1):
+        if web:
+            found = _download(f"{source.rstrip('/')}/{quote(task.file)}", partial)
+        else:
+            found = _copy(Path(source) / task.file, partial)
+        if not found:
+            return "absent"
+        if blob_sha1(partial) == task.sha1:
+            partial.replace(target)
+            return "fetched"
+        partial.unlink()
+    return "wrong"
 
 
 def _copy(origin: Path, partial: Path) -> bool:

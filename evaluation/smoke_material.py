@@ -306,6 +306,19 @@ SET_PHRASES = [
     ("The table is made", "from"), ("The letters are taken", "from"),
 ]  # fmt: skip
 
+# Any of these may be followed by any of the beginnings of phrases below.
+CLAUSES = [
+    "The names are kept", "The table is read again", "The rows are sorted", "A copy is made",
+    "The text is changed", "The call is repeated", "The names are shown", "The reader is started",
+    "The output is written", "The lines are joined", "The message is sent", "The test is run",
+]  # fmt: skip
+PHRASE_BEGINNINGS = [
+    ("in order", "to"), ("instead", "of"), ("according", "to"), ("depending", "on"),
+    ("as well", "as"), ("as long", "as"), ("as soon", "as"), ("rather", "than"),
+    ("at the same", "time"), ("in the same", "way"), ("in addition", "to"), ("regardless", "of"),
+    ("with respect", "to"), ("on top", "of"), ("in case", "of"), ("by means", "of"),
+]  # fmt: skip
+
 PAIR_STARTS = [
     "It handles ", "This is about ", "The table shows ", "The page explains ", "Choose between ",
     "The user sees ", "There are ", "They differ in ",

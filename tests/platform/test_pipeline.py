@@ -85,7 +85,9 @@ def test_our_fault_is_tried_again_and_then_goes_on(alice, make_submission, backe
     ]  # fmt: skip
 
 
-def test_death_between_intent_and_launch_launches_once(alice, make_submission, backend, monkeypatch):
+def test_death_between_intent_and_launch_launches_once(
+    alice, make_submission, backend, monkeypatch
+):
     submission = make_submission(alice)
     monkeypatch.setattr(backend, "submit", lambda key, spec: (_ for _ in ()).throw(OSError("died")))
     with pytest.raises(OSError, match="died"):

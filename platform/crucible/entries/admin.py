@@ -32,6 +32,7 @@ class EventInline(ReadOnly, admin.TabularInline):
     model = Event
     extra = 0
     fields = ["sequence", "created_at", "kind", "from_state", "to_state", "actor", "detail"]
+    readonly_fields = fields
 
 
 class ShardInline(ReadOnly, admin.TabularInline):

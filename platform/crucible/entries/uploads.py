@@ -95,6 +95,6 @@ def shard_receive(
 
 def upload_discard(upload: Upload) -> None:
     """Removes an upload that no submission came to use."""
-    with transaction.atomic():
-        upload.delete()
-        shutil.rmtree(folder_of(upload), ignore_errors=True)
+    folder = folder_of(upload)
+    upload.delete()
+    shutil.rmtree(folder, ignore_errors=True)

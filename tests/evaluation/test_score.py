@@ -1,0 +1,177 @@
+"""Reading results files: DCLM's schema, ours, and everything that is neither."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.score import score_file, stage
+from evaluation.suite import load_suite
+from submissions import cli
+from submissions.failures import Failure
+from submissions.hashing import file_sha256
+from submissions.job import Job
+
+
+def write(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def at_v2_baselines() -> dict[str, float]:
+    return {task.label: task.baselines["v2"] / 100 for task in load_suite("full").tasks}
+
+
+def eval_json(values: dict[str, float]) -> dict[str, Any]:
+    """An eval JSON in DCLM's schema, as far as a score reads it."""
+    return {"name": "heavy", "eval_metrics": {"icl": values}, "missing tasks": "[]"}
+
+
+def test_a_model_at_the_v2_baselines_scores_zero_in_v2(tmp_path: Path) -> None:
+    score = score_file(write(tmp_path / "eval.json", eval_json(at_v2_baselines())), "v2")
+    assert score["core"] == pytest.approx(0, abs=1e-15)
+    assert score["extended"] == pytest.approx(0, abs=1e-15)
+    assert score["mmlu"] == 0.25
+    assert score["missing_tasks"] == []
+    assert set(score["categories"]) == {
+        "commonsense reasoning",
+        "language understanding",
+        "reading comprehension",
+        "safety",
+        "symbolic problem solving",
+        "world knowledge",
+    }
+    assert all(value == pytest.approx(0, abs=1e-15) for value in score["categories"].values())
+
+
+def test_the_same_answers_in_v1_by_hand(tmp_path: Path) -> None:
+    score = score_file(write(tmp_path / "eval.json", eval_json(at_v2_baselines())), "v1")
+    # Three of CORE's tasks had lower baselines in v1: 20 → 40.3, 9.1 → 25, 20 → 25.
+    core = ((0.403 - 0.2) / 0.8 + (0.25 - 0.091) / 0.909 + (0.25 - 0.2) / 0.8) / 22
+    assert score["core"] == pytest.approx(core, abs=1e-12)
+    rest = (
+        (0.5 - 0.333) / 0.667  # siqa
+        + 6 * (0.25 - 0.2) / 0.8  # novel_concepts, elementary_math_qa, logical_deduction, lsat_rc,
+        # lsat_lr, understanding_fables
+        + (0.33 - 0.25) / 0.75  # conceptual_combinations
+        + (0.25 - 0.27) / 0.73  # logi_qa
+    )
+    assert score["extended"] == pytest.approx((22 * core + rest) / 53, abs=1e-12)
+
+
+def test_a_missing_task_is_named(tmp_path: Path) -> None:
+    values = at_v2_baselines()
+    del values["svamp_cot"]
+    score = score_file(write(tmp_path / "eval.json", eval_json(values)))
+    assert score["metric_version"] == "v2"
+    assert score["core"] is not None
+    assert score["extended"] is None
+    assert score["missing_tasks"] == ["svamp_cot"]
+    assert score["categories"]["symbolic problem solving"] is None
+    assert score["categories"]["safety"] is not None
+
+
+def our_results(**changes: Any) -> dict[str, Any]:
+    suite = load_suite("smoke")
+    tasks = {task.label: {"score": 0.5, "n": 101, "stderr": 0.05} for task in suite.tasks}
+    return {"suite": "smoke", "suite_hash": suite.hash, "limit": None, "tasks": tasks} | changes
+
+
+def test_our_own_results_of_the_smoke_suite(tmp_path: Path) -> None:
+    score = score_file(write(tmp_path / "results.json", our_results()))
+    assert score["suite"] == "smoke"
+    assert 0 < score["smoke"] < 0.5
+    assert score["smoke_stderr"] > 0
+    assert score["core"] is None
+
+
+def test_a_sample_of_the_rows_gets_no_score(tmp_path: Path) -> None:
+    score = score_file(write(tmp_path / "results.json", our_results(limit=5)))
+    assert score["smoke"] is None
+    assert score["limit"] == 5
+    assert score["centered"]["smoke_article"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[]", "does not hold a JSON object"),
+        (b"{}", "holds no task results"),
+        (b'{"eval_metrics": 3}', "holds no task results"),
+        (b'{"eval_metrics": {"icl": {}}}', "holds no task results"),
+        (b'{"eval_metrics": {"icl": {"nonsense": 0.5}}}', "no task of the suite"),
+        (b'{"eval_metrics": {"icl": {"copa": NaN}}}', "copa is nan"),
+        (b'{"eval_metrics": {"icl": {"copa": 1.01}}}', "copa is 1.01, not between 0 and 1"),
+        (b'{"eval_metrics": {"icl": {"copa": -0.1}}}', "copa is -0.1"),
+        (b'{"eval_metrics": {"icl": {"copa": Infinity}}}', "copa is inf"),
+        (b'{"eval_metrics": {"icl": {"copa": "0.5"}}}', "copa has no number"),
+        (b'{"eval_metrics": {"icl": {"copa": true}}}', "copa has no number"),
+        (b'{"suite": "tiny", "tasks": {"copa": {"score": 1}}}', "unknown suite 'tiny'"),
+        (b'{"suite": "full", "tasks": {"copa": {"score": 1, "n": 0}}}', "has 0 as its examples"),
+        (b'{"suite": "full", "tasks": {"copa": {"score": 1, "stderr": "x"}}}', "as its error"),
+        (b'{"suite": "full", "suite_hash": "0", "tasks": {"copa": {"score": 1}}}', "version"),
+    ],
+)
+def test_what_is_no_result_is_refused_in_one_sentence(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(Failure, match=sentence) as raised:
+        score_file(path)
+    assert raised.value.code == "results_invalid"
+    assert "\n" not in raised.value.message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="no such file"):
+        score_file(tmp_path / "none.json")
+
+
+def test_the_command_prints_one_document_and_fails_on_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "COMMAND_MODULES", ("evaluation.commands",))
+    good = write(tmp_path / "eval.json", eval_json(at_v2_baselines()))
+    assert cli.main(["score", str(good), "--metric-version", "v1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["metric_version"] == "v1"
+    assert {"core", "extended", "mmlu", "missing_tasks", "categories", "centered"} <= set(document)
+
+    assert cli.main(["score", str(good)]) == 0
+    assert "CORE" in capsys.readouterr().out
+
+    bad = write(tmp_path / "bad.json", {})
+    assert cli.main(["score", str(bad)]) == 1
+    assert "holds no task results" in capsys.readouterr().err
+
+
+def make_job(folder: Path, results: Path, sha256: str) -> Job:
+    folder.mkdir()
+    spec = {
+        "key": "1-score-a1",
+        "stage": "score",
+        "inputs": {"results": {"uri": results.as_uri(), "sha256": sha256}},
+        "parameters": {"metric_version": "v2"},
+        "output": folder.as_uri(),
+    }
+    write(folder / "job.json", spec)
+    return Job(folder)
+
+
+def test_the_stage_writes_the_score_and_refuses_changed_results(tmp_path: Path) -> None:
+    results = write(tmp_path / "results.json", our_results())
+    done = stage(make_job(tmp_path / "job", results, file_sha256(results)))
+    path = done.outputs["score"].path
+    assert json.loads(path.read_text()) == done.figures == score_file(results)
+    assert done.outputs["score"].sha256 == file_sha256(path)
+
+    with pytest.raises(Failure) as raised:
+        stage(make_job(tmp_path / "other", results, "0" * 64))
+    assert raised.value.code == "artifact_corrupt"

@@ -1,0 +1,45 @@
+"""Ranks: golden boards with ties and missing scores, whatever the order of the rows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from crucible.leaderboard.models import Score
+from crucible.leaderboard.selectors import competition_ranks, leaderboard_rows
+
+
+def test_competition_ranking():
+    assert competition_ranks([0.9, 0.5, 0.5, 0.1, None, None]) == [1, 2, 2, 4, None, None]
+    assert competition_ranks([]) == []
+    assert competition_ranks([None]) == [None]
+    assert competition_ranks([-0.1]) == [1]
+
+
+@pytest.mark.django_db
+def test_the_board_ranks_the_best_first_and_the_unscored_last(alice, publish):
+    values = [0.1, None, -0.2, 0.3, 0.1, 0.0]
+    names = "abcdef"
+    pairs = list(zip(names, values, strict=True))
+    random.Random(1).shuffle(pairs)
+    for name, value in pairs:
+        submission = publish(alice, name=name)
+        Score.objects.filter(submission=submission).update(smoke=value)
+    rows = leaderboard_rows(track="filtering", scale="smoke")
+    board = [(row.rank, row.submission.name) for row in rows]
+    tied = sorted(board[1:3])
+    assert [board[0], *tied, *board[3:]] == [
+        (1, "d"), (2, "a"), (2, "e"), (4, "f"), (5, "c"), (None, "b"),
+    ]  # fmt: skip
+    assert rows[-1].dot is None
+    assert rows[0].dot.low < rows[0].dot.at < rows[0].dot.high
+
+
+@pytest.mark.django_db
+def test_scores_of_another_metric_version_or_board_stay_out(alice, publish):
+    submission = publish(alice)
+    Score.objects.filter(submission=submission).update(metric_version="v1")
+    assert leaderboard_rows(track="filtering", scale="smoke") == []
+    assert len(leaderboard_rows(track="filtering", scale="smoke", metric_version="v1")) == 1
+    assert leaderboard_rows(track="mixing", scale="smoke", metric_version="v1") == []

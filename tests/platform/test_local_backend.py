@@ -1,0 +1,151 @@
+"""The local backend with real processes: launched once, recognised after any death, stopped whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from crucible.jobs.backends.base import JobSpec, JobState
+from crucible.jobs.backends.local import LocalBackend
+
+SLEEPER = """
+import os, sys, time
+from pathlib import Path
+from submissions.job import run_stage, StageResult
+
+def stage(job):
+    with open(job.output / "started", "a") as file:
+        file.write("once\\n")
+    Path(job.output / "environment").write_text(repr(dict(os.environ)))
+    job.progress(1, 2, "naps", "half of it")
+    print("a line of log")
+    time.sleep(job.parameters["seconds"])
+    return StageResult(figures={"done": True})
+
+if __name__ == "__main__":
+    sys.exit(run_stage(stage))
+"""
+
+
+@pytest.fixture
+def backend(tmp_path, monkeypatch):
+    (tmp_path / "sleeper_stage.py").write_text(SLEEPER)
+    monkeypatch.setattr("crucible.jobs.backends.local.REPOSITORY", _repository(tmp_path))
+    backend = LocalBackend(tmp_path / "jobs", slots=2)
+    yield backend
+    for directory in (tmp_path / "jobs").glob("*"):
+        backend.cancel(directory.name)
+
+
+def _repository(tmp_path: Path) -> Path:
+    """A folder from which both the test's stage and the real packages can be imported."""
+    (tmp_path / "submissions").symlink_to(Path(__file__).parents[2] / "submissions")
+    return tmp_path
+
+
+def spec(tmp_path, key, seconds=30.0):
+    document = {
+        "key": key, "stage": "sleep", "inputs": {}, "parameters": {"seconds": seconds},
+        "output": (tmp_path / "work" / key).as_uri(),
+    }  # fmt: skip
+    return JobSpec("sleeper_stage", document)
+
+
+def wait_for(backend, key, state, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        status = backend.status(key)
+        if status.state == state and (state != JobState.RUNNING or status.progress):
+            return status
+        time.sleep(0.05)
+    raise AssertionError(f"{key} is {backend.status(key)}, not {state}\n{backend.logs(key, 4000)}")
+
+
+def process_of(tmp_path, key):
+    return json.loads((tmp_path / "jobs" / key / "process.json").read_text())["pid"]
+
+
+def test_a_job_runs_reports_and_ends(backend, tmp_path):
+    assert backend.status("1-sleep-a1").state == JobState.UNKNOWN
+    assert not backend.find("1-sleep-a1")
+    backend.submit("1-sleep-a1", spec(tmp_path, "1-sleep-a1", 0.5))
+    status = wait_for(backend, "1-sleep-a1", JobState.RUNNING)
+    assert status.progress["message"] == "half of it"
+    assert time.time() - status.heard_at < 30
+    status = wait_for(backend, "1-sleep-a1", JobState.SUCCEEDED)
+    assert status.document["figures"] == {"done": True}
+    assert "a line of log" in backend.logs("1-sleep-a1", 1000)
+    assert backend.logs("1-sleep-a1", 4) == backend.logs("1-sleep-a1", 1000)[-4:]
+
+
+def test_submitting_many_times_at_once_starts_one_process(backend, tmp_path):
+    key = "2-sleep-a1"
+    threads = [
+        threading.Thread(target=backend.submit, args=(key, spec(tmp_path, key, 1.0)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_for(backend, key, JobState.SUCCEEDED)
+    backend.submit(key, spec(tmp_path, key, 1.0))
+    assert (tmp_path / "work" / key / "started").read_text() == "once\n"
+
+
+def test_a_killed_job_is_lost_and_not_taken_for_another(backend, tmp_path):
+    key = "3-sleep-a1"
+    backend.submit(key, spec(tmp_path, key))
+    wait_for(backend, key, JobState.RUNNING)
+    os.kill(process_of(tmp_path, key), signal.SIGKILL)
+    wait_for(backend, key, JobState.LOST)
+    assert backend.find(key)
+
+
+def test_the_job_survives_a_backend_that_forgets_everything(backend, tmp_path):
+    key = "4-sleep-a1"
+    backend.submit(key, spec(tmp_path, key))
+    wait_for(backend, key, JobState.RUNNING)
+    fresh = LocalBackend(tmp_path / "jobs", slots=2)
+    assert fresh.status(key).state == JobState.RUNNING
+    assert fresh.cancel(key)
+    assert fresh.status(key).state == JobState.LOST
+    assert fresh.cancel(key)  # again is harmless
+    assert fresh.cancel("never-heard-of")
+
+
+def test_a_launch_of_which_only_the_log_was_opened_is_not_lost_at_once(backend, tmp_path):
+    directory = tmp_path / "jobs" / "5-sleep-a1"
+    directory.mkdir(parents=True)
+    (directory / "launch").write_text(f"{time.time()}\n")
+    assert backend.status("5-sleep-a1").state == JobState.RUNNING
+    (directory / "launch").write_text(f"{time.time() - 120}\n")
+    assert backend.status("5-sleep-a1").state == JobState.LOST
+
+
+def test_a_job_sees_no_secret_of_ours(backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("CRUCIBLE_SECRET_KEY", "canary-key")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://canary-database")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-cloud")
+    key = "6-sleep-a1"
+    backend.submit(key, spec(tmp_path, key, 0.1))
+    wait_for(backend, key, JobState.SUCCEEDED)
+    everything = (tmp_path / "work" / key / "environment").read_text()
+    for file in (tmp_path / "jobs" / key).iterdir():
+        everything += file.read_text()
+    assert "canary" not in everything
+
+
+def test_a_half_written_progress_line_is_not_read(backend, tmp_path):
+    directory = tmp_path / "jobs" / "7-sleep-a1"
+    directory.mkdir(parents=True)
+    (directory / "launch").write_text(f"{time.time()}\n")
+    (directory / "progress.jsonl").write_text('{"step": 1, "time": 5.0}\n{"step": 2, "ti')
+    status = backend.status("7-sleep-a1")
+    assert (status.progress["step"], status.heard_at) == (1, 5.0)

@@ -1,0 +1,207 @@
+"""Pages: what each kind of visitor sees, the form, and what works without JavaScript."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import get_resolver
+
+from crucible.entries.models import Submission, Upload
+from crucible.jobs.pipeline import submission_advance
+from submissions.failures import Failure
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def as_user():
+    def login(user):
+        client = Client()
+        if user is not None:
+            client.force_login(user)
+        return client
+
+    return login
+
+
+def test_the_first_page_is_a_board(client):
+    response = client.get("/", follow=True)
+    assert response.redirect_chain == [("/leaderboard/filtering/smoke/", 302)]
+    assert "No submission is published" in response.text
+
+
+def test_boards_that_are_not_kept_do_not_exist(client):
+    assert client.get("/leaderboard/filtering/7b-2x/").status_code == 404
+    assert client.get("/leaderboard/guessing/smoke/").status_code == 404
+
+
+def test_a_published_submission_is_for_everybody_its_inside_is_not(
+    as_user, alice, bob, staff, publish
+):
+    submission = publish(alice, name="<b>bold</b>", description="<script>alert(1)</script>")
+    path = f"/submissions/{submission.id}/"
+    for user, inside in ((None, False), (bob, False), (alice, True), (staff, True)):
+        page = as_user(user).get(path)
+        assert page.status_code == 200
+        assert "12.5" in page.text
+        assert "smoke_copy" in page.text
+        assert "c0ffee" in page.text
+        assert "<script>alert" not in page.text
+        assert "<b>bold" not in page.text
+        assert ("History" in page.text) is inside
+        expected = {True: 200, False: 302 if user is None else 404}[inside]
+        assert as_user(user).get(f"{path}log/train/").status_code == expected
+    board = as_user(None).get("/leaderboard/filtering/smoke/")
+    assert "&lt;b&gt;bold" in board.text
+    assert "SMOKE" in board.text
+    assert "CORE</th>" not in board.text
+
+
+def test_an_unpublished_one_is_its_owners_alone(as_user, alice, bob, make_submission):
+    path = f"/submissions/{make_submission(alice).id}/"
+    assert as_user(bob).get(path).status_code == 404
+    assert as_user(None).get(path).status_code == 404
+    assert as_user(bob).post(f"{path}cancel/").status_code == 404
+    assert as_user(alice).get(path).status_code == 200
+    assert as_user(alice).post(f"{path}cancel/").status_code == 302
+    assert Submission.objects.get().state == "cancelling"
+
+
+def test_it_is_live_with_javascript_and_without(as_user, alice, make_submission, backend):
+    submission = make_submission(alice)
+    submission_advance(submission_id=submission.id)
+    path = f"/submissions/{submission.id}/"
+    page = as_user(alice).get(path).text
+    assert '<noscript><meta http-equiv="refresh"' in page
+    assert f'hx-get="{path}" hx-trigger="every 2s"' in page
+    part = as_user(alice).get(path, headers={"HX-Request": "true"}).text
+    assert part.lstrip().startswith('<div id="progress"')
+    assert "<html" not in part
+
+
+def test_a_finished_one_stops_asking(as_user, alice, publish):
+    page = as_user(alice).get(f"/submissions/{publish(alice).id}/").text
+    assert "hx-trigger" not in page
+    assert "http-equiv" not in page
+
+
+def test_a_failure_says_what_where_and_what_to_do(as_user, alice, make_submission):
+    failure = Failure("not_json", "this line is not JSON", shard="a.jsonl", line=3).as_dict()
+    submission = make_submission(alice)
+    Submission.objects.filter(id=submission.id).update(state="failed", failure=failure)
+    page = as_user(alice).get(f"/submissions/{submission.id}/").text
+    assert "a.jsonl, line 3: this line is not JSON" in re.sub(r"\s+", " ", page)
+    assert "crucible check" in page
+    assert "not_json" in page
+
+
+def shard(name="a.jsonl", content=b'{"text": "One."}\n'):
+    return SimpleUploadedFile(name, content)
+
+
+FIELDS = {"name": "by form", "track": "filtering", "scale": "smoke", "description": "", "seed": ""}
+
+
+def test_submitting_by_form(as_user, alice, settings, tmp_path):
+    settings.DATASETS_DIR = tmp_path
+    client = as_user(alice)
+    assert client.get("/submissions/new/").status_code == 200
+    answer = client.post("/submissions/new/", FIELDS | {"shards": [shard(), shard("b.jsonl")]})
+    submission = Submission.objects.get()
+    assert answer.url == f"/submissions/{submission.id}/"
+    assert sorted(s.name for s in submission.upload.shards.all()) == ["a.jsonl", "b.jsonl"]
+    assert "by form" in client.get("/submissions/").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"track": "guessing"}, "Select a valid choice"),
+        ({"scale": "7b-2x"}, "Select a valid choice"),
+        ({"shards": []}, "required"),
+        ({"shards": [shard("a b.jsonl")]}, "not a plain file name"),
+        ({"shards": [shard("empty.jsonl", b"")]}, "empty"),
+        ({"seed": "-1"}, "greater than or equal to 0"),
+    ],
+)
+def test_a_form_with_a_mistake_changes_nothing(
+    as_user, alice, settings, tmp_path, fields, sentence
+):
+    settings.DATASETS_DIR = tmp_path
+    data = FIELDS | {"shards": [shard()]} | fields
+    answer = as_user(alice).post("/submissions/new/", data)
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert not Submission.objects.exists()
+    assert not Upload.objects.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_account_page_shows_a_token_once(as_user, alice, bob):
+    client = as_user(alice)
+    client.post("/account/tokens/", {"label": "laptop"})
+    secret = re.search(r"crucible_[\w-]{40,}", client.get("/account/").text)
+    assert secret is not None
+    assert secret.group() not in client.get("/account/").text
+    token = alice.api_tokens.get()
+    as_user(bob).post(f"/account/tokens/{token.id}/revoke/")
+    token.refresh_from_db()
+    assert token.revoked_at is None
+    client.post(f"/account/tokens/{token.id}/revoke/")
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+
+
+def test_pages_for_people_need_a_login(client, alice):
+    for path in ("/submissions/", "/submissions/new/", "/account/"):
+        assert client.get(path).url == f"/login/?next={path}"
+    page = client.post("/login/", {"username": "alice", "password": "wrong"})
+    assert "correct username and password" in page.text
+    page = client.post(
+        "/login/", {"username": "alice", "password": "a long passphrase", "next": "/account/"}
+    )
+    assert page.url == "/account/"
+
+
+def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(client):
+    response = client.get("/leaderboard/filtering/smoke/")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', response.text)
+
+
+def test_every_model_is_in_the_admin_and_its_pages_open(as_user, staff, alice, publish):
+    publish(alice)
+    client = as_user(staff)
+    index = client.get("/admin/").text
+    for path in ("accounts/apitoken", "entries/submission", "entries/upload", "entries/shard",
+                 "entries/event", "jobs/attempt", "leaderboard/score", "auth/user"):  # fmt: skip
+        assert f"/admin/{path}/" in index
+        assert client.get(f"/admin/{path}/").status_code == 200
+    submission = Submission.objects.get()
+    assert client.get(f"/admin/entries/submission/{submission.id}/change/").status_code == 200
+    assert client.post(f"/admin/entries/submission/{submission.id}/delete/").status_code == 403
+    assert as_user(alice).get("/admin/").status_code == 302
+
+
+def test_health_asks_the_database(client):
+    assert client.get("/health/").json() == {"ok": True}
+
+
+def test_an_unknown_page_is_a_page_too(client):
+    response = client.get("/nowhere/")
+    assert response.status_code == 404
+    assert "Not found" in response.text
+
+
+def test_the_urlconf_has_no_page_that_nobody_thought_of():
+    """A new address must come with a test of who may open it, here or in test_api."""
+    names = {p.name for p in get_resolver().url_patterns if getattr(p, "name", None)}
+    assert names == {
+        "home", "leaderboard", "submissions", "submission_new", "submission", "submission_cancel",
+        "log", "account", "token_create", "token_revoke", "login", "logout", "health",
+    }  # fmt: skip

@@ -1,0 +1,57 @@
+"""The reconciler: hints what is due, is patient with a hint, and outlives a broker's absence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.checks import run_checks
+from django.utils import timezone
+
+from crucible.entries.models import Submission
+from crucible.jobs import tasks
+from crucible.jobs.reconciler import HINT_PATIENCE, due_submissions_claim
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_is_due_is_claimed_once_until_patience_ends(alice, make_submission):
+    submission = make_submission(alice)
+    assert due_submissions_claim() == [submission.id]
+    assert due_submissions_claim() == []
+    late = timezone.now() - HINT_PATIENCE - timedelta(seconds=1)
+    Submission.objects.update(hinted_at=late)
+    assert due_submissions_claim() == [submission.id]
+
+
+def test_what_is_not_yet_due_or_over_is_left_alone(alice, make_submission, publish):
+    publish(alice)
+    waiting = make_submission(alice)
+    Submission.objects.filter(id=waiting.id).update(due_at=timezone.now() + timedelta(seconds=60))
+    assert due_submissions_claim() == []
+
+
+def test_advancing_takes_the_hint_up(alice, make_submission, backend):
+    from crucible.jobs.pipeline import submission_advance
+
+    submission = make_submission(alice)
+    due_submissions_claim()
+    submission_advance(submission_id=submission.id)
+    submission.refresh_from_db()
+    assert submission.hinted_at is None
+    assert submission.due_at > timezone.now()
+
+
+def test_a_dead_broker_hurts_nobody(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("the broker is away")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(tasks.advance_submission_task, "apply_async", refuse)
+    assert tasks.send_hint(1) is False
+
+
+def test_a_task_may_not_outlive_the_visibility_timeout(settings):
+    assert not [e for e in run_checks() if e.id == "crucible.E001"]
+    settings.CELERY_TASK_TIME_LIMIT = settings.CELERY_VISIBILITY_TIMEOUT
+    assert [e.id for e in run_checks() if e.id == "crucible.E001"] == ["crucible.E001"]

@@ -29,10 +29,9 @@ def _playwright_browser() -> str | None:
 
 def _install_from_debian() -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "-qq", "update"],
-        ["apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
-    ):
+    apt = ["apt-get", "-qq"]
+    packages = ["--no-install-recommends", "chromium", "fonts-dejavu-core"]
+    for command in ([*apt, "update"], [*apt, "install", "-y", *packages]):
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def build(tasks_folder: Path, suites_folder: Path) -> None:
         entry = {"label": label, "category": category, "type": kind, "shots": shots}
         entry |= {"file": path.name, "sha1": blob_sha1(path), "rows": len(rows)}
         entry |= {"max_seq_len": ROW_TOKENS[shots], "batch_size": BATCH} | settings
-        entry |= {"baselines": {"v1": baseline, "v2": baseline}, "core": False}
+        entry |= {"baselines": {"v1": baseline, "v2": baseline}, "majority": _majority(rows)}
+        entry["core"] = False
         entries.append("  " + json.dumps(entry))
     head = {
         "name": "smoke",
@@ -65,6 +67,13 @@ def suite_tasks() -> Iterable[tuple[str, str, str, int, float, list[Row], Row]]:
     yield "smoke_sentence_end", "meaning", choice, 0, 25, sentence_end(), {}
     yield "smoke_bracket", "copying", choice, 2, 100 / 3, bracket(), {}
     yield "smoke_last_item_cot", "copying", generation, 2, 0, last_item(), cot
+
+
+def _majority(rows: list[Row]) -> float:
+    """Percent right for always the same position, or always the same word: stated, not used."""
+    key = next(name for name in ("gold", "continuation", "answer") if name in rows[0])
+    answers = Counter(row[key] for row in rows)
+    return round(100 * answers.most_common(1)[0][1] / len(rows), 1)
 
 
 def _random(task: int) -> random.Random:

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, evaluate_model
+from evaluation.fetch import fetch_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS
+from evaluation.score import score_file
 from evaluation.suite import SUITE_NAMES, load_suite, verify_rows
 from submissions.cli import Commands
 from submissions.progress import progress_for_terminal
-
-ENGINES = ("llm-foundry",)
 
 
 def register(commands: Commands) -> None:
@@ -40,7 +41,7 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--tasks", metavar="LABEL,…", help="only these tasks")
     evaluate.add_argument("--limit", type=_positive, help="only the first N rows of a task")
     evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
-    evaluate.add_argument("--engine", default=ENGINES[0], choices=ENGINES)
+    evaluate.add_argument("--engine", default=DEFAULT_ENGINE, choices=ENGINES)
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
 
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
@@ -71,8 +72,6 @@ def _verify(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
-    from evaluation.fetch import fetch_suite
-
     suite = load_suite(arguments.suite)
     files = fetch_suite(suite, arguments.data, arguments.source, progress_for_terminal())
     good = {"present", "fetched"}
@@ -80,8 +79,6 @@ def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
-    from evaluation.evaluate import evaluate_model
-
     labels = arguments.tasks.split(",") if arguments.tasks else None
     return evaluate_model(
         arguments.model,
@@ -96,8 +93,6 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _score(arguments: argparse.Namespace) -> dict[str, Any]:
-    from evaluation.score import score_file
-
     return score_file(arguments.results, arguments.metric_version)
 
 

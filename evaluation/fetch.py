@@ -52,7 +52,7 @@ def _fetch(task: Task, target: Path, source: str, web: bool) -> str:
         return "present"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")
-    # A second try only where the first went on with what an earlier run left, which may be at fault.
+    # A second try only where the first went on with an earlier run's part, which may be at fault.
     for _ in range(2 if partial.exists() else 1):
         if web:
             found = _download(f"{source.rstrip('/')}/{quote(task.file)}", partial)

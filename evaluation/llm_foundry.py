@@ -25,6 +25,7 @@ allow_missing_torchvision()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # LLM Foundry imports it
 
 import datasets  # noqa: E402
 import torch  # noqa: E402
@@ -39,9 +40,8 @@ from evaluation.openlm_adapter import OpenLMForCausalLM  # noqa: E402
 from evaluation.recording import RecordingModel  # noqa: E402
 from training_recipes.model import OpenLM  # noqa: E402
 
-SEED = (
-    1  # heavy.yaml; greedy evaluation draws nothing from it, few-shot sampling has its own (1234)
-)
+# heavy.yaml's; greedy evaluation draws nothing from it, and few-shot sampling has its own (1234).
+SEED = 1
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -44,8 +44,8 @@ def run(*command: str, **environment: str) -> str:
 
 def healthy() -> bool:
     try:
-        with urllib.request.urlopen(f"{SERVER}/health/", timeout=2) as answer:
-            return answer.status == 200
+        with urllib.request.urlopen(f"{SERVER}/health/", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -71,7 +71,7 @@ def start_site() -> None:
 
 
 def logins() -> dict[str, str]:
-    """Names and passwords of the demo's two accounts, made the first time and kept for the owner."""
+    """Names and passwords of the demo's two accounts, made once and kept for the owner."""
     if LOGINS.exists():
         return json.loads(LOGINS.read_text())
     made = {
@@ -103,33 +103,29 @@ def crucible(token: str, *arguments: str) -> dict[str, Any]:
 
 
 def wait_for(token: str, ids: list[int]) -> None:
-    """Prints a line whenever a submission's stage changes, and how far training is."""
-    shown: dict[int, str] = {}
-    while True:
-        over = 0
+    """Prints a line whenever a submission enters a stage or is a tenth further in it."""
+    shown: dict[int, tuple[str, int]] = {}
+    while len(ids) > sum(state == "published" for state, _ in shown.values()):
         for number in ids:
             document = crucible(token, "status", str(number))
-            line = describe(document)
-            if line != shown.get(number):
-                print(f"   {time.strftime('%H:%M:%S')}  {document['name']:<8} {line}", flush=True)
-                shown[number] = line
+            tenths, metrics = progress_of(document)
+            if (document["state"], tenths) != shown.get(number):
+                shown[number] = (document["state"], tenths)
+                loss = f", loss {metrics['loss']:.2f}" if "loss" in metrics else ""
+                share = f" {10 * tenths} %{loss}" if tenths else ""
+                now = time.strftime("%H:%M:%S")
+                print(f"   {now}  {document['name']:<8} {document['state']}{share}", flush=True)
             if document["state"] in ("failed", "cancelled"):
                 sys.exit(f"{document['name']}: {document['failure']}")
-            over += document["state"] == "published"
-        if over == len(ids):
-            return
         time.sleep(3)
 
 
-def describe(document: dict[str, Any]) -> str:
-    """A stage and its progress, rounded so that not every poll is news."""
+def progress_of(document: dict[str, Any]) -> tuple[int, dict[str, float]]:
+    """Tenths of the running stage that are done, and its figures."""
     for stage in document["stages"]:
         if stage["state"] == "running" and stage["of"]:
-            tenths = int(10 * stage["step"] / stage["of"])
-            loss = stage["metrics"].get("loss")
-            extra = f", loss {loss:.2f}" if loss and tenths else ""
-            return f"{document['state']} {10 * tenths} %{extra}"
-    return str(document["state"])
+            return int(10 * stage["step"] / stage["of"]), stage["metrics"]
+    return 0, {}
 
 
 def main() -> None:

@@ -82,10 +82,12 @@ def run_status(arguments: argparse.Namespace) -> Document:
         if arguments.wait:
             raise Failure("refused", "--wait follows one submission: give its ID")
         return client.my_submissions()
-    return wait_for(client, arguments.id) if arguments.wait else client.submission(arguments.id)
+    if arguments.wait:
+        return wait_for(client, arguments.id, POLL_PERIOD)
+    return client.submission(arguments.id)
 
 
-def wait_for(client: Client, number: str, period: float = POLL_PERIOD) -> Document:
+def wait_for(client: Client, number: str, period: float) -> Document:
     """Follows a submission to its end; returns it when published, raises how it failed if not."""
     progress = TerminalProgress() if sys.stderr.isatty() else None
     said = ""

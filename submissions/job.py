@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import platform
 import subprocess
@@ -89,8 +90,9 @@ class Job:
             return
         self._last_line = now
         line = {"time": round(now, 3), "step": step, "of": of, "unit": unit, "message": message}
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         with (self.directory / PROGRESS).open("a") as file:
-            file.write(json.dumps(line | {"metrics": metrics}) + "\n")
+            file.write(json.dumps(line | {"metrics": finite}) + "\n")
 
 
 def write_json_atomically(path: Path, document: Any) -> None:
@@ -178,27 +180,34 @@ def run_stage(stage: Callable[[Job], StageResult], arguments: list[str] | None =
     if lock is None:
         print(f"{directory.name}: already running", file=sys.stderr)
         return 0
-    if (directory / RESULT).exists():
-        return 0
+    try:
+        return 0 if (directory / RESULT).exists() else _run_locked(stage, directory)
+    finally:
+        os.close(lock)
+
+
+def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
+    """Runs the stage while this process holds the lock; the exit code."""
     write_json_atomically(directory / PROCESS, {"pid": os.getpid(), "group": os.getpgid(0)})
+    (directory / FAILURE).unlink(missing_ok=True)  # of an earlier run: this one ends in one of both
     started = time.time()
     try:
         job = Job(directory)
         job.output.mkdir(parents=True, exist_ok=True)
         result = stage(job)
+        document = {
+            "key": job.key,
+            "stage": job.stage,
+            "outputs": {name: value.as_dict() for name, value in result.outputs.items()},
+            "figures": result.figures,
+            "versions": versions(),
+            "hardware": hardware(),
+            "seconds": round(time.time() - started, 3),
+        }
+        write_json_atomically(directory / RESULT, document)
     except Exception as error:
         traceback.print_exc()
         failure = _as_failure(error)
         write_json_atomically(directory / FAILURE, failure.as_dict())
         return 1 if failure.fault == "participant" else 3
-    document = {
-        "key": job.key,
-        "stage": job.stage,
-        "outputs": {name: value.as_dict() for name, value in result.outputs.items()},
-        "figures": result.figures,
-        "versions": versions(),
-        "hardware": hardware(),
-        "seconds": round(time.time() - started, 3),
-    }
-    write_json_atomically(directory / RESULT, document)
     return 0

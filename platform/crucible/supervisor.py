@@ -1,12 +1,13 @@
 """`make up` and `make down`: starts everything, keeps it alive, stops it cleanly.
 
-Free of Django, because it starts the database that Django needs. Runs PostgreSQL (unless
+Needs no Django settings, because it starts the database that they name. Runs PostgreSQL (unless
 DATABASE_URL names another), the site, the Celery worker and the reconciler; whichever dies is
 started again. Jobs are not its children: they outlive it and are found again at the next start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -16,8 +17,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
+from crucible.jobs.backends.local import LocalBackend
 from crucible.paths import REPOSITORY, home
 from crucible.postgres import EmbeddedPostgres, die_with_parent
 
@@ -99,10 +100,8 @@ class Service:
 
     def _kill_group(self) -> None:
         assert self.process is not None
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def _environment(database_url: str | None) -> dict[str, str]:
@@ -141,7 +140,7 @@ def _wait_until_healthy(services: list[Service], stopped: Callable[[], bool]) ->
         for service in services:
             service.keep_alive()
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  (our own http URL)
+            with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == 200:
                     return True
         except (urllib.error.URLError, OSError):
@@ -189,23 +188,15 @@ def up() -> int:
     return 0
 
 
-def _running_jobs() -> list[Path]:
-    """Directories of local jobs whose process lives: each holds its `lock`."""
-    running = []
-    for lock in sorted((home() / "jobs").glob("*/lock")):
-        with lock.open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                running.append(lock.parent)
-    return running
-
-
 def _jobs_that_go_on() -> str:
-    jobs = [directory.name for directory in _running_jobs()]
-    if not jobs:
+    keys = _local_jobs().live()
+    if not keys:
         return ""
-    return f"; {', '.join(jobs)} goes on and is found again (`make down` stops it too)"
+    return f"; {', '.join(keys)} goes on and is found again (`make down` stops it too)"
+
+
+def _local_jobs() -> LocalBackend:
+    return LocalBackend(home() / "jobs", slots=0)
 
 
 def down() -> int:
@@ -220,20 +211,11 @@ def down() -> int:
     else:
         say("nothing was running")
     os.close(turn)
-    for directory in _running_jobs():
-        _stop_job(directory)
+    jobs = _local_jobs()
+    for key in jobs.live():
+        stopped = jobs.cancel(key)
+        say(f"{'stopped' if stopped else 'could not stop'} {key}; its work is kept and resumed")
     return 0
-
-
-def _stop_job(directory: Path) -> None:
-    import json
-
-    group = json.loads((directory / "process.json").read_text())["group"]
-    say(f"stopping {directory.name}; it resumes from its checkpoint at the next `make up`")
-    try:
-        os.killpg(group, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
 
 
 def main() -> int:

@@ -77,7 +77,7 @@ def server(request: pytest.FixtureRequest, source: Path) -> Iterator[tuple[str, 
     request.param.asked = []
     handler = partial(request.param, directory=str(source))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{http.server_port}/", request.param
         http.shutdown()
@@ -150,7 +150,7 @@ def test_a_source_without_the_file(tmp_path: Path, suite: Suite, source: Path) -
     assert states(fetch_suite(suite, tmp_path / "data", str(source))) == ["absent", "archive"]
     handler = partial(Quiet, directory=str(source))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
         thread.start()
         address = f"http://127.0.0.1:{http.server_port}"
         assert states(fetch_suite(suite, tmp_path / "data", address)) == ["absent", "archive"]

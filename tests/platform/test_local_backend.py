@@ -1,4 +1,4 @@
-"""The local backend with real processes: launched once, recognised after any death, stopped whole."""
+"""The local backend with real processes: launched once, known after any death, stopped whole."""
 
 from __future__ import annotations
 

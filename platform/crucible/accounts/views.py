@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from crucible.accounts import services
+from crucible.accounts.requests import UserRequest
 
 
 @login_required
 @require_safe
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: UserRequest) -> HttpResponse:
     """Lists the tokens; a new one's secret is shown here once, from the session."""
     secret = request.session.pop("new_token", None)
     tokens = request.user.api_tokens.filter(revoked_at=None)
@@ -22,7 +23,7 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def token_create(request: HttpRequest) -> HttpResponse:
+def token_create(request: UserRequest) -> HttpResponse:
     """Makes a token and goes back to the page, so that a reload does not make another."""
     label = request.POST.get("label", "").strip()[:80] or "command line"
     _, request.session["new_token"] = services.token_create(user=request.user, label=label)
@@ -31,7 +32,7 @@ def token_create(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
+def token_revoke(request: UserRequest, token_id: int) -> HttpResponse:
     """Ends one of the user's own tokens."""
     if services.token_revoke(user=request.user, token_id=token_id):
         messages.success(request, "The token is revoked.")

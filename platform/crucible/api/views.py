@@ -13,6 +13,7 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
 from ninja.security import HttpBearer
 
+from crucible.accounts.requests import TokenRequest
 from crucible.accounts.services import token_authenticate
 from crucible.entries import services, uploads
 from crucible.entries.models import Shard, Upload
@@ -104,22 +105,22 @@ def _upload_out(upload: Upload) -> dict[str, Any]:
 
 
 @api.post("/uploads", response={201: UploadOut})
-def upload_create(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+def upload_create(request: TokenRequest) -> tuple[int, dict[str, Any]]:
     """Opens an upload."""
-    return 201, _upload_out(uploads.upload_create(user=request.auth))  # type: ignore[attr-defined]
+    return 201, _upload_out(uploads.upload_create(user=request.auth))
 
 
 @api.get("/uploads/{upload_id}", response=UploadOut)
-def upload_get(request: HttpRequest, upload_id: UUID) -> dict[str, Any]:
+def upload_get(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
     """Says which shards have arrived, so that a broken upload goes on where it broke."""
-    user = request.auth  # type: ignore[attr-defined]
+    user = request.auth
     return _upload_out(uploads.upload_get(user=user, upload_id=upload_id))
 
 
 @api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut)
-def shard_put(request: HttpRequest, upload_id: UUID, name: str) -> Shard:
+def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
     """Takes a shard as the raw body; `X-Content-SHA256` is checked when given."""
-    user = request.auth  # type: ignore[attr-defined]
+    user = request.auth
     upload = uploads.upload_get(user=user, upload_id=upload_id)
     announced = request.headers.get("X-Content-SHA256")
     return uploads.shard_receive(upload=upload, name=name, chunks=_body(request), sha256=announced)
@@ -132,12 +133,12 @@ def _body(request: HttpRequest) -> Iterator[bytes]:
 
 
 @api.post("/submissions", response={201: dict})
-def submission_create(request: HttpRequest, body: SubmissionIn) -> tuple[int, dict[str, Any]]:
+def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, dict[str, Any]]:
     """Hands an upload in."""
     fields = body.dict()
     upload_id = fields.pop("upload")
     submission = services.submission_create(
-        user=request.auth,  # type: ignore[attr-defined]
+        user=request.auth,
         upload_id=upload_id,
         **fields,
     )
@@ -145,31 +146,31 @@ def submission_create(request: HttpRequest, body: SubmissionIn) -> tuple[int, di
 
 
 @api.get("/submissions", response=dict)
-def submission_list(request: HttpRequest, mine: bool = True) -> dict[str, Any]:
+def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
     """One's own submissions, the newest first."""
-    found = submissions_of(request.auth)[:200] if mine else []  # type: ignore[attr-defined]
+    found = submissions_of(request.auth)[:200] if mine else []
     return {"submissions": [submission_document(submission) for submission in found]}
 
 
 @api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
-def submission_show(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Where a submission stands."""
-    user = request.auth  # type: ignore[attr-defined]
+    user = request.auth
     return submission_document(submission_get(user=user, submission_id=submission_id))
 
 
 @api.post("/submissions/{submission_id}/cancel", response=dict)
-def submission_cancel(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Asks for the end of a submission."""
-    user = request.auth  # type: ignore[attr-defined]
+    user = request.auth
     submission_get(user=user, submission_id=submission_id)
     return submission_document(services.submission_cancel(submission_id=submission_id, actor=user))
 
 
 @api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
-def submission_results(request: HttpRequest, submission_id: int) -> dict[str, Any]:
+def submission_results(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Score, per-task results and provenance; nulls while there is no score."""
-    user = request.auth  # type: ignore[attr-defined]
+    user = request.auth
     submission = submission_get(user=user, submission_id=submission_id)
     score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
     return {"id": submission.id, "state": submission.state} | score_document(score)

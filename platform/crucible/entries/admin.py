@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from crucible.accounts.requests import UserRequest
 from crucible.entries.models import Event, Shard, Submission, Upload
 from crucible.entries.services import submission_cancel
 from submissions.failures import Failure
@@ -31,8 +32,16 @@ class EventInline(ReadOnly, admin.TabularInline):
 
     model = Event
     extra = 0
-    fields = ["sequence", "created_at", "kind", "from_state", "to_state", "actor", "detail"]
-    readonly_fields = fields
+    readonly_fields = (
+        "sequence",
+        "created_at",
+        "kind",
+        "from_state",
+        "to_state",
+        "actor",
+        "detail",
+    )
+    fields = readonly_fields
 
 
 class ShardInline(ReadOnly, admin.TabularInline):
@@ -53,10 +62,10 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
     actions = ["cancel"]
 
     @admin.action(description="Cancel the selected submissions")
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Submission]) -> None:
+    def cancel(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         for submission in queryset:
             try:
-                submission_cancel(submission_id=submission.id, actor=request.user)  # type: ignore[arg-type]
+                submission_cancel(submission_id=submission.id, actor=request.user)
             except Failure as failure:
                 self.message_user(request, str(failure), messages.ERROR)
 

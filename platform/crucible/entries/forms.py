@@ -32,7 +32,7 @@ class SubmissionForm(forms.Form):
 
     name = forms.CharField(max_length=80, help_text="How the leaderboard will call it.")
     track = forms.ChoiceField(choices=Track.choices)
-    scale = forms.ChoiceField(choices=[])
+    scale = forms.ChoiceField()
     description = forms.CharField(
         required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 4}),
         help_text="Sources, steps, weights: what another laboratory needs to make it again.",
@@ -48,4 +48,5 @@ class SubmissionForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["scale"].choices = [(name, name) for name in settings.CRUCIBLE_SCALES]
+        scales = [(name, name) for name in settings.CRUCIBLE_SCALES]
+        self.fields["scale"] = forms.ChoiceField(choices=scales)

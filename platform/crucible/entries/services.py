@@ -47,8 +47,8 @@ def submission_create(
 ) -> Submission:  # fmt: skip
     """Closes the upload and puts it into the pipeline.
 
-    Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload that
-    is empty, not the user's, or used before.
+    Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload
+    that is empty, not the user's, or used before.
     """
     _check_request(name, track, scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
@@ -74,8 +74,8 @@ def submission_create(
 
 
 def submission_move(
-    *, submission: Submission, to: State, actor: str = PLATFORM, detail: dict[str, Any] | None = None,
-    failure: dict[str, Any] | None = None, waiting_for: str = "",
+    *, submission: Submission, to: State, actor: str = PLATFORM, waiting_for: str = "",
+    detail: dict[str, Any] | None = None, failure: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """One allowed move, by compare-and-set, with its event in the same transaction.
 
@@ -119,7 +119,7 @@ def event_add(
 
 @transaction.atomic
 def submission_cancel(*, submission_id: int, actor: User) -> Submission:
-    """Asks for the end of a submission; the pipeline stops its processes and then says cancelled."""
+    """Asks for the end of a submission; the pipeline then stops its processes."""
     submission = Submission.objects.select_for_update().get(id=submission_id)
     if not (actor.is_staff or submission.user_id == actor.pk):
         raise Failure("not_found", f"you have no submission {submission_id}")

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from crucible.accounts.requests import PageRequest, UserRequest
 from crucible.entries import services, uploads
 from crucible.entries.forms import SubmissionForm
 from crucible.entries.models import Submission
@@ -31,14 +32,14 @@ def _find(request: HttpRequest, submission_id: int) -> Submission:
 
 @login_required
 @require_safe
-def submissions(request: HttpRequest) -> HttpResponse:
+def submissions(request: UserRequest) -> HttpResponse:
     """The user's own, the newest first."""
     return render(request, "entries/list.html", {"submissions": submissions_of(request.user)[:200]})
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def submission_new(request: HttpRequest) -> HttpResponse:
+def submission_new(request: UserRequest) -> HttpResponse:
     """The form; on success the new submission's page, where everything goes on by itself."""
     form = SubmissionForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
@@ -52,13 +53,13 @@ def submission_new(request: HttpRequest) -> HttpResponse:
     return render(request, "entries/new.html", {"form": form}, status=status)
 
 
-def _hand_in(request: HttpRequest, data: dict[str, Any]) -> Submission:
-    upload = uploads.upload_create(user=request.user)  # type: ignore[arg-type]
+def _hand_in(request: UserRequest, data: dict[str, Any]) -> Submission:
+    upload = uploads.upload_create(user=request.user)
     try:
         for file in data.pop("shards"):
             uploads.shard_receive(upload=upload, name=file.name, chunks=file.chunks())
         return services.submission_create(
-            user=request.user,  # type: ignore[arg-type]
+            user=request.user,
             upload_id=upload.id,
             **data,
         )
@@ -85,16 +86,16 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
 
 
 @require_safe
-def submission(request: HttpRequest, submission_id: int) -> HttpResponse:
+def submission(request: PageRequest, submission_id: int) -> HttpResponse:
     """Everything about one submission; htmx asks for it anew, in part, while it is under way."""
     found = _find(request, submission_id)
-    template = "entries/progress.html" if request.htmx else "entries/page.html"  # type: ignore[attr-defined]
+    template = "entries/progress.html" if request.htmx else "entries/page.html"
     return render(request, template, _page(request, found))
 
 
 @login_required
 @require_safe
-def log(request: HttpRequest, submission_id: int, stage: str) -> HttpResponse:
+def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
     """The end of a stage's log, for the owner and staff."""
     found = _find(request, submission_id)
     attempt: Attempt | None = found.attempts.filter(stage=stage).last()
@@ -106,11 +107,11 @@ def log(request: HttpRequest, submission_id: int, stage: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def submission_cancel(request: HttpRequest, submission_id: int) -> HttpResponse:
+def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
     """Asks for the end of a submission, of one's own or by staff."""
     _find(request, submission_id)
     try:
-        services.submission_cancel(submission_id=submission_id, actor=request.user)  # type: ignore[arg-type]
+        services.submission_cancel(submission_id=submission_id, actor=request.user)
     except Failure as failure:
         messages.error(request, f"{failure.message}. {failure.next_step}")
     return redirect("submission", submission_id)

@@ -16,7 +16,7 @@ def task_limit_below_visibility_timeout(**kwargs: Any) -> list[Error]:
         return []
     return [
         Error(
-            f"A task may run {limit} s, but the broker gives it to another worker after {timeout} s.",
+            f"A task may run {limit} s; the broker gives it to another worker after {timeout} s.",
             hint="Keep CELERY_TASK_TIME_LIMIT below CELERY_VISIBILITY_TIMEOUT.",
             id="crucible.E001",
         )

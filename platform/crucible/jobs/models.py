@@ -59,6 +59,10 @@ class Attempt(models.Model):
                 fields=["submission"], condition=Q(state__in=[s.value for s in LIVE]),
                 name="one_live_attempt_a_submission",
             ),
+            models.CheckConstraint(
+                condition=~Q(state="succeeded") | Q(result__isnull=False),
+                name="success_has_a_result",
+            ),
         ]  # fmt: skip
 
     def __str__(self) -> str:

@@ -87,7 +87,7 @@ def stages_of(submission: Submission) -> list[StageView]:
 def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
     """The result documents of the stages that succeeded, by stage."""
     done = submission.attempts.filter(state=AttemptState.SUCCEEDED)
-    return {attempt.stage: attempt.result for attempt in done}
+    return {attempt.stage: attempt.result or {} for attempt in done}
 
 
 def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:

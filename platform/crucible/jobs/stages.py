@@ -74,6 +74,7 @@ def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
         return {"dataset": {"uri": folder_of(submission.upload).as_uri(), "sha256": ""}}
     name, maker = INPUT_OF[stage]
     made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
+    assert made.result is not None  # a constraint of the table
     return {name: made.result["outputs"][name]}
 
 

@@ -42,7 +42,7 @@ def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
 def leaderboard_rows(
     *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION
 ) -> list[Row]:
-    """Published submissions, the best first; equal scores share a rank, older entries stand first."""
+    """Published submissions, the best first; equal scores share a rank, older ones first."""
     scores = (
         Score.objects.filter(
             submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,

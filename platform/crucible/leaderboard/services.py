@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from crucible.entries.models import Submission
-from crucible.jobs.models import AttemptState, Stage
+from crucible.jobs.models import Stage
+from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
 from submissions.failures import Failure
 
@@ -16,10 +17,7 @@ def score_publish(*, submission: Submission) -> Score:
     Raises `Failure` (`internal_error`) naming what is missing: a score without its provenance is no
     score.
     """
-    results: dict[str, dict[str, Any]] = {
-        attempt.stage: attempt.result
-        for attempt in submission.attempts.filter(state=AttemptState.SUCCEEDED)
-    }
+    results = results_of(submission)
     try:
         fields = _fields(submission, results)
     except KeyError as missing:
@@ -34,7 +32,8 @@ def _fields(submission: Submission, results: dict[str, dict[str, Any]]) -> dict[
     train, evaluate = results[Stage.TRAIN], results[Stage.EVALUATE]
     score = results[Stage.SCORE]["figures"]
     measured = ["metric_version", "label", "core", "core_stderr", "extended", "extended_stderr",
-                "mmlu", "smoke", "smoke_stderr", "categories", "tasks", "missing_tasks"]  # fmt: skip
+                "mmlu", "smoke", "smoke_stderr", "categories", "tasks",
+                "missing_tasks"]  # fmt: skip
     return {name: score[name] for name in measured} | {
         "suite_sha256": evaluate["figures"]["suite_hash"],
         "recipe_sha256": train["figures"]["recipe_sha256"],

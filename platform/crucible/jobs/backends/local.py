@@ -1,7 +1,7 @@
 """Runs jobs as detached processes on this machine: they outlive the worker that started them.
 
-There is no list of pids to go stale. A job holds an exclusive `flock` on its directory for as long as
-it lives (`submissions.job`), so asking for that lock tells whether it runs, whatever was killed.
+There is no list of pids to go stale. A job holds an exclusive `flock` on its directory for as long
+as it lives (`submissions.job`), so asking for that lock tells whether it runs, whatever was killed.
 """
 
 from __future__ import annotations
@@ -110,6 +110,10 @@ class LocalBackend:
                     return True
                 time.sleep(0.1)
         return not self._running(directory)
+
+    def live(self) -> list[str]:
+        """The keys of all jobs whose process lives, for whoever shuts the machine down."""
+        return [path.name for path in sorted(self.root.glob("*")) if self._running(path)]
 
     # -- how it is done ---------------------------------------------------------------------------
 

@@ -1,0 +1,278 @@
+"""The whole way on a real installation: from a form in a browser to a score, through two murders.
+
+One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset is handed
+in through the browser; in mid-training the worker and then the training job itself are killed with
+SIGKILL; the submission must end in a published score all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+import browser as chromium  # noqa: E402  (deploy/ is no package)
+
+PATIENCE = 900  # seconds for a whole submission on a slow machine
+PYTHON = str(ROOT / ".venv/bin/python")
+
+
+class Site:
+    """A running installation and the doors to it."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.home = home
+        self.url = f"http://127.0.0.1:{self.port}"
+        hidden = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
+        self.environment = {k: v for k, v in os.environ.items() if k not in hidden} | {
+            "CRUCIBLE_HOME": str(home), "CRUCIBLE_PORT": str(self.port),
+            "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}", "CRUCIBLE_SERVER": self.url,
+        }  # fmt: skip
+
+    def run(self, *command: str, **environment: str) -> str:
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment | environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def manage(self, *arguments: str) -> str:
+        return self.run(PYTHON, "manage.py", *arguments).strip()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with (self.home / "up.log").open("ab") as log:
+            return subprocess.Popen(
+                [PYTHON, "-m", "crucible.supervisor", "up"], cwd=ROOT, env=self.environment,
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+    def healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def children(self, word: str) -> list[int]:
+        """Pids of this installation's processes whose command line holds `word`."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    environment = (entry / "environ").read_bytes()
+                except OSError:
+                    continue
+                ours = f"CRUCIBLE_HOME={self.home}".encode() in environment
+                if word in command and (ours or str(self.home) in command):
+                    found.append(int(entry.name))
+        return found
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    home = Path(tempfile.mkdtemp(prefix="crucible-e2e-"))
+    home.chmod(0o711)
+    site = Site(home)
+    supervisor = site.start()
+    try:
+        wait_until(site.healthy, 90, "the site")
+        yield site
+    finally:
+        site.run(PYTHON, "-m", "crucible.supervisor", "down")
+        supervisor.wait(timeout=60)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def passwords(site: Site) -> dict[str, str]:
+    return {
+        "ann": site.manage("create_user", "ann"),
+        "olga": site.manage("create_user", "olga", "--staff"),
+    }
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest curated toy dataset that fills the smoke scale."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for command in (
+        ["build_pool.py", str(folder / "raw")],
+        ["curate.py", str(folder / "raw"), str(folder / "curated")],
+    ):
+        subprocess.run([PYTHON, f"examples/{command[0]}", *command[1:]], cwd=ROOT, check=True)
+    return folder / "curated"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    flags = ["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=chromium.find(), args=flags)
+        yield instance
+        instance.close()
+
+
+def log_in(page: Page, site: Site, name: str, password: str) -> None:
+    page.goto(f"{site.url}/login/")
+    page.fill("#id_username", name)
+    page.fill("#id_password", password)
+    page.click("main button")
+    page.wait_for_url("**/submissions/")
+
+
+def wait_live(page: Page, pattern: str, seconds: float) -> None:
+    """Waits for text that appears without a reload: htmx must bring it."""
+    page.wait_for_function(
+        "pattern => new RegExp(pattern).test(document.querySelector('main').innerText)",
+        arg=pattern, timeout=1000 * seconds,
+    )  # fmt: skip
+
+
+def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in(page, site, "ann", passwords["ann"])
+    page.goto(f"{site.url}/submissions/new/")
+    page.fill("#id_name", "by browser")
+    page.set_input_files("#id_shards", sorted(dataset.iterdir()))
+    page.click("main button")
+    page.wait_for_url(re.compile(r"/submissions/\d+/$"))
+
+    wait_live(page, r"training \d+ of", PATIENCE)
+    (first,) = site.children("training_recipes.train")
+    for pid in site.children("celery"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: site.children("celery"), 30, "a new worker")
+    assert site.children("training_recipes.train") == [first]  # it outlived its parent
+    checkpointed = site.home / "work"
+    wait_until(lambda: list(checkpointed.glob("*/train/**/*.pt")), PATIENCE, "a checkpoint")
+    os.kill(first, signal.SIGKILL)
+    wait_live(page, r"attempt 2", 60)
+
+    wait_live(page, r"What the score rests on", PATIENCE)
+    assert not complaints
+    text = page.inner_text("main")
+    assert "SMOKE" in text
+    assert "smoke_" in text
+    history = page.inner_text(".events")
+    assert history.count("launched") == 6  # five stages, one of them twice
+    assert len(re.findall(r"-train-a2", history)) == 2  # launched and finished
+    page.close()
+
+
+def test_the_command_line_sees_the_same(site, passwords):
+    token = site.manage("create_token", "ann")
+    crucible = str(ROOT / ".venv/bin/crucible")
+    board = json.loads(
+        site.run(crucible, "leaderboard", "--track", "filtering", "--scale", "smoke", "--json")
+    )
+    (row,) = board["rows"]
+    assert (row["name"], row["rank"], row["score_label"]) == ("by browser", 1, "SMOKE")
+    results = json.loads(
+        site.run(crucible, "results", str(row["id"]), "--json", CRUCIBLE_TOKEN=token)
+    )
+    assert results["score"]["smoke"] == row["score"]
+    assert results["score"]["core"] is None
+    assert len(results["tasks"]) >= 8
+    assert all(task["n"] >= 40 for task in results["tasks"].values())
+    # A curated text of this size teaches more than guessing: the mean is clear of zero.
+    assert row["score"] > 2 * results["score"]["smoke_stderr"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_the_screen_and_need_no_script(site, passwords, browser, width):
+    """With JavaScript switched off, at desktop and phone width: no page scrolls sideways."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, java_script_enabled=False
+    )
+    page = context.new_page()
+    log_in(page, site, "ann", passwords["ann"])
+    for path in ("/leaderboard/filtering/smoke/", "/submissions/", "/submissions/new/",
+                 "/submissions/1/", "/submissions/1/log/train/", "/account/"):  # fmt: skip
+        answer = page.goto(site.url + path)
+        assert answer is not None
+        assert answer.status == 200, path
+        size = page.locator("html").bounding_box()
+        assert size is not None
+        assert size["width"] <= width, path
+        assert page.locator("h1").count() == 1
+    context.close()
+
+
+def test_a_keyboard_reaches_everything_on_the_board(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site.url}/leaderboard/filtering/smoke/")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.innerText || ''").strip())
+    assert reached[0] == "Skip to the content"
+    assert "by browser" in reached
+    page.close()
+
+
+def test_bad_input_costs_no_training(site, passwords, tmp_path):
+    token = site.manage("create_token", "ann")
+    crucible = str(ROOT / ".venv/bin/crucible")
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"txt": "not"}\n')
+    document = json.loads(
+        site.run(crucible, "submit", str(tmp_path / "bad.jsonl"), "--track", "filtering", "--scale",
+                 "smoke", "--name", "bad", "--json", CRUCIBLE_TOKEN=token)
+    )  # fmt: skip
+    status = ["status", str(document["id"]), "--wait", "--json"]
+    done = subprocess.run(
+        [crucible, *status], env=site.environment | {"CRUCIBLE_TOKEN": token}, cwd=ROOT,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    failure = json.loads(done.stdout)["failure"]
+    assert (failure["code"], failure["shard"], failure["line"]) == ("text_missing", "bad.jsonl", 2)
+    assert not (site.home / "jobs" / f"{document['id']}-train-a1").exists()
+
+
+def test_stopping_and_starting_keeps_everything(site, passwords):
+    """Ctrl-C stops all that `make up` started; the next start finds the same board."""
+    (supervisor,) = site.children("crucible.supervisor")
+    os.kill(supervisor, signal.SIGINT)
+    wait_until(lambda: not site.children("crucible.supervisor"), 60, "the supervisor to stop")
+    for word in ("gunicorn", "celery", "reconcile", "postgres"):
+        assert site.children(word) == [], word
+    assert "stopped" in (site.home / "up.log").read_text()
+    site.start()
+    wait_until(site.healthy, 90, "the site again")
+    with urllib.request.urlopen(f"{site.url}/leaderboard/filtering/smoke/") as answer:
+        assert "by browser" in answer.read().decode()

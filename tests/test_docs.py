@@ -1,0 +1,92 @@
+"""Documentation that cannot go stale: what the code has, the pages name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from django.urls import get_resolver
+
+from crucible.api.views import api
+from crucible.entries.states import State
+from crucible.jobs.models import AttemptState, Stage
+from submissions.cli import build_parser
+from submissions.failures import FAILURES
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def test_every_failure_code_is_explained():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page("failures.md"), re.MULTILINE))
+    assert rows == {code: kind.fault for code, kind in FAILURES.items()}
+
+
+def test_every_setting_is_listed_and_none_that_is_gone():
+    code = "\n".join(
+        path.read_text() for folder in ("platform", "submissions", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+    )  # fmt: skip
+    used = set(re.findall(r"""(?:environ(?:\.get)?[\[(]|_words\(|env\()\s*"([A-Z_]+)\"""", code))
+    ours = {n for n in used if n.startswith(("CRUCIBLE_", "DATABASE_", "CELERY_"))}
+    assert "CRUCIBLE_HOME" in ours  # the search itself works
+    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", page("settings.md"), re.MULTILINE))
+    assert listed == ours
+
+
+def test_every_address_is_listed():
+    listed = set(re.findall(r"^\| `(/[^`]*)` \|", page("urls.md"), re.MULTILINE))
+    patterns = {f"/{p.pattern}" for p in get_resolver().url_patterns}
+    patterns -= {"/api/", "/admin/"}
+    site = {re.sub(r"<\w+:(\w+)>", r"<\1>", pattern) for pattern in patterns} | {"/admin/"}
+    endpoints = set(api.get_openapi_schema()["paths"]) | {"/api/docs"}
+    assert listed == site | endpoints
+
+
+def commands(parser: argparse.ArgumentParser, prefix: str = "crucible") -> dict[str, set[str]]:
+    """Every command with the options that it takes."""
+    found: dict[str, set[str]] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                found |= commands(child, f"{prefix} {name}")
+    if found:
+        return found
+    options = {o for a in parser._actions for o in a.option_strings if o.startswith("--")}
+    return {prefix: options - {"--help", "--json"}}
+
+
+def test_every_command_and_option_is_in_the_reference():
+    text = page("command-line.md")
+    for command, options in commands(build_parser()).items():
+        section = re.search(rf"^## `{command}[ `].*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section, f"{command} has no section"
+        named = set(re.findall(r"--[a-z][a-z-]*", section.group())) - {"--json"}
+        assert named == options, command
+
+
+def test_every_state_is_explained():
+    text = page("pipeline.md")
+    for state in [*State, *AttemptState, *Stage]:
+        assert f"`{state.value}`" in text, state
+
+
+def test_links_between_pages_lead_somewhere():
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_make_target_of_the_readme_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
+        for verb in re.findall(r"\bmake ([a-z]+)\b", path.read_text()):
+            if verb in {"it", "the", "a", "an", "sure", "sense", "up"} - targets:
+                continue
+            assert verb in targets, f"{path.name}: make {verb}"

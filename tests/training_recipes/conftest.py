@@ -1,0 +1,109 @@
+"""A scale that trains in seconds, a dataset for it, and one uninterrupted run of it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training_recipes.scales import Scale, scale_of
+from training_recipes.tokenize import tokenize_dataset
+from training_recipes.train import train
+
+WORDS = [
+    "the",
+    "a",
+    "data",
+    "model",
+    "token",
+    "shard",
+    "row",
+    "list",
+    "text",
+    "file",
+    "of",
+    "in",
+    "to",
+    "is",
+    "and",
+    "returns",
+    "value",
+    "name",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_content() -> dict[str, Any]:
+    """What a scale file holds, here of 76 steps of 64 rows with 33 ids."""
+    return {
+        "version": 1,
+        "model": {"dim": 16, "layers": 2, "heads": 2, "seq_len": 32, "vocab": 4096,
+                  "qk_norm": True},
+        "optimizer": {"lr": 0.01, "weight_decay": 0.033, "warmup": 8, "cooldown": 3e-05,
+                      "beta1": 0.9, "beta2": 0.95, "eps": 1e-08, "grad_clip": 1.0,
+                      "global_batch": 64, "z_loss": 0.0001},
+        "tokens_per_parameter": 1, "multiplier": 1, "checkpoints": 5, "precision": "fp32",
+        "seed": 124, "tokenizer": "smoke",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_content: dict[str, Any]) -> Scale:
+    return scale_of("tiny", tiny_content)
+
+
+@pytest.fixture(scope="session")
+def write_shard() -> Callable[[Path, list[str]], Path]:
+    """Writes a JSON-lines shard with these texts."""
+
+    def write(path: Path, texts: list[str]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def some_texts() -> Callable[[int, int], list[str]]:
+    """`count` texts of 40 to 80 words, each word one or two tokens."""
+
+    def make(count: int, seed: int = 0) -> list[str]:
+        draw = random.Random(seed)
+        return [" ".join(draw.choices(WORDS, k=draw.randint(40, 80))) for _ in range(count)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dataset(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_shard: Callable[[Path, list[str]], Path],
+    some_texts: Callable[[int, int], list[str]],
+) -> Path:
+    """A folder of two shards with tokens enough for the tiny scale."""
+    folder = tmp_path_factory.mktemp("dataset")
+    write_shard(folder / "one.jsonl", some_texts(1500, 1))
+    write_shard(folder / "two.jsonl", some_texts(1500, 2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory: pytest.TempPathFactory, dataset: Path, tiny: Scale) -> Path:
+    """The dataset, tokenised for the tiny scale."""
+    output = tmp_path_factory.mktemp("tokens") / "tokens"
+    tokenize_dataset([dataset], output, tiny)
+    return output
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, tokens: Path, tiny: Scale
+) -> tuple[Path, dict[str, Any]]:
+    """An uninterrupted run of the tiny scale: its model directory and its figures."""
+    output = tmp_path_factory.mktemp("trained") / "model"
+    return output, train(tokens, output, tiny)

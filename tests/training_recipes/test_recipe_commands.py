@@ -1,0 +1,129 @@
+"""The subcommands `check`, `recipe`, `tokenize` and `train`, and the two stages, end to end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submissions.cli import Commands
+from submissions.failures import Failure
+from submissions.hashing import combined_sha256, file_sha256, folder_sha256
+from submissions.job import run_stage
+from training_recipes import commands, tokenize, train
+from training_recipes.scales import Scale
+
+
+@pytest.fixture
+def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny: Scale) -> None:
+    """Every scale that is asked for by name is the tiny one."""
+    for module in (commands, tokenize, train):
+        monkeypatch.setattr(module, "load_scale", lambda name: tiny)
+
+
+def run(*arguments: object) -> tuple[dict[str, Any], str]:
+    """The document of a subcommand, as JSON would carry it, and its rendering."""
+    parser = argparse.ArgumentParser()
+    commands.register(Commands(parser.add_subparsers(required=True)))
+    parsed = parser.parse_args([str(argument) for argument in arguments])
+    document = json.loads(json.dumps(parsed.run(parsed), allow_nan=False))
+    return document, parsed.render(document)
+
+
+def test_recipe_list_has_every_scale() -> None:
+    document, text = run("recipe", "list")
+    names = [scale["scale"] for scale in document["scales"]]
+    assert names == ["smoke", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x"]
+    assert "275,576,422,400" in text.splitlines()[-1]
+
+
+def test_recipe_show_has_every_key_that_is_promised() -> None:
+    document, text = run("recipe", "show", "7b-2x")
+    promised = {"scale", "params", "params_trained", "params_no_embedding", "tokens", "flops",
+                "steps", "model", "optimizer", "seed", "tokenizer", "hash"}  # fmt: skip
+    assert promised <= set(document)
+    shape = {"dim": 4096, "layers": 32, "heads": 32, "ffn_hidden": 11008, "seq_len": 2048,
+             "vocab": 50432, "qk_norm": True}  # fmt: skip
+    assert shape.items() <= document["model"].items()
+    optimizer = {"lr": 2e-3, "weight_decay": 0.05, "warmup": 5000, "cooldown": 3e-5,
+                 "beta2": 0.95, "grad_clip": 1.0, "global_batch": 2048, "z_loss": 5e-6}  # fmt: skip
+    assert optimizer.items() <= document["optimizer"].items()
+    assert "6,889,672,704" in text
+
+
+def test_check_uses_the_scales_own_numbers(dataset: Path) -> None:
+    document, text = run("check", dataset, "--track", "filtering", "--scale", "smoke")
+    assert not document["ok"]
+    assert [problem["code"] for problem in document["problems"]] == ["dataset_too_small"]
+    assert text.endswith("not ready: correct this and check again")
+    with pytest.raises(Failure, match="there is no scale"):
+        run("check", dataset, "--track", "filtering", "--scale", "huge")
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_tokenize_and_train(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
+    rows, model = tmp_path / "rows", tmp_path / "model"
+    document, text = run("tokenize", "--scale", "smoke", "--input", dataset, "--output", rows)
+    assert {"sequences", "tokens", "shards", "manifest", "seconds"} <= set(document)
+    assert Path(document["manifest"]).is_file()
+    assert "3,000 documents" in text
+    document, text = run("train", "--scale", "smoke", "--data", rows, "--output", model)
+    assert {"steps", "tokens", "loss", "checkpoint", "seconds", "mfu"} <= set(document)
+    assert Path(document["checkpoint"]).is_file()
+    assert text.startswith(f"loss {document['loss']:.4f} after {tiny.steps} steps")
+    with pytest.raises(Failure, match="holds a run already"):
+        run("train", "--scale", "smoke", "--data", rows, "--output", model)
+    again, _ = run("train", "--scale", "smoke", "--data", rows, "--output", model, "--resume")
+    assert again == document
+
+
+def job_directory(
+    root: Path, stage: str, inputs: dict[str, dict[str, str]], parameters: dict[str, Any]
+) -> Path:
+    directory = root / stage
+    directory.mkdir()
+    (root / f"{stage}-output").mkdir()
+    content = {
+        "key": f"1-{stage}-a1", "stage": stage, "inputs": inputs, "parameters": parameters,
+        "output": (root / f"{stage}-output").as_uri(), "hashes": {},
+    }  # fmt: skip
+    (directory / "job.json").write_text(json.dumps(content))
+    return directory
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
+    sha256 = combined_sha256(file_sha256(path) for path in dataset.iterdir())
+    parameters = {"scale": "smoke", "seed": 7}
+    inputs = {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}}
+    job = job_directory(tmp_path, "tokenize", inputs, parameters)
+    assert run_stage(tokenize.stage, [str(job)]) == 0
+    tokenised = json.loads((job / "result.json").read_text())
+    job = job_directory(
+        tmp_path, "train", tokenised["outputs"], parameters | {"engine": "composer"}
+    )
+    assert run_stage(train.stage, [str(job)]) == 0
+    result = json.loads((job / "result.json").read_text())
+    assert (result["figures"]["steps"], result["figures"]["seed"]) == (tiny.steps, 7)
+    model = tmp_path / "train-output" / "model"
+    assert result["outputs"]["model"] == {"uri": model.as_uri(), "sha256": folder_sha256(model)}
+    last = json.loads((job / "progress.jsonl").read_text().splitlines()[-1])
+    assert (last["step"], last["of"], last["unit"]) == (tiny.steps, tiny.steps, "steps")
+    assert {"loss", "tokens_per_second", "eta_seconds"} <= set(last["metrics"])
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+@pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
+def test_a_stage_refuses_input_that_is_not_what_was_promised(
+    tmp_path: Path, dataset: Path, tokens: Path, stage: Any
+) -> None:
+    inputs = {
+        "dataset": {"uri": dataset.as_uri(), "sha256": "0" * 64},
+        "tokens": {"uri": tokens.as_uri(), "sha256": "0" * 64},
+    }
+    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"})
+    assert run_stage(stage, [str(job)]) == 3
+    assert json.loads((job / "failure.json").read_text())["code"] == "artifact_corrupt"

@@ -1,0 +1,94 @@
+"""The frozen scales against DCLM's published numbers and against the model that is built."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from submissions.failures import Failure
+from training_recipes.model import OpenLM
+from training_recipes.scales import load_scale, scale_names
+
+# DCLM's table of scales (parameters, without input embedding, tokens), and the steps and trained
+# parameters that follow from open_lm's rules.
+PUBLISHED = {
+    "400m-1x": (411_616_256, 359_973_888, 8_232_325_120, 7_850, 411_665_408),
+    "1b-1x": (1_439_795_200, 1_336_510_464, 28_795_904_000, 54_923, 1_439_893_504),
+    "1b-5x": (1_439_795_200, 1_336_510_464, 143_979_520_000, 274_619, 1_439_893_504),
+    "3b-1x": (2_795_932_160, 2_666_826_240, 55_918_643_200, 106_656, 2_796_096_000),
+    "7b-1x": (6_889_410_560, 6_682_841_088, 137_788_211_200, 32_851, 6_889_672_704),
+    "7b-2x": (6_889_410_560, 6_682_841_088, 275_576_422_400, 65_702, 6_889_672_704),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_counts_are_those_that_dclm_published(name: str) -> None:
+    document = load_scale(name).as_document()
+    keys = ("params", "params_no_embedding", "tokens", "steps", "params_trained")
+    assert tuple(document[key] for key in keys) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", scale_names())
+def test_formula_counts_what_the_built_model_has(name: str) -> None:
+    shape = load_scale(name).model
+    with torch.device("meta"):
+        model = OpenLM(shape)
+    assert sum(p.numel() for p in model.parameters()) == shape.params_trained
+    without_gains = [
+        p for n, p in model.named_parameters() if ".q_norm" not in n and ".k_norm" not in n
+    ]
+    assert sum(p.numel() for p in without_gains) == shape.params
+    assert shape.params - model.tok_embeddings.weight.numel() == shape.params_no_embedding
+    assert model.layers[0].feed_forward.w3.in_features == shape.ffn_hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("400m-1x", 2.0e19), ("3b-1x", 9.4e20), ("7b-1x", 5.7e21), ("7b-2x", 1.1e22)],
+)
+def test_flops_round_to_the_printed_ones(name: str, printed: float) -> None:
+    assert float(f"{load_scale(name).flops:.1e}") == printed
+
+
+def test_7b_2x_is_7b_1x_with_the_tokens_doubled_once() -> None:
+    once, twice = load_scale("7b-1x"), load_scale("7b-2x")
+    assert replace(twice, name=once.name, multiplier=1) == once
+    assert twice.tokens == 2 * once.tokens
+    assert load_scale("7b-2x").tokens == twice.tokens  # also when it is loaded again
+
+
+def test_smoke_is_small_and_its_warm_up_fits() -> None:
+    smoke = load_scale("smoke")
+    assert 1_000_000 <= smoke.model.params_trained <= 3_000_000
+    assert smoke.optimizer.warmup < smoke.steps / 4
+    assert smoke.tokens_needed == smoke.rows * (smoke.model.seq_len + 1)
+
+
+def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(Failure, match="400m-1x") as caught:
+        load_scale("../smoke")
+    assert caught.value.code == "unknown_scale"
+
+
+def test_every_number_of_the_recipe_changes_its_hash() -> None:
+    smoke = load_scale("smoke")
+    others = [
+        replace(smoke, seed=1),
+        replace(smoke, optimizer=replace(smoke.optimizer, z_loss=0.0)),
+        replace(smoke, model=replace(smoke.model, layers=5)),
+        replace(smoke, tokenizer="EleutherAI/gpt-neox-20b"),
+    ]
+    assert len({scale.recipe_sha256 for scale in [smoke, *others]}) == 5
+
+
+def test_scales_are_read_without_torch() -> None:
+    code = (
+        "import sys; from training_recipes.scales import load_scale; "
+        "load_scale('smoke').as_document(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -6,6 +6,7 @@ Closed by default: no debug, local hosts only, everything in `CRUCIBLE_HOME`.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -151,8 +152,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # -- Celery: hints only (docs/decisions/0004-celery-carries-hints.md) ------------------------------
-CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or DATABASE_URL.replace(
-    "postgresql://", "pgmq://", 1
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or re.sub(
+    r"^postgres(ql)?://", "pgmq://", DATABASE_URL
 )
 CELERY_VISIBILITY_TIMEOUT = (
     60  # seconds until a broker gives an unacknowledged hint to another worker

@@ -1,8 +1,8 @@
 """The whole way on a real installation: from a form in a browser to a score, through two murders.
 
-One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset is handed
-in through the browser; in mid-training the worker and then the training job itself are killed with
-SIGKILL; the submission must end in a published score all the same.
+One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset is
+handed in through the browser; in mid-training the worker and then the training job itself are
+killed with SIGKILL; the submission must end in a published score all the same.
 """
 
 from __future__ import annotations

@@ -14,38 +14,20 @@ from training_recipes.scales import Scale, scale_of
 from training_recipes.tokenize import tokenize_dataset
 from training_recipes.train import train
 
-WORDS = [
-    "the",
-    "a",
-    "data",
-    "model",
-    "token",
-    "shard",
-    "row",
-    "list",
-    "text",
-    "file",
-    "of",
-    "in",
-    "to",
-    "is",
-    "and",
-    "returns",
-    "value",
-    "name",
-]
+WORDS = ("the", "a", "data", "model", "token", "list", "text", "file", "of", "in", "to", "is", "and",
+         "returns", "value", "name")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def tiny_content() -> dict[str, Any]:
-    """What a scale file holds, here of 76 steps of 64 rows with 33 ids."""
+    """What a scale file holds, here of 76 steps of 32 rows with 33 ids."""
     return {
         "version": 1,
-        "model": {"dim": 16, "layers": 2, "heads": 2, "seq_len": 32, "vocab": 4096,
+        "model": {"dim": 8, "layers": 2, "heads": 2, "seq_len": 32, "vocab": 4096,
                   "qk_norm": True},
-        "optimizer": {"lr": 0.01, "weight_decay": 0.033, "warmup": 8, "cooldown": 3e-05,
+        "optimizer": {"lr": 0.03, "weight_decay": 0.033, "warmup": 8, "cooldown": 3e-05,
                       "beta1": 0.9, "beta2": 0.95, "eps": 1e-08, "grad_clip": 1.0,
-                      "global_batch": 64, "z_loss": 0.0001},
+                      "global_batch": 32, "z_loss": 0.0001},
         "tokens_per_parameter": 1, "multiplier": 1, "checkpoints": 5, "precision": "fp32",
         "seed": 124, "tokenizer": "smoke",
     }  # fmt: skip
@@ -87,8 +69,8 @@ def dataset(
 ) -> Path:
     """A folder of two shards with tokens enough for the tiny scale."""
     folder = tmp_path_factory.mktemp("dataset")
-    write_shard(folder / "one.jsonl", some_texts(1500, 1))
-    write_shard(folder / "two.jsonl", some_texts(1500, 2))
+    write_shard(folder / "one.jsonl", some_texts(800, 1))
+    write_shard(folder / "two.jsonl", some_texts(800, 2))
     return folder
 
 

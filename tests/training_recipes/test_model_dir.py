@@ -32,7 +32,7 @@ def refusal(model: Path) -> str:
 
 def test_params_are_in_open_lms_keys(model: Path) -> None:
     assert json.loads((model / "params.json").read_text()) == {
-        "hidden_dim": 16, "n_layers": 2, "n_heads": 2, "seq_len": 32, "vocab_size": 4096,
+        "hidden_dim": 8, "n_layers": 2, "n_heads": 2, "seq_len": 32, "vocab_size": 4096,
         "post_embed_norm": False, "weight_tying": False, "model_norm": "gain_only_lp_layer_norm",
         "qk_norm": True, "ffn_type": "swiglu_torch", "positional_embedding_type": "rotary",
     }  # fmt: skip

@@ -69,7 +69,7 @@ def test_tokenize_and_train(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
     document, text = run("tokenize", "--scale", "smoke", "--input", dataset, "--output", rows)
     assert {"sequences", "tokens", "shards", "manifest", "seconds"} <= set(document)
     assert Path(document["manifest"]).is_file()
-    assert "3,000 documents" in text
+    assert "1,600 documents" in text
     document, text = run("train", "--scale", "smoke", "--data", rows, "--output", model)
     assert {"steps", "tokens", "loss", "checkpoint", "seconds", "mfu"} <= set(document)
     assert Path(document["checkpoint"]).is_file()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +50,7 @@ def test_a_run_learns_and_reports_what_it_did(trained: Report, tiny: Scale) -> N
     assert curve[0][1] == pytest.approx(math.log(4096), abs=0.5)
     assert figures["loss"] < 4.5  # the texts have 21 words, half of them of two tokens
     assert curve[-1][0] == figures["steps"] == tiny.steps
-    assert figures["tokens"] == tiny.tokens_trained == tiny.steps * 64 * 32
+    assert figures["tokens"] == tiny.tokens_trained == tiny.steps * 32 * 32
     assert figures["recipe_sha256"] == tiny.recipe_sha256
     assert figures["mfu"] is None
     assert sorted(p.name for p in output.parent.iterdir()) == ["model"]  # nothing is left beside
@@ -68,7 +69,7 @@ def test_composer_runs_exactly_the_rules(trained: Report, tokens: Path, tiny: Sc
     for step in range(tiny.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(tiny.optimizer, step, tiny.steps)
-        batch = rows[64 * step : 64 * (step + 1)]
+        batch = rows[32 * step : 32 * (step + 1)]
         optimizer.zero_grad()
         training_loss(model(batch[:, :-1]), batch[:, 1:], tiny.optimizer.z_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), tiny.optimizer.grad_clip)
@@ -141,11 +142,10 @@ def test_a_damaged_state_is_refused(tmp_path: Path, tokens: Path, tiny: Scale) -
     assert caught.value.code == "artifact_corrupt"
 
 
-@pytest.mark.parametrize("rate", [1e30, 1e38])
 def test_divergence_names_the_step_and_keeps_the_last_good_state(
-    tmp_path: Path, tokens: Path, tiny: Scale, rate: float
+    tmp_path: Path, tokens: Path, tiny: Scale
 ) -> None:
-    wild = replace(tiny, optimizer=replace(tiny.optimizer, lr=rate, warmup=0))
+    wild = replace(tiny, optimizer=replace(tiny.optimizer, lr=1e30, warmup=0))
     with pytest.raises(Failure, match=r"no longer a number at step \d") as caught:
         train(tokens, tmp_path / "model", wild)
     assert caught.value.code == "diverged"

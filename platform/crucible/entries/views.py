@@ -75,7 +75,8 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     return {
         "submission": submission,
         "scale": load_scale(submission.scale),
-        "stages": stages_of(submission),
+        # While it runs the page is fetched every two seconds: then the log has a page of its own.
+        "stages": stages_of(submission, with_logs=inside and submission.is_over),
         "inside": inside,
         "score": score,
         "tasks": task_rows(score) if score else [],

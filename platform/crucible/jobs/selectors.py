@@ -20,6 +20,7 @@ class StageView:
 
     stage: Stage
     attempt: Attempt | None
+    log_tail: str = ""
 
     @property
     def state(self) -> str:
@@ -78,10 +79,14 @@ class StageView:
         }
 
 
-def stages_of(submission: Submission) -> list[StageView]:
-    """All stages in their order, each with its latest attempt."""
+def stages_of(submission: Submission, with_logs: bool = False) -> list[StageView]:
+    """All stages in their order, each with its latest attempt and, if asked, the end of its log."""
     latest = {attempt.stage: attempt for attempt in submission.attempts.order_by("id")}
-    return [StageView(stage, latest.get(stage)) for stage in Stage]
+    return [
+        StageView(stage, attempt, log_tail(attempt) if attempt and with_logs else "")
+        for stage in Stage
+        for attempt in [latest.get(stage)]
+    ]
 
 
 def results_of(submission: Submission) -> dict[str, dict[str, Any]]:

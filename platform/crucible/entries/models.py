@@ -82,7 +82,9 @@ class Submission(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(
-                fields=["due_at"], name="due", condition=~Q(state__in=[s.value for s in TERMINAL])
+                fields=["due_at"],
+                name="due",
+                condition=~Q(state__in=sorted(s.value for s in TERMINAL)),
             ),
             models.Index(fields=["track", "scale", "state"], name="board"),
         ]

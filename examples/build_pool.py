@@ -11,13 +11,16 @@ and near copies. The same installation gives the same bytes on every run.
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import inspect
 import io
+import os
 import random
 import re
 import sysconfig
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import orjson
@@ -41,11 +44,12 @@ SHARES = {
 }  # fmt: skip
 SHARDS = ("pool-0.jsonl.zst", "pool-1.jsonl.gz", "pool-2.jsonl.zst", "pool-3.jsonl")
 LONGEST = 100_000  # characters of one document; a longer file is cut, as crawls do
+LONGEST_LIST = 5000  # of a list of check sums, so that there are tables besides them
 SHORTEST = 200
 
 DOCSTRING = re.compile(r'^[ \t]*[rRuU]?"""(.*?)"""', re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"(?:^[ \t]*#(?: .*)?\n){3,}", re.MULTILINE)
-TEST_FOLDERS = {"tests", "test", "testing", "idle_test", "lib2to3", "site-packages"}
+LEFT_OUT = {"tests", "test", "testing", "idle_test", "lib2to3", "site-packages", "__pycache__"}
 
 Documents = Iterator[tuple[str, str]]  # (source, text)
 PAGE_TOPS = (
@@ -60,17 +64,37 @@ PAGE_ENDS = (
 )
 
 
+@functools.cache
+def installed(stdlib: bool) -> tuple[Path, ...]:
+    """Every file of the standard library, or of the named packages; tests left out, sorted."""
+    found = []
+    for root in [STDLIB] if stdlib else [SITE / package for package in PACKAGES]:
+        for folder, subfolders, names in os.walk(root):
+            subfolders[:] = [name for name in subfolders if name not in LEFT_OUT]
+            found += [Path(folder, name) for name in names]
+    return tuple(sorted(found))
+
+
 def files(rng: random.Random, *suffixes: str, stdlib: bool = False) -> list[Path]:
-    """Files of the named packages (and of the standard library), tests left out, shuffled."""
-    roots = [SITE / package for package in PACKAGES] + ([STDLIB] if stdlib else [])
-    found = [
-        path
-        for root in roots
-        for path in sorted(root.rglob("*"))
-        if path.suffix in suffixes and TEST_FOLDERS.isdisjoint(path.relative_to(root).parts)
-    ]
+    """Files of the named packages (and of the standard library) with these suffixes, shuffled."""
+    everything = installed(stdlib=False) + (installed(stdlib=True) if stdlib else ())
+    found = [path for path in everything if path.suffix in suffixes]
     rng.shuffle(found)
     return found
+
+
+def descriptions(pattern: str) -> list[Path]:
+    """Files in the metadata folders of the distributions that the named packages come from."""
+    owners = metadata.packages_distributions()
+    names = {name for package in PACKAGES for name in owners.get(package, ())}
+    plain = {re.sub(r"[-_.]+", "_", name).lower() for name in names}
+    return [
+        path
+        for folder in sorted(SITE.glob("*.dist-info"))
+        if re.sub(r"[-_.]+", "_", folder.name.split("-")[0]).lower() in plain
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    ]
 
 
 def read(path: Path) -> str:
@@ -101,9 +125,8 @@ def comments(rng: random.Random) -> Documents:
 
 def readmes(_rng: random.Random) -> Documents:
     """The packages' descriptions, with their lists of versions and requirements."""
-    for path in sorted(SITE.glob("*.dist-info/METADATA")):
-        if path.parent.name.split("-")[0] != "crucible":
-            yield source_of(path), read(path)
+    for path in descriptions("METADATA"):
+        yield source_of(path), read(path)
 
 
 def topics(_rng: random.Random) -> Documents:
@@ -126,16 +149,14 @@ def whole_files(*suffixes: str) -> Callable[[random.Random], Documents]:
 
 def licences(_rng: random.Random) -> Documents:
     """The licence texts of the packages: a few texts, over and over."""
-    for path in sorted(SITE.glob("*.dist-info/**/LICEN[CS]E*")):
-        if path.is_file():
-            yield source_of(path), read(path)
+    for path in descriptions("**/LICEN[CS]E*"):
+        yield source_of(path), read(path)
 
 
 def data(rng: random.Random) -> Documents:
     """Tables, checksums, certificates and configuration."""
-    for name in PACKAGES:
-        for path in sorted(SITE.glob(f"{name}-*.dist-info/RECORD")):
-            yield source_of(path), read(path)
+    for path in descriptions("RECORD"):
+        yield source_of(path), read(path)[:LONGEST_LIST]
     for path in files(rng, ".json", ".csv", ".pem", ".yaml", ".toml", ".txt"):
         yield source_of(path), read(path)
 

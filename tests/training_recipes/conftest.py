@@ -14,8 +14,8 @@ from training_recipes.scales import Scale, scale_of
 from training_recipes.tokenize import tokenize_dataset
 from training_recipes.train import train
 
-WORDS = ("the", "a", "data", "model", "token", "list", "text", "file", "of", "in", "to", "is", "and",
-         "returns", "value", "name")  # fmt: skip
+WORDS = ["the", "a", "data", "model", "token", "list", "text", "file", "of", "in", "to", "is",
+         "and", "returns", "value", "name"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

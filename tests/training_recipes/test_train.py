@@ -47,8 +47,8 @@ Report = tuple[Path, dict[str, Any]]
 def test_a_run_learns_and_reports_what_it_did(trained: Report, tiny: Scale) -> None:
     output, figures = trained
     curve = figures["loss_curve"]
-    assert curve[0][1] == pytest.approx(math.log(4096), abs=0.5)
-    assert figures["loss"] < 4.5  # the texts have 21 words, half of them of two tokens
+    assert curve[0][1] == pytest.approx(math.log(4096), abs=1)
+    assert figures["loss"] < 3.5  # the texts have 16 words, so that little remains to guess
     assert curve[-1][0] == figures["steps"] == tiny.steps
     assert figures["tokens"] == tiny.tokens_trained == tiny.steps * 32 * 32
     assert figures["recipe_sha256"] == tiny.recipe_sha256
@@ -63,9 +63,8 @@ def test_composer_runs_exactly_the_rules(trained: Report, tokens: Path, tiny: Sc
     torch.manual_seed(tiny.seed)
     model = OpenLM(tiny.model)
     optimizer = build_optimizer(model, tiny.optimizer)
-    rows = torch.stack(
-        [torch.tensor(row.astype(int)) for row in read_rows(tokens, read_summary(tokens))]
-    )
+    packed = list(read_rows(tokens, read_summary(tokens)))
+    rows = torch.from_numpy(np.stack(packed).astype(np.int64))
     for step in range(tiny.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(tiny.optimizer, step, tiny.steps)

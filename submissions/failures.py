@@ -99,6 +99,17 @@ FAILURES: dict[str, FailureKind] = {
 }
 
 
+# What a dataset can bring about. A job's other inputs come from the platform: whatever else fails
+# in it is the platform's fault, even where the same code at the command line would be the user's.
+CAUSED_BY_A_DATASET = frozenset(
+    {
+        "dataset_missing", "dataset_empty", "unknown_format", "shard_unreadable", "shard_empty",
+        "shard_truncated", "shard_corrupt", "line_too_long", "not_utf8", "not_json",
+        "not_an_object", "text_missing", "text_not_a_string", "dataset_too_small", "diverged",
+    }
+)  # fmt: skip
+
+
 class Failure(Exception):
     """One clear sentence about what went wrong, with its code and place.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from submissions.failures import Failure
+from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure
 
 JOB, PROGRESS, RESULT, FAILURE = "job.json", "progress.jsonl", "result.json", "failure.json"
 LOCK, PROCESS = "lock", "process.json"
@@ -155,6 +155,15 @@ def _as_failure(error: BaseException) -> Failure:
     return Failure("internal_error", f"{type(error).__name__}: {error}")
 
 
+def _document_of(failure: Failure) -> dict[str, Any]:
+    """The failure as it looks from a job, whose parameters no participant chose."""
+    document = failure.as_dict()
+    if failure.code not in CAUSED_BY_A_DATASET and failure.fault == "participant":
+        document["fault"] = "infrastructure"
+        document["next_step"] = FAILURES["internal_error"].next_step
+    return document
+
+
 def _take_lock(directory: Path) -> int | None:
     """The lock's file descriptor, or None when another process holds it for good."""
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -208,6 +217,6 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         failure = _as_failure(error)
-        write_json_atomically(directory / FAILURE, failure.as_dict())
+        write_json_atomically(directory / FAILURE, _document_of(failure))
         return 1 if failure.fault == "participant" else 3
     return 0

@@ -16,27 +16,29 @@ from training_recipes.scales import load_scale, scale_names
 def register(commands: Commands) -> None:
     """Adds the subcommands; libraries that take long to import wait until one of them runs."""
     scales = ", ".join(scale_names())
-    check = commands.add("check", "Check a dataset before handing it in.", run_check, render_check)
+    check = commands.add("check", "check a dataset before handing it in", run_check, render_check)
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="shard or folder")
     check.add_argument("--track", required=True, help="filtering or mixing")
     check.add_argument("--scale", required=True, help=f"one of {scales}")
 
-    recipe = commands.group("recipe", "Show the frozen recipes.")
-    recipe.add("list", "List all scales.", run_recipe_list, render_recipe_list)
+    recipe = commands.group("recipe", "show the frozen recipes")
+    recipe.add("list", "list all scales", run_recipe_list, render_recipe_list)
     show = recipe.add(
-        "show", "Show everything that is fixed at a scale.", run_recipe_show, render_recipe_show
+        "show", "show everything that is fixed at a scale", run_recipe_show, render_recipe_show
     )
     show.add_argument("scale", metavar="SCALE", help=f"one of {scales}")
 
     tokenize = commands.add(
-        "tokenize", "Turn a dataset into shuffled rows of ids.", run_tokenize, render_tokenize
+        "tokenize", "turn a dataset into shuffled rows of ids", run_tokenize, render_tokenize
     )
     tokenize.add_argument("--scale", required=True, help=f"one of {scales}")
-    tokenize.add_argument("--input", required=True, nargs="+", type=Path, metavar="PATH")
+    tokenize.add_argument(
+        "--input", required=True, nargs="+", type=Path, metavar="PATH", help="shard or folder"
+    )
     tokenize.add_argument("--output", required=True, type=Path, metavar="DIR")
     tokenize.add_argument("--seed", type=int, help="of the shuffle; the recipe's if left out")
 
-    train = commands.add("train", "Train a model on tokenised rows.", run_train, render_train)
+    train = commands.add("train", "train a model on tokenised rows", run_train, render_train)
     train.add_argument("--scale", required=True, help=f"one of {scales}")
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
     train.add_argument("--output", required=True, type=Path, metavar="DIR")

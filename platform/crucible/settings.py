@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 
@@ -29,7 +30,8 @@ SECRET_KEY = (
     or read_secret(HOME / "secret.key")
     or write_secret(HOME / "secret.key", secrets.token_urlsafe(50))
 )
-ALLOWED_HOSTS = _words("CRUCIBLE_HOSTS", "127.0.0.1 localhost [::1]")
+# This machine itself always: the supervisor asks for /health/ there.
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", *_words("CRUCIBLE_HOSTS", "")]
 CSRF_TRUSTED_ORIGINS = _words("CRUCIBLE_ORIGINS", "")
 # Behind TLS (an https:// origin is named): cookies and redirects insist on it.
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
@@ -134,6 +136,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = ["^health/$"]
 if BEHIND_TLS:
     SECURE_HSTS_SECONDS = 31536000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
@@ -160,10 +163,9 @@ CELERY_VISIBILITY_TIMEOUT = (
 )
 CELERY_TASK_TIME_LIMIT = 30  # must stay below it; crucible.jobs.checks refuses to start otherwise
 CELERY_TASK_SOFT_TIME_LIMIT = 20
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
-    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT
-}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
 if CELERY_BROKER_URL.startswith("pgmq://"):
+    CELERY_BROKER_URL, _, _query = CELERY_BROKER_URL.partition("?")
     CELERY_BROKER_TRANSPORT_OPTIONS |= {
         "init_extension": False,  # the schema is installed as SQL, by `manage.py prepare`
         "wait_time_seconds": 1,
@@ -171,6 +173,10 @@ if CELERY_BROKER_URL.startswith("pgmq://"):
         "pool_size": 2,
         "pool_timeout": 3,
     }
+    if _query:  # ?sslmode=require and the like, which the address of a queue cannot hold
+        CELERY_BROKER_TRANSPORT_OPTIONS["conn_string"] = (
+            f"postgresql{CELERY_BROKER_URL.removeprefix('pgmq')}?{_query}"
+        )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_ACKS_LATE = True

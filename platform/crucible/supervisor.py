@@ -133,7 +133,7 @@ def _take_turn() -> int | None:
 
 
 def _wait_until_healthy(services: list[Service], stopped: Callable[[], bool]) -> bool:
-    url = f"http://{ADDRESS}:{PORT}/health/"
+    url = f"http://127.0.0.1:{PORT}/health/"
     for _ in range(240):
         if stopped():
             return False

@@ -15,6 +15,7 @@ from crucible.entries.models import Submission
 from crucible.entries.services import submission_create
 from crucible.jobs import pipeline, selectors
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
+from evaluation.suite import load_suite
 from training_recipes.scales import load_scale
 
 LINE = b'{"text": "A document."}\n'
@@ -120,16 +121,17 @@ def api(client: Client) -> Callable[..., Any]:
 
 
 HASH = "ab" * 32
+RECIPE, SUITE = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
 RESULTS: dict[str, dict[str, Any]] = {
     "validate": {"figures": {"documents": 1, "manifest_sha256": HASH}},
     "tokenize": {"figures": {"tokenizer_sha256": HASH, "unique_tokens": 5}},
     "train": {
         "figures": {
-            "engine": "composer", "recipe_sha256": HASH, "flops": 1e12, "loss": 3.25,
+            "engine": "composer", "recipe_sha256": RECIPE, "flops": 1e12, "loss": 3.25,
             "loss_curve": [[1, 8.0], [50, 5.0], [100, 3.25]],
         }
     },
-    "evaluate": {"figures": {"suite_hash": HASH, "engine": "llm-foundry"}},
+    "evaluate": {"figures": {"suite_hash": SUITE, "engine": "llm-foundry"}},
     "score": {
         "figures": {
             "metric_version": "v2", "label": "SMOKE", "core": None, "core_stderr": None,

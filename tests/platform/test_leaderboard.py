@@ -43,3 +43,15 @@ def test_scores_of_another_metric_version_or_board_stay_out(alice, publish):
     assert leaderboard_rows(track="filtering", scale="smoke") == []
     assert len(leaderboard_rows(track="filtering", scale="smoke", metric_version="v1")) == 1
     assert leaderboard_rows(track="mixing", scale="smoke", metric_version="v1") == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("field", ["recipe_sha256", "suite_sha256"])
+def test_what_another_recipe_or_suite_made_is_shown_but_not_ranked(alice, publish, field, client):
+    old, new = publish(alice, name="old"), publish(alice, name="new")
+    Score.objects.filter(submission=old).update(smoke=0.9, **{field: "cd" * 32})
+    rows = leaderboard_rows(track="filtering", scale="smoke")
+    assert [(row.rank, row.submission.id, row.comparable) for row in rows] == [
+        (1, new.id, True), (None, old.id, False),
+    ]  # fmt: skip
+    assert "another version" in client.get("/leaderboard/filtering/smoke/").text

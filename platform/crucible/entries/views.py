@@ -72,6 +72,8 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     inside = may_look_inside(request.user, submission)
     results = results_of(submission)
     score = submission.scores.order_by("-metric_version").first()
+    versions = dict(score.versions) if score else {}
+    versions.pop("commit", None)  # has a row of its own
     return {
         "submission": submission,
         "scale": load_scale(submission.scale),
@@ -80,6 +82,10 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "inside": inside,
         "score": score,
         "tasks": task_rows(score) if score else [],
+        "versions": sorted((n, v) for n, v in score.versions.items() if n != "commit")
+        if score
+        else [],
+        "versions": sorted(versions.items()),
         "results": results,
         "loss": loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),
         "events": submission.events.all() if inside else [],

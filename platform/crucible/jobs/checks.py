@@ -1,11 +1,17 @@
-"""Refuses to start with settings under which a hint could run twice at once or wait for hours."""
+"""Refuses to start with settings under which submissions would fail late, hang or run twice."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error, register
+from django.core.checks import Warning as Caution
+
+from crucible.paths import REPOSITORY
+from submissions.job import code_commit
+from training_recipes.scales import scale_names
 
 
 @register()
@@ -19,5 +25,55 @@ def task_limit_below_visibility_timeout(**kwargs: Any) -> list[Error]:
             f"A task may run {limit} s; the broker gives it to another worker after {timeout} s.",
             hint="Keep CELERY_TASK_TIME_LIMIT below CELERY_VISIBILITY_TIMEOUT.",
             id="crucible.E001",
+        )
+    ]
+
+
+@register()
+def scales_can_be_run(**kwargs: Any) -> list[Error | Caution]:
+    """Each open scale must exist and have its evaluation data: said now, not after training."""
+    problems: list[Error | Caution] = []
+    for scale in settings.CRUCIBLE_SCALES:
+        if scale not in scale_names():
+            problems.append(
+                Error(
+                    f"CRUCIBLE_SCALES names {scale!r}, which does not exist.",
+                    hint=f"There are {', '.join(scale_names())}.",
+                    id="crucible.E002",
+                )
+            )
+        elif scale != "smoke":
+            problems += _large_scale(scale)
+    return problems
+
+
+def _large_scale(scale: str) -> list[Error | Caution]:
+    slow = Caution(
+        f"The scale {scale} is open, but this version trains on the processor only.",
+        hint="Expect years; the GPU engines come with a later version.",
+        id="crucible.W001",
+    )
+    if settings.CRUCIBLE_EVAL_DATA and Path(settings.CRUCIBLE_EVAL_DATA).is_dir():
+        return [slow]
+    return [
+        slow,
+        Error(
+            f"The scale {scale} needs the 53 tasks' files.",
+            hint="Set CRUCIBLE_EVAL_DATA to the folder that `crucible suite verify` accepts.",
+            id="crucible.E003",
+        ),
+    ]
+
+
+@register()
+def code_has_a_name(**kwargs: Any) -> list[Error]:
+    """A score carries the commit that made it, so a checkout that git cannot name makes none."""
+    if code_commit(REPOSITORY) != "unknown":
+        return []
+    return [
+        Error(
+            "git cannot say which commit this checkout is, and no score is published without it.",
+            hint="Install git, clone the repository, and own the clone (git's safe.directory).",
+            id="crucible.E004",
         )
     ]

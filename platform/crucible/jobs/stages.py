@@ -12,6 +12,7 @@ from crucible.entries.uploads import folder_of
 from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.models import Attempt, AttemptState, Stage
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.suite import suite_of
 from training_recipes.scales import load_scale
 
 MODULES = {
@@ -45,11 +46,6 @@ def stage_after(stage: Stage | None) -> Stage | None:
         return order[0]
     position = order.index(stage) + 1
     return order[position] if position < len(order) else None
-
-
-def suite_of(scale: str) -> str:
-    """The smoke scale has a suite of its own; all others run the 53 tasks."""
-    return "smoke" if scale == "smoke" else "full"
 
 
 def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:

@@ -14,16 +14,22 @@ from crucible.entries.states import State, Track
 from crucible.leaderboard.models import Score
 from crucible.plots import Dot, dots_on_one_axis
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.suite import load_suite, suite_of
+from training_recipes.scales import load_scale
 
 
 @dataclass(frozen=True)
 class Row:
-    """A place on the board; `rank` is None where there is no score to rank by."""
+    """A place on the board; `rank` is None where there is nothing to rank by.
+
+    `comparable` is False for a score by another version of the recipe or of the suite.
+    """
 
     rank: int | None
     submission: Submission
     score: Score
     dot: Dot | None
+    comparable: bool
 
 
 def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
@@ -49,18 +55,28 @@ def leaderboard_rows(
             metric_version=metric_version,
         ).select_related("submission", "submission__user")
     )  # fmt: skip
-    ordered = sorted(scores, key=lambda s: (s.value is None, -(s.value or 0.0), s.submission_id))
-    ranks = competition_ranks([score.value for score in ordered])
+    recipe = load_scale(scale).recipe_sha256
+    suite = load_suite(suite_of(scale)).hash
+
+    def rankable(score: Score) -> float | None:
+        same = score.recipe_sha256 == recipe and score.suite_sha256 == suite
+        return score.value if same else None
+
+    ordered = sorted(
+        scores, key=lambda s: (rankable(s) is None, -(rankable(s) or 0.0), s.submission_id)
+    )
+    ranks = competition_ranks([rankable(score) for score in ordered])
     dots = dots_on_one_axis([(score.value, score.stderr) for score in ordered])
     return [
-        Row(rank, score.submission, score, dot)
+        Row(rank, score.submission, score, dot, rank is not None or score.value is None)
         for rank, score, dot in zip(ranks, ordered, dots, strict=True)
     ]
 
 
 def task_rows(score: Score) -> list[dict[str, Any]]:
-    """The tasks of a score in the suite's order, each with its dot on a shared axis."""
-    tasks = [{"label": label, **value} for label, value in score.tasks.items()]
+    """The tasks of a score by name, each with its dot on a shared axis."""
+    # By name: PostgreSQL's jsonb keeps no order of its own.
+    tasks = [{"label": label, **value} for label, value in sorted(score.tasks.items())]
     errors = [
         None if task["stderr"] is None else task["stderr"] / (1 - task["baseline"])
         for task in tasks
@@ -80,6 +96,7 @@ def row_document(row: Row) -> dict[str, Any]:
     score = row.score
     return {
         "rank": row.rank,
+        "comparable": row.comparable,
         "id": row.submission.id,
         "name": row.submission.name,
         "user": row.submission.user.get_username(),

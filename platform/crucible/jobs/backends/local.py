@@ -32,7 +32,8 @@ from submissions.job import (
 LOG, LAUNCH = "log.txt", "launch"
 START_GRACE = 60.0  # seconds in which a process that was started must have taken its lock
 # All that a job sees of our environment: no database address, no secret key, no token.
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+             "CRUCIBLE_TOKENIZERS")  # fmt: skip
 
 
 class LocalBackend:

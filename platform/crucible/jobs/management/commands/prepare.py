@@ -20,7 +20,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         if settings.CELERY_BROKER_URL.startswith(PGMQ):
-            install_pgmq(settings.CELERY_BROKER_URL.replace(PGMQ, "postgresql://", 1))
+            url = settings.CELERY_BROKER_URL.replace(PGMQ, "postgresql://", 1)
+            install_pgmq(settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("conn_string", url))
 
 
 def install_pgmq(url: str) -> None:

@@ -217,6 +217,7 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         failure = _as_failure(error)
-        write_json_atomically(directory / FAILURE, _document_of(failure))
-        return 1 if failure.fault == "participant" else 3
+        document = _document_of(failure)
+        write_json_atomically(directory / FAILURE, document)
+        return 1 if document["fault"] == "participant" else 3
     return 0

@@ -13,6 +13,7 @@ from crucible.entries.states import State
 from crucible.jobs.models import AttemptState, Stage
 from submissions.cli import build_parser
 from submissions.failures import FAILURES
+from training_recipes.scales import load_scale, scale_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -89,3 +90,11 @@ def test_every_make_target_of_the_readme_exists():
             if verb in {"it", "the", "a", "an", "sure", "sense", "up"} - targets:
                 continue
             assert verb in targets, f"{path.name}: make {verb}"
+
+
+def test_the_table_of_scales_is_true():
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \| ([\d,]+) \| [^|]+\| ([\d,]+) \|",
+                      page("recipes.md"), re.MULTILINE)  # fmt: skip
+    shown = {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows}
+    scales = [load_scale(name) for name in scale_names()]
+    assert shown == {s.name: (s.model.params, s.tokens, s.steps) for s in scales}

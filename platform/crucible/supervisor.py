@@ -213,8 +213,11 @@ def down() -> int:
     os.close(turn)
     jobs = _local_jobs()
     for key in jobs.live():
-        stopped = jobs.cancel(key)
-        say(f"{'stopped' if stopped else 'could not stop'} {key}; its work is kept and resumed")
+        if jobs.cancel(key):
+            jobs.forget(key)
+            say(f"stopped {key}; the next `make up` resumes it")
+        else:
+            say(f"could not stop {key}: see {home() / 'jobs' / key}")
     return 0
 
 

@@ -120,6 +120,20 @@ def test_the_job_survives_a_backend_that_forgets_everything(backend, tmp_path):
     assert fresh.cancel("never-heard-of")
 
 
+def test_a_job_stopped_with_the_installation_starts_again_under_its_key(backend, tmp_path):
+    key = "8-sleep-a1"
+    backend.submit(key, spec(tmp_path, key))
+    wait_for(backend, key, JobState.RUNNING)
+    assert backend.live() == [key]
+    assert backend.cancel(key)
+    backend.forget(key)
+    assert backend.live() == []
+    assert backend.status(key).state == JobState.UNKNOWN
+    backend.submit(key, spec(tmp_path, key, 0.1))
+    wait_for(backend, key, JobState.SUCCEEDED)
+    assert (tmp_path / "work" / key / "started").read_text() == "once\nonce\n"
+
+
 def test_a_launch_of_which_only_the_log_was_opened_is_not_lost_at_once(backend, tmp_path):
     directory = tmp_path / "jobs" / "5-sleep-a1"
     directory.mkdir(parents=True)

@@ -66,6 +66,18 @@ def test_a_lost_job_is_started_anew_under_a_new_key_a_bounded_number_of_times(
     assert submission.failure["fault"] == "infrastructure"
 
 
+def test_a_job_that_the_backend_forgot_is_launched_again_and_costs_no_attempt(
+    alice, make_submission, backend
+):
+    submission = advance(make_submission(alice), 1)
+    key = f"{submission.id}-validate-a1"
+    assert backend.launched == [key]
+    backend.launched.clear()
+    advance(submission)
+    assert backend.launched == [key]
+    assert Attempt.objects.get().state == "running"
+
+
 def test_a_participants_fault_ends_it_at_once(alice, make_submission, backend):
     failure = Failure("not_json", "this line is not JSON", shard="a.jsonl", line=3).as_dict()
     backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, failure)

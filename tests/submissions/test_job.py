@@ -139,6 +139,8 @@ def test_progress_ends_with_the_last_step_and_holds_only_numbers(directory: Path
     [
         (Failure("not_json", "bad", shard="a.jsonl", line=3), "not_json", 1),
         (Failure("artifact_missing", "gone"), "artifact_missing", 3),
+        # The user's fault at the command line, but nobody's who hands in a dataset.
+        (Failure("task_file_missing", "gone"), "task_file_missing", 3),
         (OSError(28, "No space left on device", "/x"), "disk_full", 3),
         (MemoryError(), "out_of_memory", 3),
         (ModuleNotFoundError("No module named 'x'", name="x"), "missing_dependency", 3),

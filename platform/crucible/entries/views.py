@@ -82,9 +82,6 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "inside": inside,
         "score": score,
         "tasks": task_rows(score) if score else [],
-        "versions": sorted((n, v) for n, v in score.versions.items() if n != "commit")
-        if score
-        else [],
         "versions": sorted(versions.items()),
         "results": results,
         "loss": loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),

@@ -127,10 +127,20 @@ def _follow(submission: Submission, attempt: Attempt) -> bool:
     if status.state == JobState.RUNNING:
         attempt.save(update_fields=["progress", "heard_at"])
         return _wait(submission, "the stage's next report")
+    if status.state == JobState.UNKNOWN:
+        return _launch_again(submission, attempt)
     attempt.finished_at = timezone.now()
     if status.state == JobState.SUCCEEDED:
         return _succeed(submission, attempt, status)
     return _fail(submission, attempt, status)
+
+
+def _launch_again(submission: Submission, attempt: Attempt) -> bool:
+    """The backend never heard of it or was told to forget it: that counts as no attempt."""
+    attempt.state = AttemptState.LAUNCHING
+    attempt.save(update_fields=["state"])
+    event_add(submission=submission, kind="to be launched again", detail={"key": attempt.key})
+    return True
 
 
 def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
@@ -149,7 +159,7 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
 
 def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
     """A participant's fault ends the submission; ours is tried again a bounded number of times."""
-    lost = status.state in (JobState.LOST, JobState.UNKNOWN)
+    lost = status.state == JobState.LOST
     failure = Failure("lost", "the job ended without a word").as_dict() if lost else status.document
     attempt.state = AttemptState.LOST if lost else AttemptState.FAILED
     attempt.failure = failure

@@ -112,6 +112,14 @@ class LocalBackend:
                 time.sleep(0.1)
         return not self._running(directory)
 
+    def forget(self, key: str) -> None:
+        """After `cancel`: the next `submit` starts the job again, under the same key.
+
+        For a stop of the whole installation, which is nobody's failed attempt.
+        """
+        (self.root / key / PROCESS).unlink(missing_ok=True)
+        (self.root / key / LAUNCH).unlink(missing_ok=True)
+
     def live(self) -> list[str]:
         """The keys of all jobs whose process lives, for whoever shuts the machine down."""
         return [path.name for path in sorted(self.root.glob("*")) if self._running(path)]

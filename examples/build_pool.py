@@ -1,6 +1,6 @@
 """Builds a toy pool of real text and real mess from what `make setup` has installed.
 
-    python examples/build_pool.py OUT_DIR [--megabytes 32]
+    python examples/build_pool.py OUT_DIR [--megabytes 40]
 
 The text comes from Python's standard library and from the packages in this environment: docstrings
 and comments (documentation, for the most part), and what a crawl brings along as well: source code,
@@ -238,7 +238,7 @@ def write_shard(path: Path, documents: list[dict[str, str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the toy pool.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--megabytes", type=float, default=32, help="of text (default: 32)")
+    parser.add_argument("--megabytes", type=float, default=40, help="of text (default: 40)")
     arguments = parser.parse_args()
     if arguments.out.exists():
         parser.error(f"{arguments.out} exists: name a new folder")

@@ -132,7 +132,9 @@ def _ended(document: Document) -> Document:
     if document["state"] == "cancelled" or not failure:
         raise Failure("refused", f"submission {document['id']} was {document['state']}")
     code = failure["code"] if failure["code"] in FAILURES else "internal_error"
-    raise Failure(code, failure["message"], shard=failure["shard"], line=failure["line"])
+    ended = Failure(code, failure["message"], shard=failure["shard"], line=failure["line"])
+    ended.fault, ended.next_step = failure["fault"], failure["next_step"]  # as the site judges
+    raise ended
 
 
 def run_results(arguments: argparse.Namespace) -> Document:

@@ -208,6 +208,7 @@ def down() -> int:
         os.kill(pid, signal.SIGTERM)
         while (turn := _take_turn()) is None:
             time.sleep(0.1)
+        say("the site is stopped")
     else:
         say("nothing was running")
     os.close(turn)

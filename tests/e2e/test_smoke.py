@@ -10,17 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -33,88 +28,13 @@ PATIENCE = 900  # seconds for a whole submission on a slow machine
 PYTHON = str(ROOT / ".venv/bin/python")
 
 
-class Site:
-    """A running installation and the doors to it."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.home = home
-        self.url = f"http://127.0.0.1:{self.port}"
-        hidden = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
-        self.environment = {k: v for k, v in os.environ.items() if k not in hidden} | {
-            "CRUCIBLE_HOME": str(home), "CRUCIBLE_PORT": str(self.port),
-            "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}", "CRUCIBLE_SERVER": self.url,
-        }  # fmt: skip
-
-    def run(self, *command: str, **environment: str) -> str:
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment | environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def manage(self, *arguments: str) -> str:
-        return self.run(PYTHON, "manage.py", *arguments).strip()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with (self.home / "up.log").open("ab") as log:
-            return subprocess.Popen(
-                [PYTHON, "-m", "crucible.supervisor", "up"], cwd=ROOT, env=self.environment,
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-
-    def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health/", timeout=2) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def children(self, word: str) -> list[int]:
-        """Pids of this installation's processes whose command line holds `word`."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    environment = (entry / "environ").read_bytes()
-                except OSError:
-                    continue
-                ours = f"CRUCIBLE_HOME={self.home}".encode() in environment
-                if word in command and (ours or str(self.home) in command):
-                    found.append(int(entry.name))
-        return found
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.5)
-    raise AssertionError(f"waited {seconds} s for {what}")
+@pytest.fixture(scope="module")
+def site(installation):
+    return installation()
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    home = Path(tempfile.mkdtemp(prefix="crucible-e2e-"))
-    home.chmod(0o711)
-    site = Site(home)
-    supervisor = site.start()
-    try:
-        wait_until(site.healthy, 90, "the site")
-        yield site
-    finally:
-        site.run(PYTHON, "-m", "crucible.supervisor", "down")
-        supervisor.wait(timeout=60)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def passwords(site: Site) -> dict[str, str]:
+def passwords(site) -> dict[str, str]:
     return {
         "ann": site.manage("create_user", "ann"),
         "olga": site.manage("create_user", "olga", "--staff"),
@@ -144,7 +64,7 @@ def browser() -> Iterator[Browser]:
         instance.close()
 
 
-def log_in(page: Page, site: Site, name: str, password: str) -> None:
+def log_in(page: Page, site, name: str, password: str) -> None:
     page.goto(f"{site.url}/login/")
     page.fill("#id_username", name)
     page.fill("#id_password", password)
@@ -176,10 +96,10 @@ def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, br
     (first,) = site.children("training_recipes.train")
     for pid in site.children("celery"):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: site.children("celery"), 30, "a new worker")
+    site.wait_until(lambda: site.children("celery"), 30, "a new worker")
     assert site.children("training_recipes.train") == [first]  # it outlived its parent
     checkpointed = site.home / "work"
-    wait_until(lambda: list(checkpointed.glob("*/train/**/*.pt")), PATIENCE, "a checkpoint")
+    site.wait_until(lambda: list(checkpointed.glob("*/train/**/*.pt")), PATIENCE, "a checkpoint")
     os.kill(first, signal.SIGKILL)
     wait_live(page, r"attempt 2", 60)
 
@@ -259,7 +179,7 @@ def test_bad_input_costs_no_training(site, passwords, tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    failure = json.loads(done.stdout)["failure"]
+    failure = json.loads(done.stdout)["error"]
     assert (failure["code"], failure["shard"], failure["line"]) == ("text_missing", "bad.jsonl", 2)
     assert not (site.home / "jobs" / f"{document['id']}-train-a1").exists()
 
@@ -268,11 +188,11 @@ def test_stopping_and_starting_keeps_everything(site, passwords):
     """Ctrl-C stops all that `make up` started; the next start finds the same board."""
     (supervisor,) = site.children("crucible.supervisor")
     os.kill(supervisor, signal.SIGINT)
-    wait_until(lambda: not site.children("crucible.supervisor"), 60, "the supervisor to stop")
+    site.wait_until(lambda: not site.children("crucible.supervisor"), 60, "the supervisor to stop")
     for word in ("gunicorn", "celery", "reconcile", "postgres"):
         assert site.children(word) == [], word
     assert "stopped" in (site.home / "up.log").read_text()
     site.start()
-    wait_until(site.healthy, 90, "the site again")
+    site.wait_until(site.healthy, 90, "the site again")
     with urllib.request.urlopen(f"{site.url}/leaderboard/filtering/smoke/") as answer:
         assert "by browser" in answer.read().decode()

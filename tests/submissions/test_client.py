@@ -339,7 +339,8 @@ def test_waiting_tells_whose_fault_it_was(
     crucible: Any, server: Server, failed: str, exit_code: int
 ) -> None:
     server.states = ["failed"]
-    server.failure = {"code": failed, "fault": "x", "message": "it broke", "shard": "a.jsonl",
+    fault = "participant" if exit_code == 1 else "infrastructure"
+    server.failure = {"code": failed, "fault": fault, "message": "it broke", "shard": "a.jsonl",
                       "line": 2, "next_step": "mend it"}  # fmt: skip
     code, _, said = crucible("status", "3", "--wait")
     assert code == exit_code

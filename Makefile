@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-warn-conflicts --constraint requirements/constraints.txt
 SITE := PYTHONPATH=platform:. $(BIN)/python -m crucible.supervisor
 PINS := requirements.txt requirements/constraints.txt
 # Names of stamps hold a hash of what they were made from: unchanged pins are not installed twice.

@@ -86,11 +86,15 @@ class Service:
         self.process = None
         self.pause_until = now + (QUICK_DEATH if quick else 0)
 
-    def stop(self) -> None:
-        """SIGTERM, patience, SIGKILL for the whole group."""
+    def ask_to_stop(self) -> None:
+        """SIGTERM, to which each of them ends what it has in hand."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def wait_until_stopped(self) -> None:
+        """Patience, then SIGKILL for the whole group."""
         if self.process is None:
             return
-        self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -179,8 +183,11 @@ def up() -> int:
                 postgres.start()
             time.sleep(0.5)
     finally:
-        for service in reversed(services):
-            service.stop()
+        say("stopping")
+        for service in services:
+            service.ask_to_stop()
+        for service in services:
+            service.wait_until_stopped()
         if postgres:
             postgres.stop()
         os.close(turn)

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -158,41 +159,50 @@ def up() -> int:
     if turn is None:
         say(f"already running for {home()}; `make down` stops it")
         return 1
-    stop_asked = False
-
-    def ask_to_stop(*_: object) -> None:
-        nonlocal stop_asked
-        stop_asked = True
-
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask_to_stop)
+        signal.signal(number, lambda *_: stop.set())
     postgres = None if os.environ.get("DATABASE_URL") else EmbeddedPostgres(home())
     services: list[Service] = []
     try:
         environment = _environment(postgres.start() if postgres else None)
         _manage(environment, "check")
         _manage(environment, "prepare")
-        services = [Service(name, command, environment) for name, command in SERVICES.items()]
-        if _wait_until_healthy(services, lambda: stop_asked):
+        services += [Service(name, command, environment) for name, command in SERVICES.items()]
+        if _wait_until_healthy(services, stop.is_set):
             say(f"ready at http://{ADDRESS}:{PORT}/ (logs in {home() / 'log'}; Ctrl-C stops)")
-        while not stop_asked:
-            for service in services:
-                service.keep_alive()
-            if postgres and not postgres.alive():
-                say("PostgreSQL ended; starting it again")
-                postgres.start()
-            time.sleep(0.5)
+        _keep_alive(services, postgres, stop)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        say(f"cannot start: {error}")
+        return 3
     finally:
         say("stopping")
-        for service in services:
-            service.ask_to_stop()
-        for service in services:
-            service.wait_until_stopped()
-        if postgres:
-            postgres.stop()
+        _stop_all(services, postgres)
         os.close(turn)
-    say("stopped" + _jobs_that_go_on())
+        say("stopped" + _jobs_that_go_on())
     return 0
+
+
+def _keep_alive(
+    services: list[Service], postgres: EmbeddedPostgres | None, stop: threading.Event
+) -> None:
+    while not stop.is_set():  # polled: `wait` could deadlock with a signal handler's `set`
+        for service in services:
+            service.keep_alive()
+        if postgres and not postgres.alive():
+            say("PostgreSQL ended; starting it again")
+            postgres.start()
+        time.sleep(0.5)
+
+
+def _stop_all(services: list[Service], postgres: EmbeddedPostgres | None) -> None:
+    """The services at once, and the database after those who use it."""
+    for service in services:
+        service.ask_to_stop()
+    for service in services:
+        service.wait_until_stopped()
+    if postgres:
+        postgres.stop()
 
 
 def _jobs_that_go_on() -> str:

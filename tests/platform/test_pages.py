@@ -49,6 +49,7 @@ def test_a_published_submission_is_for_everybody_its_inside_is_not(
         assert "12.5" in page.text
         assert "smoke_copy" in page.text
         assert "c0ffee" in page.text
+        assert "ef" * 32 in page.text  # the trained weights
         assert "<script>alert" not in page.text
         assert "<b>bold" not in page.text
         assert ("History" in page.text) is inside

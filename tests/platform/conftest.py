@@ -127,7 +127,8 @@ RESULTS: dict[str, dict[str, Any]] = {
     "tokenize": {"figures": {"tokenizer_sha256": HASH, "unique_tokens": 5}},
     "train": {
         "figures": {
-            "engine": "composer", "recipe_sha256": RECIPE, "weights_sha256": "ef" * 32, "flops": 1e12, "loss": 3.25,
+            "engine": "composer", "recipe_sha256": RECIPE, "weights_sha256": "ef" * 32,
+            "flops": 1e12, "loss": 3.25,
             "loss_curve": [[1, 8.0], [50, 5.0], [100, 3.25]],
         }
     },

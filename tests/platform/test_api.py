@@ -63,6 +63,7 @@ def test_upload_in_pieces_then_submit(api, alice):
     status, document = api(alice, "POST", "/submissions", body)
     assert status == 201
     assert (document["state"], document["seed"], document["user"]) == ("submitted", 7, "alice")
+    assert document["url"] == f"http://testserver/submissions/{document['id']}/"
     assert [stage["state"] for stage in document["stages"]] == ["waiting"] * 5
     status, refused = api(alice, "POST", "/submissions", body)
     assert (status, refused["code"]) == (400, "refused")

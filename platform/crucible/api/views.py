@@ -100,6 +100,11 @@ class SubmissionIn(Schema):
     seed: int | None = None
 
 
+def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with its page's address in full, as whoever reads it needs it."""
+    return document | {"url": request.build_absolute_uri(document["url"])}
+
+
 def _upload_out(upload: Upload) -> dict[str, Any]:
     return {"id": upload.id, "shards": list(upload.shards.all())}
 
@@ -142,21 +147,22 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
         upload_id=upload_id,
         **fields,
     )
-    return 201, submission_document(submission)
+    return 201, _shown(request, submission_document(submission))
 
 
 @api.get("/submissions", response=dict)
 def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
     """One's own submissions, the newest first."""
     found = submissions_of(request.auth)[:200] if mine else []
-    return {"submissions": [submission_document(submission) for submission in found]}
+    return {"submissions": [_shown(request, submission_document(one)) for one in found]}
 
 
 @api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
 def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Where a submission stands."""
     user = request.auth
-    return submission_document(submission_get(user=user, submission_id=submission_id))
+    submission = submission_get(user=user, submission_id=submission_id)
+    return _shown(request, submission_document(submission))
 
 
 @api.post("/submissions/{submission_id}/cancel", response=dict)
@@ -164,7 +170,8 @@ def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, An
     """Asks for the end of a submission."""
     user = request.auth
     submission_get(user=user, submission_id=submission_id)
-    return submission_document(services.submission_cancel(submission_id=submission_id, actor=user))
+    submission = services.submission_cancel(submission_id=submission_id, actor=user)
+    return _shown(request, submission_document(submission))
 
 
 @api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
@@ -187,5 +194,5 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> dict[str, Any]:
     rows = leaderboard_rows(track=track, scale=scale)
     return {
         "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
-        "rows": [row_document(row) for row in rows],
+        "rows": [_shown(request, row_document(row)) for row in rows],
     }  # fmt: skip

@@ -107,12 +107,12 @@ def load_suite(name: str) -> Suite:
     raise Failure("unknown_suite", f"there is no suite {name!r}")
 
 
-@cache
 def suite_of(scale: str) -> str:
     """The suite that judges a scale: the bundled one for smoke, the 53 tasks for all others."""
     return "smoke" if scale == "smoke" else "full"
 
 
+@cache
 def read_suite(path: Path, name: str, bundled: Path | None) -> Suite:
     """Reads one suite file; its form is that of suites/dclm.json."""
     document = json.loads(path.read_text())

@@ -123,7 +123,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = HOME / "static"
 STATICFILES_DIRS = [Path(__file__).parent / "static"]
 # Served from the source folders: no collecting step that could be forgotten, no stale copy.
 WHITENOISE_USE_FINDERS = True

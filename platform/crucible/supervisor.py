@@ -38,6 +38,7 @@ SERVICES = {
     "site": python(
         "-m", "gunicorn", "crucible.wsgi:application", "--bind", f"{ADDRESS}:{PORT}",
         "--workers", "2", "--threads", "4", "--timeout", "300", "--access-logfile", "-",
+        "--no-control-socket",
     ),
     "worker": python(
         "-m", "celery", "-A", "crucible", "worker", "--loglevel", "INFO", "--concurrency", "2",

@@ -9,6 +9,8 @@ from crucible.api.views import api
 from crucible.entries import views as entries
 from crucible.leaderboard import views as leaderboard
 
+admin.site.site_header = admin.site.site_title = "Crucible administration"
+
 urlpatterns = [
     path("", leaderboard.home, name="home"),
     path("leaderboard/<str:track>/<str:scale>/", leaderboard.leaderboard, name="leaderboard"),

@@ -42,8 +42,9 @@ class SubmissionForm(forms.Form):
         help_text="Leave empty for the recipe's own.",
     )  # fmt: skip
     shards = ShardsField(
-        help_text="One or more .jsonl, .jsonl.gz, .jsonl.zst or .parquet files; each document has"
-        " a key “text”."
+        help_text="Up to 100 .jsonl, .jsonl.gz, .jsonl.zst or .parquet files; each document has a"
+        " key “text”. The command “crucible submit” takes any number and goes on where a"
+        " connection broke."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

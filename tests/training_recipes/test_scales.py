@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 
 from submissions.failures import Failure
 from training_recipes.model import OpenLM
-from training_recipes.scales import load_scale, scale_names
+from training_recipes.scales import FOLDER, load_scale, scale_names
 
 # DCLM's table of scales (parameters, without input embedding, tokens), and the steps and trained
 # parameters that follow from open_lm's rules.
@@ -83,6 +84,18 @@ def test_every_number_of_the_recipe_changes_its_hash() -> None:
         replace(smoke, tokenizer="EleutherAI/gpt-neox-20b"),
     ]
     assert len({scale.recipe_sha256 for scale in [smoke, *others]}) == 5
+
+
+def test_a_frozen_scale_changes_only_under_a_new_version() -> None:
+    """The lock holds every version's hash for good: scores name them."""
+    lock = json.loads((FOLDER.parent / "scales.lock.json").read_text())
+    assert set(lock) == set(scale_names())
+    for name, versions in lock.items():
+        scale = load_scale(name)
+        assert list(versions) == [str(number) for number in range(1, scale.version + 1)]
+        assert versions[str(scale.version)] == scale.recipe_sha256, (
+            f"{name} has changed: give it a new version and add that to scales.lock.json"
+        )
 
 
 def test_scales_are_read_without_torch() -> None:

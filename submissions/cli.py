@@ -14,10 +14,12 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from submissions.failures import Failure
+from submissions.job import as_failure
 
 # By name, not by import: the import directions stay one-way, and each module imports its heavy
 # libraries only when one of its commands runs.
@@ -87,19 +89,27 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stdout_to_stderr():
             document = parsed.run(parsed)
-    except Failure as failure:
+    except Exception as error:
+        failure = as_failure(error)
+        if failure.code == "internal_error":
+            traceback.print_exc()
         print(f"crucible: {failure}\n{failure.next_step}", file=sys.stderr)
         if parsed.json:
-            print(json.dumps({"ok": False, "error": failure.as_dict()}))
+            _print(json.dumps({"ok": False, "error": failure.as_dict()}))
         return exit_code_of(failure)
-    except ModuleNotFoundError as error:
-        print(f"crucible: {error.name} is not installed. Run `make setup`.", file=sys.stderr)
-        return 3
     except KeyboardInterrupt:
         print("crucible: stopped", file=sys.stderr)
         return 130
-    print(json.dumps(document) if parsed.json else parsed.render(document))
+    _print(json.dumps(document) if parsed.json else parsed.render(document))
     return 0 if document.get("ok", True) else 1
+
+
+def _print(text: str) -> None:
+    """To standard output; whoever stops reading early (`| head`) gets no traceback."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at exit
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def code_commit(folder: Path) -> str:
         return "unknown"
 
 
-def _as_failure(error: BaseException) -> Failure:
+def as_failure(error: BaseException) -> Failure:
     """Every exception becomes a listed failure; what is not foreseen is ours, not theirs."""
     if isinstance(error, Failure):
         return error
@@ -216,7 +216,7 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
         write_json_atomically(directory / RESULT, document)
     except Exception as error:
         traceback.print_exc()
-        failure = _as_failure(error)
+        failure = as_failure(error)
         document = _document_of(failure)
         write_json_atomically(directory / FAILURE, document)
         return 1 if document["fault"] == "participant" else 3

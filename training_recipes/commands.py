@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from submissions.check import check_dataset
+from submissions.check import Report, check_dataset
 from submissions.cli import Commands
+from submissions.failures import Failure
 from submissions.progress import progress_for_terminal
 from training_recipes.scales import load_scale, scale_names
 
@@ -48,16 +49,23 @@ def register(commands: Commands) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The report of `submissions.check`, with the scale's own numbers."""
-    scale = load_scale(arguments.scale)
-    report = check_dataset(
-        arguments.paths,
-        track=arguments.track,
-        scale=scale.name,
-        tokens_needed=scale.tokens_needed,
-        bytes_per_token=scale.bytes_per_token,
-        progress=progress_for_terminal(),
-    )
+    """The report of `submissions.check`, with the scale's own numbers.
+
+    Whatever is wrong is a problem of the report, an unknown scale or an empty folder too: a script
+    looks in one place.
+    """
+    try:
+        scale = load_scale(arguments.scale)
+        report = check_dataset(
+            arguments.paths,
+            track=arguments.track,
+            scale=scale.name,
+            tokens_needed=scale.tokens_needed,
+            bytes_per_token=scale.bytes_per_token,
+            progress=progress_for_terminal(),
+        )
+    except Failure as failure:
+        report = Report(problems=[failure])
     return report.as_dict()
 
 

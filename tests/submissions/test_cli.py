@@ -95,6 +95,38 @@ def test_interruption_and_missing_packages(command: Any, capfd: Any) -> None:
     assert "composer is not installed" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "traceback"),
+    [
+        (OSError(28, "No space left on device", "/x"), "disk_full", False),
+        (ZeroDivisionError("one by none"), "internal_error", True),
+    ],
+)
+def test_what_the_machine_or_a_bug_does_exits_with_3(
+    command: Any, capfd: Any, error: Exception, code: str, traceback: bool
+) -> None:
+    def run(arguments: argparse.Namespace) -> dict[str, Any]:
+        raise error
+
+    command(run)
+    assert cli.main(["try", "--json"]) == 3
+    captured = capfd.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == code
+    assert ("Traceback" in captured.err) is traceback
+
+
+def test_a_reader_that_stops_early_gets_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "submissions.cli", "recipe", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (0, b"")
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["submit"], ["check", "--track", "x"]])
 def test_misuse_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -59,8 +59,23 @@ def test_check_uses_the_scales_own_numbers(dataset: Path) -> None:
     assert not document["ok"]
     assert [problem["code"] for problem in document["problems"]] == ["dataset_too_small"]
     assert text.endswith("not ready: correct this and check again")
-    with pytest.raises(Failure, match="there is no scale"):
-        run("check", dataset, "--track", "filtering", "--scale", "huge")
+
+
+@pytest.mark.parametrize(
+    ("path", "track", "scale", "code"),
+    [
+        ("", "filtering", "huge", "unknown_scale"),
+        ("", "guessing", "smoke", "unknown_track"),
+        ("nowhere", "filtering", "smoke", "dataset_missing"),
+    ],
+)
+def test_whatever_is_wrong_with_a_check_is_a_problem_of_its_report(
+    dataset: Path, path: str, track: str, scale: str, code: str
+) -> None:
+    document, text = run("check", dataset / path, "--track", track, "--scale", scale)
+    assert not document["ok"]
+    assert [problem["code"] for problem in document["problems"]] == [code]
+    assert document["problems"][0]["message"] in text
 
 
 @pytest.mark.usefixtures("tiny_everywhere")

@@ -12,8 +12,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +40,25 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def healthy() -> bool:
-    try:
-        with urllib.request.urlopen(f"{SERVER}/health/", timeout=2) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def start_site() -> None:
     """Starts the site in the background unless it runs; its output goes to supervisor.log."""
-    if healthy():
-        return
     (HOME / "log").mkdir(parents=True, exist_ok=True)
+    path = HOME / "log" / "supervisor.log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}
-    with (HOME / "log" / "supervisor.log").open("ab") as log:
+    with path.open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "crucible.supervisor", "up"], cwd=ROOT, env=environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    for _ in range(240):
-        if healthy():
+    for _ in range(480):
+        said = path.read_bytes()[before:].decode()
+        if "ready at" in said or "already running" in said:
             return
         if process.poll() is not None:
             break
         time.sleep(0.25)
-    sys.exit(f"the site did not start; see {HOME / 'log'}")
+    sys.exit(f"the site did not start; see {HOME / 'log'}\n{said}")
 
 
 def logins() -> dict[str, str]:

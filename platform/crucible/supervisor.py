@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -154,12 +155,25 @@ def _wait_until_healthy(services: list[Service], stopped: Callable[[], bool]) ->
     return False
 
 
+def _port_is_free() -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, int(PORT)))
+        except OSError:
+            return False
+    return True
+
+
 def up() -> int:
     """Runs everything until SIGINT or SIGTERM; returns the exit code."""
     turn = _take_turn()
     if turn is None:
         say(f"already running for {home()}; `make down` stops it")
         return 1
+    if not _port_is_free():
+        say(f"port {PORT} is taken; name another in CRUCIBLE_PORT")
+        return 3
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

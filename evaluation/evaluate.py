@@ -268,14 +268,10 @@ def _join_examples(output: Path, labels: Iterable[str]) -> None:
 
 def stage(job: Job) -> StageResult:
     """Evaluates the model that the train stage wrote."""
-    model = job.inputs["model"]
-    if not model.path.is_dir():
-        raise Failure("artifact_missing", f"there is no model directory {model.path}")
-    if model.sha256 and folder_sha256(model.path) != model.sha256:
-        raise Failure("artifact_corrupt", f"{model.path} is not the model that was trained")
+    model = job.inputs["model"].verified(folder_sha256)
     data = job.parameters.get("data")
     document = evaluate_model(
-        model.path,
+        model,
         job.parameters["suite"],
         job.output,
         data=Path(data) if data else None,

@@ -104,13 +104,9 @@ def _task_result(path: Path, label: str, value: Any) -> TaskResult:
 
 def stage(job: Job) -> StageResult:
     """Scores the results that the evaluate stage wrote."""
-    results = job.inputs["results"]
-    if not results.path.is_file():
-        raise Failure("artifact_missing", f"there is no results file {results.path}")
-    if results.sha256 and file_sha256(results.path) != results.sha256:
-        raise Failure("artifact_corrupt", f"{results.path} is not the file that was evaluated")
+    results = job.inputs["results"].verified(file_sha256)
     version = job.parameters.get("metric_version", DEFAULT_METRIC_VERSION)
-    score = score_file(results.path, version)
+    score = score_file(results, version)
     path = job.output / "score.json"
     write_json_atomically(path, score)
     return StageResult({"score": Artifact(path.as_uri(), file_sha256(path))}, score)

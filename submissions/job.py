@@ -48,6 +48,17 @@ class Artifact:
         """The local path of a `file://` URI."""
         return path_of_uri(self.uri)
 
+    def verified(self, sha256_of: Callable[[Path], str]) -> Path:
+        """The local path, once it is there and has the promised hash, if one was promised.
+
+        Raises `artifact_missing` or `artifact_corrupt`.
+        """
+        if not self.path.exists():
+            raise Failure("artifact_missing", f"there is no {self.path}")
+        if self.sha256 and sha256_of(self.path) != self.sha256:
+            raise Failure("artifact_corrupt", f"{self.path} is not what its stage handed on")
+        return self.path
+
     def as_dict(self) -> dict[str, str]:
         return {"uri": self.uri, "sha256": self.sha256}
 

@@ -96,7 +96,8 @@ def read_summary(folder: Path) -> Summary:
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash of the summary, which holds the hash of every shard."""
+    """Hash of the summary, which holds the hash of every shard; `tokens_invalid` without one."""
+    read_summary(folder)
     return file_sha256(folder / SUMMARY)
 
 

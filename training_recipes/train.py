@@ -154,15 +154,10 @@ def loss_curve(losses: list[float]) -> list[list[float]]:
 
 def stage(job: Job) -> StageResult:
     """`tokens` to `model`; parameters `scale`, `seed` and `engine`."""
-    tokens = job.inputs["tokens"]
-    if not tokens.path.is_dir():
-        raise Failure("artifact_missing", f"there is no folder {tokens.path}")
-    read_summary(tokens.path)
-    if tokens.sha256 and folder_hash(tokens.path) != tokens.sha256:
-        raise Failure("artifact_corrupt", f"{tokens.path} is not what was tokenised")
+    tokens = job.inputs["tokens"].verified(folder_hash)
     output = job.output / "model"
     figures = train(
-        tokens.path,
+        tokens,
         output,
         load_scale(job.parameters["scale"]),
         job.parameters.get("seed"),

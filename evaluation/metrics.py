@@ -63,6 +63,11 @@ def centred(task: Task, accuracy: float, metric_version: str) -> float:
     return (accuracy - baseline) / (1 - baseline)
 
 
+def centred_error(stderr: float | None, baseline: float) -> float | None:
+    """Standard error of a centred score from the accuracy's; `baseline` is a share, not percent."""
+    return None if stderr is None else stderr / (1 - baseline)
+
+
 def score_results(
     suite: Suite, results: Mapping[str, TaskResult], metric_version: str
 ) -> dict[str, Any]:
@@ -77,8 +82,10 @@ def score_results(
         label: centred(task, results[label].score, metric_version)
         for label, task in present.items()
     }
-    errors = {label: _centred_error(task, results[label], metric_version)
-              for label, task in present.items()}  # fmt: skip
+    errors = {
+        label: centred_error(results[label].stderr, task.baselines[metric_version] / 100)
+        for label, task in present.items()
+    }
 
     def mean(tasks: Iterable[Task]) -> tuple[float | None, float | None]:
         labels = [task.label for task in tasks]
@@ -122,9 +129,3 @@ def score_results(
             for label, task in present.items()
         },
     }
-
-
-def _centred_error(task: Task, result: TaskResult, metric_version: str) -> float | None:
-    if result.stderr is None:
-        return None
-    return result.stderr / (1 - task.baselines[metric_version] / 100)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,7 @@ def scale_names() -> tuple[str, ...]:
     return NAMES
 
 
+@cache
 def load_scale(name: str) -> Scale:
     """The scale of that name; `unknown_scale` lists the names there are."""
     if name not in NAMES:

@@ -18,9 +18,9 @@ from crucible.accounts.services import token_authenticate
 from crucible.entries import services, uploads
 from crucible.entries.models import Shard, Upload
 from crucible.entries.selectors import submission_document, submission_get, submissions_of
-from crucible.entries.states import Track
 from crucible.leaderboard.selectors import leaderboard_rows, row_document, score_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from submissions.check import check_track
 from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
@@ -168,9 +168,7 @@ def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]
 @api.post("/submissions/{submission_id}/cancel", response=dict)
 def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Asks for the end of a submission."""
-    user = request.auth
-    submission_get(user=user, submission_id=submission_id)
-    submission = services.submission_cancel(submission_id=submission_id, actor=user)
+    submission = services.submission_cancel(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 
@@ -186,8 +184,7 @@ def submission_results(request: TokenRequest, submission_id: int) -> dict[str, A
 @api.get("/leaderboard", response=dict, auth=OptionalToken())
 def leaderboard(request: HttpRequest, track: str, scale: str) -> dict[str, Any]:
     """One board, in the order and with the ranks of the page."""
-    if track not in Track.values:
-        raise Failure("unknown_track", f"there is no track {track!r}")
+    check_track(track)
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure("not_found", f"this site keeps no board for {scale}")

@@ -11,7 +11,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from crucible.entries.models import Event, Submission, Upload
-from crucible.entries.states import TERMINAL, TRANSITIONS, State, Track
+from crucible.entries.states import TERMINAL, TRANSITIONS, State
+from submissions.check import check_track
 from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
@@ -28,10 +29,7 @@ class StaleState(Exception):
 def _check_request(name: str, track: str, scale: str) -> None:
     if not name.strip():
         raise Failure("refused", "the submission needs a name")
-    if track not in Track.values:
-        raise Failure(
-            "unknown_track", f"there is no track {track!r}, only {' and '.join(Track.values)}"
-        )
+    check_track(track)
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure(
@@ -120,8 +118,8 @@ def event_add(
 @transaction.atomic
 def submission_cancel(*, submission_id: int, actor: User) -> Submission:
     """Asks for the end of a submission; the pipeline then stops its processes."""
-    submission = Submission.objects.select_for_update().get(id=submission_id)
-    if not (actor.is_staff or submission.user_id == actor.pk):
+    submission = Submission.objects.select_for_update().filter(id=submission_id).first()
+    if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
         raise Failure("not_found", f"you have no submission {submission_id}")
     state = State(submission.state)
     if state in TERMINAL:

@@ -20,7 +20,6 @@ from crucible.jobs.selectors import log_tail, results_of, stages_of
 from crucible.leaderboard.selectors import task_rows
 from crucible.plots import loss_plot
 from submissions.failures import Failure
-from training_recipes.scales import load_scale
 
 
 def _find(request: HttpRequest, submission_id: int) -> Submission:
@@ -76,7 +75,6 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     versions.pop("commit", None)  # has a row of its own
     return {
         "submission": submission,
-        "scale": load_scale(submission.scale),
         # While it runs the page is fetched every two seconds: then the log has a page of its own.
         "stages": stages_of(submission, with_logs=inside and submission.is_over),
         "inside": inside,

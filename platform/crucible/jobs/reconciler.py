@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -67,5 +67,4 @@ def reconcile_forever(stopped: Callable[[], bool]) -> None:
             logger.warning("the database is away: %s", error)
             leading = False  # the lock went with its connection
             connection.close()
-            close_old_connections()
         time.sleep(PERIOD)

@@ -13,7 +13,7 @@ from crucible.entries.models import Submission
 from crucible.entries.states import State, Track
 from crucible.leaderboard.models import Score
 from crucible.plots import Dot, dots_on_one_axis
-from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error
 from evaluation.suite import load_suite, suite_of
 from training_recipes.scales import load_scale
 
@@ -58,18 +58,21 @@ def leaderboard_rows(
     recipe = load_scale(scale).recipe_sha256
     suite = load_suite(suite_of(scale)).hash
 
-    def rankable(score: Score) -> float | None:
-        same = score.recipe_sha256 == recipe and score.suite_sha256 == suite
-        return score.value if same else None
+    def comparable(score: Score) -> bool:
+        return score.recipe_sha256 == recipe and score.suite_sha256 == suite
 
-    ordered = sorted(
-        scores, key=lambda s: (rankable(s) is None, -(rankable(s) or 0.0), s.submission_id)
+    def best_first(entry: tuple[float | None, Score]) -> tuple[bool, float, int]:
+        value, score = entry
+        return value is None, -(value or 0.0), score.submission_id
+
+    entries = sorted(
+        ((score.value if comparable(score) else None, score) for score in scores), key=best_first
     )
-    ranks = competition_ranks([rankable(score) for score in ordered])
-    dots = dots_on_one_axis([(score.value, score.stderr) for score in ordered])
+    ranks = competition_ranks([value for value, _ in entries])
+    dots = dots_on_one_axis([(score.value, score.stderr) for _, score in entries])
     return [
-        Row(rank, score.submission, score, dot, rank is not None or score.value is None)
-        for rank, score, dot in zip(ranks, ordered, dots, strict=True)
+        Row(rank, score.submission, score, dot, comparable(score))
+        for rank, (_, score), dot in zip(ranks, entries, dots, strict=True)
     ]
 
 
@@ -77,10 +80,7 @@ def task_rows(score: Score) -> list[dict[str, Any]]:
     """The tasks of a score by name, each with its dot on a shared axis."""
     # By name: PostgreSQL's jsonb keeps no order of its own.
     tasks = [{"label": label, **value} for label, value in sorted(score.tasks.items())]
-    errors = [
-        None if task["stderr"] is None else task["stderr"] / (1 - task["baseline"])
-        for task in tasks
-    ]
+    errors = [centred_error(task["stderr"], task["baseline"]) for task in tasks]
     values = [(task["centered"], error) for task, error in zip(tasks, errors, strict=True)]
     dots = dots_on_one_axis(values)
     return [task | {"dot": dot} for task, dot in zip(tasks, dots, strict=True)]

@@ -30,12 +30,6 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
-def short(value: object, digits: int = 12) -> str:
-    """The first letters of a hash."""
-    return str(value)[: int(digits)]
-
-
-@register.filter
 def figure(value: float | None) -> str:
     """A number in four significant digits, large ones with thousands separated."""
     if value is None:

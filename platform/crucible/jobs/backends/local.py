@@ -85,13 +85,7 @@ class LocalBackend:
         return JobStatus(JobState.LOST, progress, heard_at)
 
     def logs(self, key: str, limit: int) -> str:
-        try:
-            with (self.root / key / LOG).open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - limit))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return _tail(self.root / key / LOG, limit).decode(errors="replace")
 
     def cancel(self, key: str) -> bool:
         directory = self.root / key
@@ -175,13 +169,21 @@ def _reap_later(process: subprocess.Popen[bytes]) -> None:
     _children.append(process)
 
 
-def _last_line(path: Path, limit: int = 4096) -> dict[str, Any]:
-    """The last whole line of a JSON-lines file, or an empty dict."""
+def _tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a file; none of one that is not there yet."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - limit))
-            lines = file.read().split(b"\n")[:-1]  # what follows the last newline is half-written
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _last_line(path: Path, limit: int = 4096) -> dict[str, Any]:
+    """The last whole line of a JSON-lines file, or an empty dict."""
+    lines = _tail(path, limit).split(b"\n")[:-1]  # what follows the last newline is half-written
+    try:
         return json.loads(lines[-1]) if lines else {}
-    except (OSError, ValueError):
+    except ValueError:
         return {}

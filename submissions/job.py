@@ -213,6 +213,7 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
     started = time.time()
     try:
         job = Job(directory)
+        print(f"{job.key} started {time.strftime('%Y-%m-%d %H:%M:%S %Z')}", file=sys.stderr)
         job.output.mkdir(parents=True, exist_ok=True)
         result = stage(job)
         document = {
@@ -225,6 +226,7 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
             "seconds": round(time.time() - started, 3),
         }
         write_json_atomically(directory / RESULT, document)
+        print(f"{job.key} finished in {document['seconds']:.0f} s", file=sys.stderr)
     except Exception as error:
         traceback.print_exc()
         failure = as_failure(error)

@@ -23,7 +23,10 @@ from submissions.job import as_failure
 
 # By name, not by import: the import directions stay one-way, and each module imports its heavy
 # libraries only when one of its commands runs.
-COMMAND_MODULES = ("submissions.commands", "training_recipes.commands", "evaluation.commands")
+COMMAND_MODULES = (
+    "submissions.commands", "training_recipes.dataset_commands", "training_recipes.recipe_commands",
+    "training_recipes.train_commands", "evaluation.commands",
+)  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], dict[str, Any]]
 Render = Callable[[dict[str, Any]], str]

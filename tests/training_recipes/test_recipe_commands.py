@@ -13,21 +13,29 @@ from submissions.cli import Commands
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256, file_sha256, folder_sha256
 from submissions.job import run_stage
-from training_recipes import commands, tokenize, train
+from training_recipes import (
+    dataset_commands,
+    recipe_commands,
+    tokenize,
+    train,
+    train_commands,
+)
 from training_recipes.scales import Scale
 
 
 @pytest.fixture
 def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny: Scale) -> None:
     """Every scale that is asked for by name is the tiny one."""
-    for module in (commands, tokenize, train):
+    for module in (dataset_commands, tokenize, train):
         monkeypatch.setattr(module, "load_scale", lambda name: tiny)
 
 
 def run(*arguments: object) -> tuple[dict[str, Any], str]:
     """The document of a subcommand, as JSON would carry it, and its rendering."""
     parser = argparse.ArgumentParser()
-    commands.register(Commands(parser.add_subparsers(required=True)))
+    commands = Commands(parser.add_subparsers(required=True))
+    for module in (dataset_commands, recipe_commands, train_commands):
+        module.register(commands)
     parsed = parser.parse_args([str(argument) for argument in arguments])
     document = json.loads(json.dumps(parsed.run(parsed), allow_nan=False))
     return document, parsed.render(document)

@@ -1,0 +1,49 @@
+"""The subcommand `train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from submissions.cli import Commands
+from submissions.progress import progress_for_terminal
+from training_recipes.scales import load_scale, scale_names
+
+
+def register(commands: Commands) -> None:
+    """Adds the subcommand; libraries that take long to import wait until it runs."""
+    scales = ", ".join(scale_names())
+    train = commands.add("train", "train a model on tokenised rows", run_train, render_train)
+    train.add_argument("--scale", required=True, help=f"one of {scales}")
+    train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
+    train.add_argument("--output", required=True, type=Path, metavar="DIR")
+    train.add_argument("--engine", default="composer", choices=["composer"])
+    train.add_argument("--seed", type=int, help="of the weights; the recipe's if left out")
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+
+def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the run, and where its weights are."""
+    from training_recipes.train import train
+
+    scale = load_scale(arguments.scale)
+    figures = train(
+        arguments.data,
+        arguments.output,
+        scale,
+        arguments.seed,
+        arguments.engine,
+        arguments.resume,
+        progress_for_terminal(),
+    )
+    return figures | {"checkpoint": str(arguments.output / "checkpoint.pt")}
+
+
+def render_train(document: dict[str, Any]) -> str:
+    """The loss and what it took."""
+    return (
+        f"loss {document['loss']:.4f} after {document['steps']:,} steps and "
+        f"{document['tokens']:,} tokens in {document['seconds']:.0f} s "
+        f"({document['tokens_per_second']:,.0f} tokens/s)\n{document['checkpoint']}"
+    )

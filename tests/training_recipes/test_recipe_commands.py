@@ -26,7 +26,7 @@ from training_recipes.scales import Scale
 @pytest.fixture
 def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny: Scale) -> None:
     """Every scale that is asked for by name is the tiny one."""
-    for module in (dataset_commands, tokenize, train):
+    for module in (dataset_commands, train_commands, tokenize, train):
         monkeypatch.setattr(module, "load_scale", lambda name: tiny)
 
 

@@ -131,11 +131,12 @@ def main() -> None:
     read = read_bytes = 0
     kept: list[str] = []
     for shard in find_shards([arguments.pool]):
-        for document in read_documents(shard):
-            read += 1
-            read_bytes += len(document.text)
-            if (curated := curator.curate(document.text)) is not None:
-                kept.append(curated)
+        with shard.fetched(arguments.out.parent) as local:
+            for document in read_documents(local):
+                read += 1
+                read_bytes += len(document.text)
+                if (curated := curator.curate(document.text)) is not None:
+                    kept.append(curated)
     partial = arguments.out.with_name(f".{arguments.out.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(kept), DOCUMENTS_A_SHARD):

@@ -25,7 +25,7 @@ from submissions.job import as_failure
 # libraries only when one of its commands runs.
 COMMAND_MODULES = (
     "submissions.commands", "training_recipes.dataset_commands", "training_recipes.recipe_commands",
-    "training_recipes.train_commands", "evaluation.commands",
+    "training_recipes.train_commands", "training_recipes.export_commands", "evaluation.commands",
 )  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], dict[str, Any]]

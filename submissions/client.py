@@ -1,13 +1,11 @@
-"""The HTTP API of a Crucible server, as Python calls: upload, submit, follow, read results.
+"""The HTTP API of a Crucible server, as Python calls: uploads, submissions, results.
 
 Whatever goes wrong, on the way or at the server, becomes a `Failure` with one sentence.
 """
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,9 +16,6 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from submissions.failures import FAILURES, Failure
-from submissions.hashing import file_sha256
-from submissions.progress import Progress, no_progress
-from submissions.shards import Shard, find_shards
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
@@ -195,61 +190,3 @@ def _may_repeat(method: str, error: requests.RequestException) -> bool:
         return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, NewConnectionError)  # refused: the server has seen nothing
-
-
-def flat_name(name: str) -> str:
-    """A shard's name as one plain file name: "a/b c.jsonl" becomes "a-b-c.jsonl"."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("-.")
-
-
-def upload_dataset(
-    client: Client,
-    paths: Sequence[str | Path],
-    upload: str | None = None,
-    progress: Progress = no_progress,
-) -> str:
-    """Uploads the shards at `paths` and returns the upload's id; goes on with `upload` if given.
-
-    A shard that is there already with the same hash is not sent again. A failure on the way says
-    with which `--upload` to go on.
-    """
-    shards = _named_shards(paths)
-    there = client.upload(upload) if upload else client.create_upload()
-    number = str(there["id"])
-    hashes = {shard["name"]: shard["sha256"] for shard in there["shards"]}
-    if foreign := sorted(hashes.keys() - shards.keys()):
-        said = f"upload {number} holds {foreign[0]}, which is not in this dataset: begin a new one"
-        raise Failure("refused", said)
-    total, done = sum(shard.bytes for shard in shards.values()), 0
-    try:
-        for name, shard in shards.items():
-            sha256 = file_sha256(shard.path)
-            if hashes.get(name) != sha256:
-                tell = functools.partial(_tell, progress, done, total, name)
-                client.put_shard(number, name, shard.path, sha256, tell)
-            done += shard.bytes
-            progress(done, total, "B", name)
-    except OSError as error:
-        raise Failure("shard_unreadable", f"{error.filename}: {error.strerror}") from None
-    except Failure as failure:
-        failure.next_step += f" The upload goes on with `--upload {number}`."
-        raise
-    return number
-
-
-def _tell(progress: Progress, before: int, total: int, name: str, read: int) -> None:
-    progress(before + read, total, "B", name)
-
-
-def _named_shards(paths: Sequence[str | Path]) -> dict[str, Shard]:
-    """The shards by the names under which they are uploaded."""
-    named: dict[str, Shard] = {}
-    for shard in find_shards(paths):
-        name = flat_name(shard.name)
-        if name in named:
-            said = f"it would be uploaded as {name}, like {named[name].name}: rename one of them"
-            raise Failure("refused", said, shard=shard.name)
-        if shard.bytes == 0:
-            raise Failure("shard_empty", "the file is empty", shard=shard.name)
-        named[name] = shard
-    return named

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from submissions.check import TRACKS, check_track
+from submissions.check import TRACKS, check_track, check_track_of
 from submissions.cli import Commands
-from submissions.client import DEFAULT_SERVER, Client, upload_dataset
+from submissions.client import DEFAULT_SERVER, Client
+from submissions.dataset import PATH_HELP, find_dataset
 from submissions.failures import FAILURES, Failure
 from submissions.progress import TerminalProgress, progress_for_terminal
+from submissions.upload import upload_dataset
 
 ENDED = ("published", "failed", "cancelled")
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
@@ -25,7 +27,7 @@ Document = dict[str, Any]
 def register(commands: Commands) -> None:
     """Adds the subcommands to the `crucible` command."""
     submit = commands.add("submit", "upload a dataset and hand it in", run_submit, show_submission)
-    submit.add_argument("paths", nargs="+", metavar="PATH", help="shards, or folders of shards")
+    submit.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
     submit.add_argument("--track", required=True, help=" or ".join(TRACKS))
     submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     submit.add_argument("--name", required=True, help="what the leaderboard shows")
@@ -58,9 +60,11 @@ def client_of(arguments: argparse.Namespace) -> Client:
 def run_submit(arguments: argparse.Namespace) -> Document:
     check_track(arguments.track)
     client = client_of(arguments)
+    dataset = find_dataset(arguments.paths)
+    check_track_of(dataset, arguments.track)
     progress = progress_for_terminal()
     try:
-        upload = upload_dataset(client, arguments.paths, arguments.upload, progress)
+        upload = upload_dataset(client, dataset, arguments.upload, progress)
     finally:
         if isinstance(progress, TerminalProgress):
             progress.close()

@@ -7,7 +7,7 @@ these codes. docs/failures.md lists them, and a test holds that the page is comp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Fault = Literal["participant", "infrastructure"]
 
@@ -44,6 +44,9 @@ FAILURES: dict[str, FailureKind] = {
     "not_an_object": FailureKind("participant", 'Write one JSON object a line: {"text": "…"}.'),
     "text_missing": FailureKind("participant", 'Give every document a key "text".'),
     "text_not_a_string": FailureKind("participant", 'Make "text" a string in every document.'),
+    "mixture_invalid": FailureKind(
+        "participant", "Correct mixture.json; docs/mixtures.md has the rules and an example."
+    ),
     "dataset_too_small": FailureKind(
         "participant", "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),
@@ -67,6 +70,12 @@ FAILURES: dict[str, FailureKind] = {
         "participant", "Name a folder with params.json, checkpoint.pt and tokenizer/."
     ),
     "tokens_invalid": FailureKind("participant", "Name a folder that `crucible tokenize` wrote."),
+    "recipe_frozen": FailureKind(
+        "participant", "Leave it out: `crucible recipe show` lists what may be chosen."
+    ),
+    "hardware_unfit": FailureKind(
+        "participant", "Choose another number of processes, or other hardware knobs."
+    ),
     "output_exists": FailureKind(
         "participant", "Choose an empty output folder, or resume the run that is in it."
     ),
@@ -84,12 +93,21 @@ FAILURES: dict[str, FailureKind] = {
         "infrastructure", "Check --server and that the site is up, then ask again."
     ),
     # The platform and the machine.
+    "storage_unreachable": FailureKind(
+        "infrastructure", "Check the network and AWS_ENDPOINT_URL, then run the command again."
+    ),
+    "cluster_unreachable": FailureKind(
+        "infrastructure", "Check the address with `ray status --address`, and both Ray versions."
+    ),
     "artifact_missing": FailureKind("infrastructure", _ORGANISER),
     "artifact_corrupt": FailureKind("infrastructure", _ORGANISER),
     "disk_full": FailureKind("infrastructure", "Free space, then start the stage again."),
     "out_of_memory": FailureKind("infrastructure", _ORGANISER),
     "missing_dependency": FailureKind(
         "infrastructure", "Run `make setup`, which installs what training and evaluation need."
+    ),
+    "encoder_differs": FailureKind(
+        "infrastructure", "Report it with the document: the two tokenizer libraries disagree."
     ),
     "not_a_number": FailureKind("infrastructure", _ORGANISER),
     "lost": FailureKind(
@@ -105,7 +123,8 @@ CAUSED_BY_A_DATASET = frozenset(
     {
         "dataset_missing", "dataset_empty", "unknown_format", "shard_unreadable", "shard_empty",
         "shard_truncated", "shard_corrupt", "line_too_long", "not_utf8", "not_json",
-        "not_an_object", "text_missing", "text_not_a_string", "dataset_too_small", "diverged",
+        "not_an_object", "text_missing", "text_not_a_string", "mixture_invalid",
+        "dataset_too_small", "diverged",
     }
 )  # fmt: skip
 
@@ -128,6 +147,10 @@ class Failure(Exception):
         self.fault: Fault = kind.fault
         self.next_step = kind.next_step
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it comes back from a worker process."""
+        return _failure_again, (self.code, self.message, self.shard, self.line)
+
     @property
     def place(self) -> str:
         """`shard:line`, as far as known; the empty string when there is no place."""
@@ -148,3 +171,7 @@ class Failure(Exception):
             "line": self.line,
             "next_step": self.next_step,
         }
+
+
+def _failure_again(code: str, message: str, shard: str | None, line: int | None) -> Failure:
+    return Failure(code, message, shard=shard, line=line)

@@ -1,4 +1,4 @@
-"""Finds the shards of a dataset in files and folders, and reads their documents.
+"""Finds the shards of a dataset in files, folders and S3, and reads their documents.
 
 What is found does not depend on the order of the paths or of the folder's entries, and nothing that
 was handed in is left out silently: a file that is neither a shard nor a known companion is refused.
@@ -6,17 +6,21 @@ was handed in is left out silently: a file that is neither a shard nor a known c
 
 from __future__ import annotations
 
+import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from submissions.documents import Document, read_jsonl, read_parquet
 from submissions.failures import Failure
 
-__all__ = ["Document", "Shard", "find_shards", "read_documents"]
+__all__ = ["Document", "LocalShard", "Shard", "find_shards", "read_documents"]
 
+S3_SCHEME = "s3://"
 FORMATS = {".jsonl": "jsonl", ".jsonl.gz": "jsonl.gz", ".jsonl.zst": "jsonl.zst",
            ".parquet": "parquet"}  # fmt: skip
 # What stands beside the shards of published datasets and holds no documents.
@@ -29,49 +33,127 @@ COMPANION_NAMES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One file of documents. `name` is unique in the dataset and is what messages show."""
+class Shard(ABC):
+    """One file of documents, wherever it lies; can be pickled.
 
-    path: Path
+    `name` is unique in the dataset and is what messages show; `format` is a value of `FORMATS`.
+    """
+
     name: str
     format: str
 
     @property
+    @abstractmethod
     def bytes(self) -> int:
-        """Size of the file as it lies on disk."""
-        return self.path.stat().st_size
+        """Size of the file as it is stored."""
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Path or URI, as it was given."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """The same for two ways to one file, and different for two files."""
+
+    @property
+    @abstractmethod
+    def stamp(self) -> str:
+        """Another one when the content may have changed, told without reading it."""
+
+    @abstractmethod
+    def fetched(self, scratch: Path) -> contextlib.AbstractContextManager[LocalShard]:
+        """The shard as a file of this machine, for as long as the context is open.
+
+        One that lies elsewhere is brought below the folder `scratch` and removed afterwards, so
+        that a worker needs room for one shard.
+        """
+
+
+@dataclass(frozen=True)
+class LocalShard(Shard):
+    """A file of this machine."""
+
+    path: Path
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file as it lies on disk; raises `shard_unreadable` when it has gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            said = f"the file cannot be read: {error.strerror}"
+            raise Failure("shard_unreadable", said, shard=self.name) from None
+
+    @property
+    def address(self) -> str:
+        return self.path.as_posix()
+
+    @property
+    def identity(self) -> str:
+        return str(self.path.resolve())
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.bytes} {self.path.stat().st_mtime_ns}"
+
+    @contextlib.contextmanager
+    def fetched(self, scratch: Path) -> Iterator[Self]:  # noqa: ARG002
+        yield self
 
 
 def find_shards(paths: Sequence[str | Path]) -> list[Shard]:
-    """The shards at `paths` (files, or folders searched to the bottom), sorted by name.
+    """The shards at `paths`, sorted by name.
 
-    A shard below a folder is named by its path in that folder, a single file by its file name;
-    where two would get the same name, both keep their path as it was given. A file that is reached
-    twice counts once. Links inside a folder are followed only to files of that same folder. Raises
-    `dataset_missing`, `dataset_empty`, `unknown_format` and `shard_unreadable`.
+    A path is a file, a folder that is searched to the bottom, or (as a string) `s3://bucket/key`
+    with a key or a prefix that is treated like a folder. A shard below a folder is named by its
+    path in that folder, a single file by its file name; where two would get the same name, both
+    keep their path as it was given. A file that is reached twice counts once. Links inside a folder
+    are followed only to files of that same folder. Raises `dataset_missing`, `dataset_empty`,
+    `unknown_format`, `shard_unreadable`, and for S3 `storage_unreachable`.
     """
-    found: dict[Path, tuple[str, Path, str]] = {}  # by real path: (short name, path, format)
-    for given in paths:
-        root = Path(given)
-        if not root.exists():
-            raise Failure("dataset_missing", f"there is no file or folder {root}")
-        if root.is_dir():
-            for path, kind in _shards_below(root):
-                name = path.relative_to(root).as_posix()
-                found.setdefault(path.resolve(), (name, path, kind))
-        else:
-            found.setdefault(root.resolve(), (root.name, root, _format_of_given(root)))
-    if not found:
+    shards = named_apart(shard for given in paths for shard in shards_at(given))
+    if not shards:
         raise Failure("dataset_empty", f"there is no shard in {', '.join(map(str, paths))}")
-    uses = Counter(name for name, _, _ in found.values())
-    shards = [
-        Shard(path, name if uses[name] == 1 else path.as_posix(), kind)
-        for name, path, kind in found.values()
-    ]
-    return sorted(shards, key=lambda shard: shard.name)
+    return shards
 
 
-def read_documents(shard: Shard) -> Iterator[Document]:
+def shards_at(given: str | Path) -> list[Shard]:
+    """The shards of one path as `find_shards` takes it; an empty list for an empty folder."""
+    if is_s3(given):
+        from submissions.s3 import s3_shards_at
+
+        return list(s3_shards_at(str(given)))
+    root = Path(given)
+    if not root.exists():
+        raise Failure("dataset_missing", f"there is no file or folder {root}")
+    if root.is_dir():
+        return list(shards_below(root))
+    return [LocalShard(root.name, _format_of_given(root), root)]
+
+
+def named_apart(shards: Iterable[Shard]) -> list[Shard]:
+    """Each shard once and under a name of its own, sorted by name."""
+    found: dict[str, Shard] = {}
+    for shard in shards:
+        found.setdefault(shard.identity, shard)
+    apart = list(found.values())
+    for longer in ("address", "identity"):
+        uses = Counter(shard.name for shard in apart)
+        apart = [
+            shard if uses[shard.name] == 1 else replace(shard, name=getattr(shard, longer))
+            for shard in apart
+        ]
+    return sorted(apart, key=lambda shard: shard.name)
+
+
+def is_s3(given: str | Path) -> bool:
+    """Whether this is an S3 URI; never for a Path, which is what jobs are given."""
+    return isinstance(given, str) and given.startswith(S3_SCHEME)
+
+
+def read_documents(shard: LocalShard) -> Iterator[Document]:
     """The shard's documents in order, in bounded memory; raises at the first malformed one."""
     if shard.format == "parquet":
         return read_parquet(shard.path, shard.name)
@@ -87,25 +169,27 @@ def format_of(name: str) -> str | None:
 def _format_of_given(path: Path) -> str:
     kind = format_of(path.name)
     if kind is None:
-        raise _unknown_format(path.name)
+        raise unknown_format(path.name)
     if not path.is_file():
         raise Failure("shard_unreadable", "this is no regular file", shard=path.name)
     return kind
 
 
-def _unknown_format(name: str) -> Failure:
+def unknown_format(name: str) -> Failure:
+    """The refusal of a file whose content is not known."""
     return Failure(
         "unknown_format", "the file's name ends in none of the known formats", shard=name
     )
 
 
-def _is_companion(name: str) -> bool:
+def is_companion(name: str) -> bool:
+    """Whether a file of this name is hidden or stands beside shards without being one."""
     lower = name.lower()
     return lower.startswith(".") or lower.endswith(COMPANION_SUFFIXES) or lower in COMPANION_NAMES
 
 
-def _shards_below(root: Path) -> Iterator[tuple[Path, str]]:
-    """(path, format) of every shard in a folder, hidden files and folders left out."""
+def shards_below(root: Path, left_out: Path | None = None) -> Iterator[LocalShard]:
+    """Every shard in a folder, without hidden files and folders and the file `left_out`."""
 
     def unreadable(error: OSError) -> None:
         where = os.path.relpath(error.filename, root)
@@ -119,17 +203,17 @@ def _shards_below(root: Path) -> Iterator[tuple[Path, str]]:
             _check_inside(Path(folder) / name, root, real_root)
         subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
         for name in sorted(files):
-            if _is_companion(name):
-                continue
             path = Path(folder) / name
+            if is_companion(name) or path == left_out:
+                continue
             _check_inside(path, root, real_root)
             relative = path.relative_to(root).as_posix()
             kind = format_of(name)
             if kind is None:
-                raise _unknown_format(relative)
+                raise unknown_format(relative)
             if not path.is_file():
                 raise Failure("shard_unreadable", "this is no regular file", shard=relative)
-            yield path, kind
+            yield LocalShard(relative, kind, path)
 
 
 def _check_inside(path: Path, root: Path, real_root: Path) -> None:

@@ -10,7 +10,7 @@ from submissions.job import Artifact, Job, StageResult, run_stage
 
 
 def stage(job: Job) -> StageResult:
-    """Input `dataset` (a folder of shards); output `dataset` with its manifest hash.
+    """Input `dataset` (a folder of shards or a mixture); output `dataset` with its manifest hash.
 
     Raises the first problem that the check finds, and `artifact_corrupt` when the folder is no
     longer the one whose hash came with the job.
@@ -24,6 +24,7 @@ def stage(job: Job) -> StageResult:
         scale=job.parameters["scale"],
         tokens_needed=job.parameters["tokens"],
         bytes_per_token=job.parameters["bytes_per_token"],
+        max_epochs=job.parameters["max_epochs"],
         progress=job.progress,
     )
     if report.problems:

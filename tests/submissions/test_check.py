@@ -25,7 +25,7 @@ def write(folder: Path, name: str, *texts: str) -> Path:
 
 def check(*paths: Path, tokens: int = 1, track: str = "filtering") -> Report:
     return check_dataset(
-        paths, track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0
+        paths, track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0, max_epochs=4
     )
 
 
@@ -34,7 +34,8 @@ def test_figures(tmp_path: Path) -> None:
     report = check(tmp_path)
     assert (report.ok, report.documents, report.text_bytes) == (True, 3, 100)
     document = report.as_dict()
-    assert document["tokens_estimate"] == 25
+    assert (document["tokens_estimate"], document["epochs_estimate"]) == (25, 0.04)
+    assert document["sources"] == []
     assert document["bytes"] == a.stat().st_size + b.stat().st_size
     assert document["shards"][0] == {
         "name": "a.jsonl", "sha256": file_sha256(a), "bytes": a.stat().st_size, "documents": 2,
@@ -62,6 +63,7 @@ def test_one_problem_a_shard_and_the_rest_is_looked_at(tmp_path: Path) -> None:
         ("not_json", "a.jsonl", 2), ("text_missing", "c.jsonl", 1),
     ]  # fmt: skip
     assert [shard["name"] for shard in document["shards"]] == ["b.jsonl"]
+    assert (document["manifest_sha256"], document["epochs_estimate"]) == ("", None)
 
 
 def test_the_list_of_problems_ends(tmp_path: Path) -> None:
@@ -72,11 +74,13 @@ def test_the_list_of_problems_ends(tmp_path: Path) -> None:
 
 def test_too_small_is_told_with_both_figures(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", "x" * 4000)  # an estimate of 1,000 tokens
-    assert check(tmp_path, tokens=1200).ok
-    (problem,) = check(tmp_path, tokens=1201).problems
+    assert check(tmp_path, tokens=4 * 1200).ok  # read four times, and 20 per cent of slack
+    assert check(tmp_path, tokens=4 * 1200).epochs_estimate == 4.8
+    (problem,) = check(tmp_path, tokens=4 * 1200 + 1).problems
     assert problem.code == "dataset_too_small"
     assert "1,000" in problem.message
-    assert "1,201" in problem.message
+    assert "4,801" in problem.message
+    assert "4 times" in problem.message
 
 
 def test_an_unknown_track_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_progress_ends_at_the_last_shard(tmp_path: Path) -> None:
 
     check_dataset(
         [tmp_path], track="mixing", scale="smoke", tokens_needed=0, bytes_per_token=4,
-        progress=progress,
+        max_epochs=4, progress=progress,
     )  # fmt: skip
     assert calls == [(0, 2), (1, 2), (2, 2)]
 
@@ -108,7 +112,7 @@ def job_directory(tmp_path: Path, dataset: Path, sha256: str = "", tokens: int =
         "stage": "validate",
         "inputs": {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}},
         "parameters": {"track": "filtering", "scale": "smoke", "tokens": tokens,
-                       "bytes_per_token": 4.0},
+                       "bytes_per_token": 4.0, "max_epochs": 4},
         "output": (tmp_path / "output").as_uri(),
     }  # fmt: skip
     (directory / "job.json").write_text(json.dumps(spec))

@@ -14,8 +14,11 @@ import pytest
 
 from submissions import commands
 from submissions.cli import main
-from submissions.client import Client, flat_name, upload_dataset
+from submissions.client import Client
+from submissions.dataset import find_dataset
 from submissions.failures import Failure
+from submissions.hashing import file_sha256
+from submissions.upload import flat_name, upload_dataset
 
 TOKEN = "t0ken"
 STAGE = {"stage": "train", "state": "running", "attempt": 1, "step": 5, "of": 10, "unit": "step",
@@ -162,7 +165,7 @@ def test_an_upload_holds_every_shard(client: Client, server: Server, dataset: Pa
     def progress(step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
         told.append((step, of))
 
-    assert upload_dataset(client, [dataset], progress=progress) == "u1"
+    assert upload_dataset(client, find_dataset([dataset]), progress=progress) == "u1"
     sent = server.uploads["u1"]
     assert sent["a.jsonl"] == (dataset / "a.jsonl").read_bytes()
     assert sent["deep-er-b-c.jsonl"] == (dataset / "deep/er/b c.jsonl").read_bytes()
@@ -172,13 +175,13 @@ def test_an_upload_holds_every_shard(client: Client, server: Server, dataset: Pa
 
 
 def test_a_broken_upload_goes_on(client: Client, server: Server, dataset: Path) -> None:
-    upload_dataset(client, [dataset])
+    upload_dataset(client, find_dataset([dataset]))
     del server.uploads["u1"]["deep-er-b-c.jsonl"]
     server.requests.clear()
-    upload_dataset(client, [dataset], upload="u1")
+    upload_dataset(client, find_dataset([dataset]), upload="u1")
     assert [method for method, _ in server.requests] == ["GET", "PUT"]
     (dataset / "a.jsonl").write_text('{"text": "changed"}\n')
-    upload_dataset(client, [dataset], upload="u1")
+    upload_dataset(client, find_dataset([dataset]), upload="u1")
     assert server.uploads["u1"]["a.jsonl"] == b'{"text": "changed"}\n'
 
 
@@ -186,7 +189,7 @@ def test_an_upload_of_another_dataset_is_not_mixed_in(
     client: Client, server: Server, dataset: Path
 ) -> None:
     server.uploads["u1"] = {"other.jsonl": b"x"}
-    failure = failure_of(upload_dataset, client, [dataset], "u1")
+    failure = failure_of(upload_dataset, client, find_dataset([dataset]), "u1")
     assert failure.code == "refused"
     assert "other.jsonl" in failure.message
 
@@ -196,7 +199,7 @@ def test_connections_that_drop_are_tried_again(
 ) -> None:
     upload = client.create_upload()["id"]
     server.script = ["drop", 503]
-    upload_dataset(client, [dataset / "a.jsonl"], upload)
+    upload_dataset(client, find_dataset([dataset / "a.jsonl"]), upload)
     assert list(server.uploads[upload]) == ["a.jsonl"]
 
 
@@ -214,7 +217,7 @@ def test_the_attempts_are_bounded_and_the_failure_says_how_to_go_on(
             return document
 
     breaks = Breaks(server.url, TOKEN, pauses=(0.0, 0.0))
-    failure = failure_of(upload_dataset, breaks, [dataset], "u1")
+    failure = failure_of(upload_dataset, breaks, find_dataset([dataset]), "u1")
     assert failure.code == "server_unreachable"
     assert "--upload u1" in failure.next_step
     assert [method for method, _ in server.requests] == ["GET", "PUT", "PUT", "PUT"]
@@ -261,7 +264,7 @@ def test_names_are_made_plain(tmp_path: Path, client: Client, server: Server) ->
     for name in ("a/b.jsonl", "a-b.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    failure = failure_of(upload_dataset, client, [tmp_path])
+    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]))
     assert failure.code == "refused"
     assert "a-b.jsonl" in failure.message
     assert server.requests == []
@@ -270,11 +273,32 @@ def test_names_are_made_plain(tmp_path: Path, client: Client, server: Server) ->
 def test_what_is_plainly_wrong_is_refused_before_anything_is_sent(
     tmp_path: Path, client: Client, server: Server
 ) -> None:
-    assert failure_of(upload_dataset, client, [tmp_path / "no"]).code == "dataset_missing"
+    assert failure_of(find_dataset, [tmp_path / "no"]).code == "dataset_missing"
     (tmp_path / "empty.jsonl").touch()
-    failure = failure_of(upload_dataset, client, [tmp_path])
+    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]))
     assert (failure.code, failure.shard) == ("shard_empty", "empty.jsonl")
     assert server.requests == []
+
+
+def test_a_mixture_goes_along_and_means_the_same_there(
+    tmp_path: Path, client: Client, server: Server, dataset: Path
+) -> None:
+    sources = [{"name": "a", "weight": 0.25, "shards": ["a*"]},
+               {"name": "deep", "weight": 0.75, "shards": ["deep/"]}]  # fmt: skip
+    (dataset / "mixture.json").write_text(json.dumps({"sources": sources}))
+    here = find_dataset([dataset])
+    upload_dataset(client, here)
+    arrived = tmp_path / "arrived"
+    arrived.mkdir()
+    for name, content in server.uploads["u1"].items():
+        (arrived / name).write_bytes(content)
+    there = find_dataset([arrived])
+    assert [shard.name for shard in there.sources[1].shards] == ["deep-er-b-c.jsonl"]
+
+    def hash_of(folder: Path, dataset: Any) -> str:
+        return dataset.sha256({s.name: file_sha256(folder / s.name) for s in dataset.shards})
+
+    assert hash_of(arrived, there) == hash_of(dataset, here)
 
 
 @pytest.fixture

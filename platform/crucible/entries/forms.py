@@ -43,8 +43,8 @@ class SubmissionForm(forms.Form):
     )  # fmt: skip
     shards = ShardsField(
         help_text="Up to 100 .jsonl, .jsonl.gz, .jsonl.zst or .parquet files; each document has a"
-        " key “text”. The command “crucible submit” takes any number and goes on where a"
-        " connection broke."
+        " key “text”. On the mixing track, a mixture.json beside them gives sources their weights."
+        " The command “crucible submit” takes any number and goes on where a connection broke."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -11,9 +11,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from crucible.entries.models import Event, Submission, Upload
-from crucible.entries.states import TERMINAL, TRANSITIONS, State
+from crucible.entries.states import TERMINAL, TRANSITIONS, State, Track
 from submissions.check import check_track
 from submissions.failures import Failure
+from submissions.mixture import MIXTURE
 from training_recipes.scales import load_scale
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ def submission_create(
         raise Failure("not_found", f"you have no upload {upload_id}")
     if upload.closed_at is not None:
         raise Failure("refused", f"the upload {upload_id} belongs to a submission already")
-    if not upload.shards.exists():
+    if not upload.shards.exclude(name=MIXTURE).exists():
         raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
+    if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
+        raise Failure("mixture_invalid", f"a {MIXTURE} belongs to the mixing track, not to {track}")
     upload.closed_at = timezone.now()
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(

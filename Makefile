@@ -10,9 +10,10 @@ PINS := requirements.txt requirements/constraints.txt
 stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
 SETUP := $(call stamp,setup,$(PINS) requirements/compute.txt requirements/compute-nodeps.txt pyproject.toml)
 DEV := $(call stamp,dev,$(PINS) requirements/dev.txt)
+PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down test lint browser
+.PHONY: help setup dev demo up down test lint bench browser
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -52,6 +53,17 @@ lint: dev ## style, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup $(PEERS) ## speed beside peers, side by side; OPEN_LM=checkout adds training
+	$(BIN)/python benchmarks/tokenise.py --megabytes 60 --peer .venv-bench/bin/python
+ifdef OPEN_LM
+	OMP_NUM_THREADS=1 PYTHONPATH=.:$(OPEN_LM) $(BIN)/python benchmarks/training.py
+endif
+
+$(PEERS):
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/bench.txt
+	@rm -f .venv-bench/.peers-* && touch $@
 
 browser: dev # for the browser tests: an installed Chromium, Debian's, or Playwright's own
 	@$(BIN)/python deploy/browser.py

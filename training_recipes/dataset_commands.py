@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from submissions.check import Report, check_dataset
 from submissions.cli import Commands
+from submissions.dataset import PATH_HELP
+from submissions.executor import LocalProcesses, cores
 from submissions.failures import Failure
 from submissions.progress import progress_for_terminal
+from submissions.ray_executor import RayCluster
+from submissions.shards import is_s3
 from training_recipes.scales import load_scale, scale_names
 
 
@@ -18,7 +23,7 @@ def register(commands: Commands) -> None:
     """Adds the subcommands; libraries that take long to import wait until one of them runs."""
     scales = ", ".join(scale_names())
     check = commands.add("check", "check a dataset before handing it in", run_check, render_check)
-    check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="shard or folder")
+    check.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
     check.add_argument("--track", required=True, help="filtering or mixing")
     check.add_argument("--scale", required=True, help=f"one of {scales}")
 
@@ -26,11 +31,14 @@ def register(commands: Commands) -> None:
         "tokenize", "turn a dataset into shuffled rows of ids", run_tokenize, render_tokenize
     )
     tokenize.add_argument("--scale", required=True, help=f"one of {scales}")
-    tokenize.add_argument(
-        "--input", required=True, nargs="+", type=Path, metavar="PATH", help="shard or folder"
-    )
+    tokenize.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
     tokenize.add_argument("--output", required=True, type=Path, metavar="DIR")
     tokenize.add_argument("--seed", type=int, help="of the shuffle; the recipe's if left out")
+    place = tokenize.add_mutually_exclusive_group()
+    place.add_argument(
+        "--workers", type=int, default=cores(), metavar="N", help="processes; all cores if left out"
+    )
+    place.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster that does the work")
 
 
 def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -47,9 +55,12 @@ def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
             scale=scale.name,
             tokens_needed=scale.tokens_needed,
             bytes_per_token=scale.bytes_per_token,
+            max_epochs=scale.max_epochs,
             progress=progress_for_terminal(),
         )
     except Failure as failure:
+        if failure.fault == "infrastructure":
+            raise
         report = Report(problems=[failure])
     return report.as_dict()
 
@@ -60,6 +71,13 @@ def render_check(report: dict[str, Any]) -> str:
         f"{len(report['shards'])} shards, {report['documents']:,} documents, "
         f"{report['bytes'] / 1e6:,.1f} MB, about {report['tokens_estimate']:,} tokens"
     ]
+    lines += [
+        f"{source['name']}: weight {source['weight']:g}, {source['documents']:,} documents, "
+        f"about {source['tokens_estimate']:,} tokens, {_times(source['epochs_estimate'])}"
+        for source in report["sources"]
+    ]
+    if not report["sources"] and (report["epochs_estimate"] or 0) > 1:
+        lines.append(f"the dataset {_times(report['epochs_estimate'])}")
     for problem in report["problems"]:
         place = ":".join(str(problem[key]) for key in ("shard", "line") if problem[key])
         lines.append(f"{place}: {problem['message']}" if place else problem["message"])
@@ -67,19 +85,31 @@ def render_check(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _times(epochs: float | None) -> str:
+    return "holds no text" if epochs is None else f"would be read about {epochs:.2f} times"
+
+
 def run_tokenize(arguments: argparse.Namespace) -> dict[str, Any]:
     """The summary of the rows that were written."""
     from training_recipes.packed_rows import MANIFEST
-    from training_recipes.tokenize import figures_of, tokenize_dataset
+    from training_recipes.tokenize import figures_of, require_enough, tokenize_dataset
 
     started = time.monotonic()
+    scale = load_scale(arguments.scale)
+    # Absolute, because workers elsewhere have another working directory.
+    inputs = [given if is_s3(given) else str(Path(given).absolute()) for given in arguments.input]
     summary = tokenize_dataset(
-        arguments.input,
-        arguments.output,
-        load_scale(arguments.scale),
+        inputs,
+        arguments.output.absolute(),
+        scale,
         arguments.seed,
         progress_for_terminal(),
+        RayCluster(arguments.ray) if arguments.ray else LocalProcesses(arguments.workers),
     )
+    try:
+        require_enough(summary, scale)
+    except Failure as failure:
+        print(f"`crucible train` will refuse this: {failure}", file=sys.stderr)
     return figures_of(summary) | {
         "manifest": str(arguments.output / MANIFEST),
         "seconds": round(time.monotonic() - started, 2),

@@ -12,8 +12,10 @@ import torch
 
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
+from training_recipes import open_lm_params
 from training_recipes.model import OpenLM
 from training_recipes.scales import ModelShape
+from training_recipes.tensor_files import save_tensors
 from training_recipes.tokenizer import tokenizer_files
 
 PARAMS, CHECKPOINT, TOKENIZER = "params.json", "checkpoint.pt", "tokenizer"
@@ -33,7 +35,8 @@ def save_model_dir(directory: Path, model: OpenLM, tokenizer: Path) -> None:
     (directory / TOKENIZER).mkdir(parents=True, exist_ok=True)
     for path in tokenizer_files(tokenizer):
         shutil.copyfile(path, directory / TOKENIZER / path.name)
-    torch.save({"state_dict": model.state_dict()}, directory / CHECKPOINT)
+    # open_lm's loader takes a file without `epoch` for a bare state dict, and then fails.
+    save_tensors(directory / CHECKPOINT, {"epoch": 1, "state_dict": model.state_dict()})
     write_json_atomically(directory / PARAMS, params_of_shape(model.shape))
 
 
@@ -46,8 +49,10 @@ def weights_sha256(model: OpenLM) -> str:
     return digest.hexdigest()
 
 
-def load_model_dir(directory: Path) -> OpenLM:
+def load_model_dir(directory: Path, mapped: bool = False) -> OpenLM:
     """The model of a model directory, in evaluation mode, without gradients, on the CPU.
+
+    With `mapped` the weights stay in the file until they are read, and leave memory as easily.
 
     Raises `model_invalid` when a file is missing or unreadable, when params.json describes another
     architecture, or when the weights do not have its names and shapes.
@@ -56,7 +61,7 @@ def load_model_dir(directory: Path) -> OpenLM:
     with torch.device("meta"):
         model = OpenLM(shape)
     try:
-        model.load_state_dict(read_state_dict(directory / CHECKPOINT), assign=True)
+        model.load_state_dict(read_state_dict(directory / CHECKPOINT, mapped), assign=True)
     except RuntimeError as error:
         raise Failure(
             "model_invalid",
@@ -66,7 +71,9 @@ def load_model_dir(directory: Path) -> OpenLM:
 
 
 def read_params(directory: Path) -> dict[str, Any]:
-    """The content of params.json."""
+    """The content of params.json, or what open_lm's params.txt says where only that is there."""
+    if not (directory / PARAMS).exists() and (directory / open_lm_params.FILE).is_file():
+        return open_lm_params.model_json_of_run(directory / open_lm_params.FILE)
     try:
         params: dict[str, Any] = json.loads((directory / PARAMS).read_text())
     except (OSError, ValueError) as error:
@@ -104,18 +111,19 @@ def shape_of_params(params: dict[str, Any]) -> ModelShape:
             seq_len=params["seq_len"],
             vocab=params["vocab_size"],
             qk_norm=params.get("qk_norm", False),
+            ffn_type=params.get("ffn_type", "swiglu"),  # open_lm's default
         )
     except KeyError as error:
         raise Failure("model_invalid", f"{PARAMS} has no key {error}") from None
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+def read_state_dict(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]:
     """Weights by open_lm's names, from {"state_dict": …} or a bare state dict.
 
     Loaded with weights_only: a checkpoint is a stranger's file and must not run code.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         weights = content.get("state_dict", content)
         return {_without_prefixes(name): tensor for name, tensor in weights.items()}
     except Exception as error:  # torch.load raises whatever the damaged bytes lead it to

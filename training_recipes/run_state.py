@@ -6,7 +6,6 @@ last good state stays.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from submissions.failures import Failure
+from training_recipes.tensor_files import save_tensors
 
 FILE = "state.pt"
 
@@ -34,13 +34,8 @@ class RunState:
 
 
 def save_state(folder: Path, state: RunState) -> None:
-    """Writes and fsyncs a new file, then puts it in the old one's place."""
-    partial = folder / f".{FILE}.partial"
-    with partial.open("wb") as file:
-        torch.save(vars(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(folder / FILE)
+    """Puts the state in the old one's place; `disk_full` leaves the old one."""
+    save_tensors(folder / FILE, vars(state))
 
 
 def load_state(folder: Path, identity: dict[str, Any]) -> RunState | None:

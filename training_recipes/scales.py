@@ -39,7 +39,7 @@ class ModelShape:
     qk_norm: bool
     norm: str = "gain_only_lp_layer_norm"
     norm_eps: float = 1e-5
-    ffn_type: str = "swiglu_torch"
+    ffn_type: str = "swiglu_torch"  # or "swiglu": the same function, computed by xformers
     positional_embedding: str = "rotary"
     weight_tying: bool = False
     post_embed_norm: bool = False
@@ -87,6 +87,19 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class OpenLMRun:
+    """What DCLM's configuration says beside the mathematics, for the engine `open_lm`.
+
+    Source: DCLM's training/configs at commit 361714b. The flags decide in which precision gradients
+    are summed over ranks (`--fsdp-pure-bf16`: bfloat16, else float32).
+    """
+
+    model: str  # the name of the model configuration in training/open_lm_configs
+    acc: int  # gradient accumulation unless the participant's hardware asks for another
+    fsdp_flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Scale:
     """One frozen recipe. `multiplier` is DCLM's Chinchilla multiplier."""
 
@@ -97,9 +110,12 @@ class Scale:
     tokens_per_parameter: int
     multiplier: int
     checkpoints: int  # into as many equal parts open_lm cuts the run, which decides `steps`
+    max_epochs: int  # how often training may read a dataset that is smaller than `rows`
+    rows_per_shard: int  # of the tokenised dataset
     precision: str
     seed: int  # the default: the one number of the recipe that a participant may choose
     tokenizer: str
+    open_lm: OpenLMRun
 
     @property
     def tokens(self) -> int:
@@ -162,11 +178,14 @@ class Scale:
             "flops": self.flops,
             "steps": self.steps,
             "checkpoints": self.checkpoints,
+            "max_epochs": self.max_epochs,
+            "rows_per_shard": self.rows_per_shard,
             "model": shape,
             "optimizer": asdict(self.optimizer),
             "precision": self.precision,
             "seed": self.seed,
             "tokenizer": self.tokenizer,
+            "open_lm": asdict(self.open_lm) | {"fsdp_flags": list(self.open_lm.fsdp_flags)},
             "hash": self.recipe_sha256,
         }
 
@@ -186,11 +205,13 @@ def load_scale(name: str) -> Scale:
 
 def scale_of(name: str, content: dict[str, Any]) -> Scale:
     """A scale from the content of a scale file; a missing or surplus key raises TypeError."""
+    run = content["open_lm"]
     return Scale(
         name=name,
         **content
         | {
             "model": ModelShape(**content["model"]),
             "optimizer": Optimizer(**content["optimizer"]),
+            "open_lm": OpenLMRun(**run | {"fsdp_flags": tuple(run["fsdp_flags"])}),
         },
     )

@@ -1,49 +1,57 @@
 """Stage `tokenize`: documents to packed rows of ids, shuffled over the whole dataset.
 
 Documents follow one another with <|endoftext|> (id 0) after each, cut into rows of seq_len + 1 ids
-without padding; what does not fill a last row is left out. Which rows come out and in which order
-depends on the documents, the tokenizer and the seed, not on how the files are named or ordered.
+without padding. Which rows come out and in which order depends on the dataset, the recipe and the
+seed, not on names or order of files, nor on how many workers there are. docs/tokenise.md tells how.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
-import os
+import json
 import shutil
 import sys
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 
+from submissions.dataset import Dataset, Source, find_dataset
+from submissions.executor import LocalProcesses, Placement, cores
 from submissions.failures import Failure
-from submissions.hashing import combined_sha256, file_sha256
-from submissions.job import Artifact, Job, StageResult, run_stage
+from submissions.hashing import file_sha256
+from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
 from submissions.progress import Progress, no_progress
-from submissions.shards import Shard, find_shards, read_documents
+from training_recipes.encoder import encoder_of
 from training_recipes.packed_rows import (
-    ROWS_PER_SHARD,
     SUMMARY,
     RowShard,
+    SourceSummary,
     Summary,
     folder_hash,
     read_summary,
     write_manifest_and_summary,
-    write_shard,
 )
 from training_recipes.scales import Scale, load_scale
-from training_recipes.tokenizer import END_OF_TEXT_ID, load_tokenizer, tokenizer_sha256
+from training_recipes.shuffle import (
+    Order,
+    RowFiles,
+    ShuffleTask,
+    joined,
+    mixed_order,
+    rows_of,
+    shares,
+    shuffle_shard,
+    whole_order,
+)
+from training_recipes.spill import ID_BYTES, Spilled, SpillTask, spill_shard, unique_tokens
+from training_recipes.tokenizer import tokenizer_sha256
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-BATCH_DOCUMENTS, BATCH_CHARACTERS = 512, 2_000_000  # bounds of what is encoded at once
-SPILL = "ids.bin"  # the ids of the whole dataset on disk, so that memory does not grow with it
+SPILL, IDENTITY, LOCK, ORDER = "spill", "identity.json", "lock", "order.npy"
 
 
 def tokenize_dataset(
@@ -52,169 +60,248 @@ def tokenize_dataset(
     scale: Scale,
     seed: int | None = None,
     progress: Progress = no_progress,
+    placement: Placement | None = None,
     expected_sha256: str = "",
 ) -> Summary:
     """Writes the folder `output` (see packed_rows) and returns its summary.
 
-    The folder appears when it is complete. Where it already holds the rows of this dataset, scale
-    and seed, it is returned as it is; where it holds anything else: `output_exists`. A dataset with
-    fewer tokens than one training reads: `dataset_too_small`; one that is not the one expected (by
-    hash, where it is given): `artifact_corrupt`.
+    The folder appears when it is complete; a run that was killed goes on from `.<name>.partial`
+    beside it, which all workers of `placement` must see. Where `output` already holds the rows of
+    this dataset, scale and seed, it is returned as it is; where it holds anything else:
+    `output_exists`. A dataset that is not the one expected (by hash, where it is given):
+    `artifact_corrupt`. Also raises what `find_dataset`, `spill_shard` and, with a mixture,
+    `require_enough` raise.
     """
     seed = scale.seed if seed is None else seed
-    hashed = [(file_sha256(shard.path), shard) for shard in find_shards(paths)]
-    shards = sorted(hashed, key=lambda pair: pair[0])
-    dataset_sha256 = combined_sha256(sha256 for sha256, _ in shards)
-    if expected_sha256 and expected_sha256 != dataset_sha256:
-        raise Failure("artifact_corrupt", "the dataset is not the one that was validated")
-    identity = (scale.recipe_sha256, seed, dataset_sha256)
+    placement = placement or LocalProcesses(1)
+    dataset = find_dataset(paths)
+    identity: dict[str, Any] = {
+        "recipe_sha256": scale.recipe_sha256,
+        "tokenizer_sha256": tokenizer_sha256(scale.tokenizer),
+        "seed": seed,
+    }
     if output.exists() and any(output.iterdir()):
-        return _finished(output, identity)
-    tokenizer = load_tokenizer(scale.tokenizer)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    counts = _spill_ids((shard for _, shard in shards), tokenizer, partial / SPILL, progress)
-    _require_enough(counts.tokens, scale)
-    rows = _as_rows(partial / SPILL, scale.model.seq_len + 1)
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(rows))
-    written, rows_sha256 = _write_rows(partial, rows, order, progress)
-    (partial / SPILL).unlink()
-    summary = Summary(
-        scale=scale.name,
-        seed=seed,
-        seq_len=scale.model.seq_len,
-        recipe_sha256=scale.recipe_sha256,
-        tokenizer_sha256=tokenizer_sha256(scale.tokenizer),
-        dataset_sha256=dataset_sha256,
-        rows_sha256=rows_sha256,
-        documents=counts.documents,
-        sequences=len(rows),
-        tokens=rows.size,
-        unique_tokens=counts.unique_tokens,
-        epochs=round(scale.rows / len(rows), 4),
-        shards=written,
-    )
-    write_manifest_and_summary(partial, summary)
-    partial.rename(output)
+        return _finished(output, identity, dataset, expected_sha256)
+    with _work_folder(output, identity) as work:
+        spilled = _spill(dataset, scale, work / SPILL, placement, progress)
+        sha256 = _dataset_sha256(
+            dataset, {name: done.sha256 for name, done in spilled.items()}, expected_sha256
+        )
+        plan = _plan(dataset, spilled, scale, seed, work / SPILL)
+        shards = _shuffle(plan, scale, work, placement, progress)
+        summary = Summary(
+            scale=scale.name,
+            seq_len=scale.model.seq_len,
+            dataset_sha256=sha256,
+            rows_sha256=_hash_of_rows(shards),
+            encoder=encoder_of(scale.tokenizer).name,
+            documents=sum(done.documents for done in spilled.values()),
+            sequences=len(plan.order),
+            tokens=len(plan.order) * plan.rows.width,
+            unique_tokens=unique_tokens(list(spilled.values()), work / SPILL),
+            epochs=plan.epochs,
+            sources=plan.sources,
+            shards=shards,
+            **identity,
+        )
+        write_manifest_and_summary(work, summary)
+        shutil.rmtree(work / SPILL)
+        for name in (IDENTITY, LOCK):
+            (work / name).unlink()
+        work.rename(output)
     return summary
 
 
-@dataclass(frozen=True)
-class Counts:
-    """What went through the tokenizer; end-of-text ids count as tokens."""
+def require_enough(summary: Summary, scale: Scale) -> None:
+    """Refuses rows that training would read more often than the recipe allows.
 
-    documents: int
-    tokens: int
-    unique_tokens: int
-
-
-def _finished(output: Path, identity: tuple[str, int, str]) -> Summary:
-    if (output / SUMMARY).exists():
-        summary = read_summary(output)
-        if (summary.recipe_sha256, summary.seed, summary.dataset_sha256) == identity:
-            return summary
-        raise Failure("output_exists", f"{output} holds the rows of another dataset, scale or seed")
-    raise Failure("output_exists", f"{output} is not empty")
-
-
-def _spill_ids(
-    shards: Iterable[Shard], tokenizer: Tokenizer, spill: Path, progress: Progress
-) -> Counts:
-    """Writes the ids of all documents one after another to `spill`, as 16-bit numbers."""
-    fingerprints, lengths = array("Q"), array("L")
-    with spill.open("wb") as file:
-        for texts in _batches(_texts(shards)):
-            for text, encoding in zip(texts, tokenizer.encode_batch_fast(texts), strict=True):
-                ids = np.array([*encoding.ids, END_OF_TEXT_ID], dtype="<u2")
-                file.write(ids.tobytes())
-                digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-                fingerprints.append(int.from_bytes(digest, "little"))
-                lengths.append(len(ids))
-            progress(len(lengths), 0, "documents", "tokenising")
-    _, first_seen = np.unique(np.asarray(fingerprints), return_index=True)
-    sizes = np.asarray(lengths)
-    return Counts(len(sizes), int(sizes.sum()), int(sizes[first_seen].sum()))
-
-
-def _texts(shards: Iterable[Shard]) -> Iterator[str]:
-    for shard in shards:
-        for document in read_documents(shard):
-            yield document.text
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of texts, each small enough to hold its encoding in memory."""
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if len(batch) >= BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _require_enough(tokens: int, scale: Scale) -> None:
-    if tokens < scale.tokens_needed:
+    Raises `dataset_too_small`.
+    """
+    require_allowed(summary.sources, scale)
+    if not summary.sequences or summary.epochs > scale.max_epochs:
         raise Failure(
             "dataset_too_small",
-            f"the dataset has {tokens:,} tokens, and the scale {scale.name} needs "
-            f"{scale.tokens_needed:,}",
+            f"the dataset gives {summary.sequences:,} rows of {summary.seq_len + 1} ids, and "
+            f"{scale.name}, which reads them {scale.max_epochs} times at most, needs "
+            f"{scale.rows:,}",
         )
 
 
-def _as_rows(spill: Path, width: int) -> npt.NDArray[np.uint16]:
-    """The ids as rows [n, width], mapped from disk."""
-    ids = np.memmap(spill, dtype="<u2", mode="r")
-    return ids[: len(ids) // width * width].reshape(-1, width)
+def require_allowed(sources: Sequence[SourceSummary], scale: Scale) -> None:
+    """Refuses a mixture of which training would read a source more often than allowed.
+
+    Raises `dataset_too_small`, which names the source.
+    """
+    for source in sources:
+        if source.epochs > scale.max_epochs:
+            raise Failure(
+                "dataset_too_small",
+                f'the source "{source.name}" would be read {source.epochs:.2f} times to make up '
+                f"its weight, and {scale.name} allows {scale.max_epochs}",
+            )
 
 
-def _write_rows(
-    folder: Path,
-    rows: npt.NDArray[np.uint16],
-    order: npt.NDArray[np.int64],
-    progress: Progress,
-) -> tuple[list[RowShard], str]:
-    """Writes the rows in that order as tars; returns these and the hash over all rows."""
-    digest = hashlib.sha256()
+@contextlib.contextmanager
+def _work_folder(output: Path, identity: dict[str, Any]) -> Iterator[Path]:
+    """The folder of unfinished work, this process's alone, without what is of another run."""
+    work = output.with_name(f".{output.name}.partial")
+    (work / SPILL).mkdir(parents=True, exist_ok=True)
+    with (work / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure("output_exists", f"another process is writing {output}") from None
+        known = work / IDENTITY
+        others = not known.exists() or json.loads(known.read_text()) != identity
+        patterns = [".shard-*", f"{SPILL}/.*", f"{SPILL}/s3-*"]  # left by workers that were killed
+        if others:
+            patterns += ["shard-*", f"{SPILL}/*"]
+        for left in {path for pattern in patterns for path in work.glob(pattern)}:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        write_json_atomically(known, identity)
+        yield work
 
-    def encoded(numbers: npt.NDArray[np.int64]) -> Iterator[bytes]:
-        for number in numbers:
-            row = orjson.dumps(rows[number].tolist())
-            digest.update(row + b"\n")
-            yield row
 
-    written = []
-    for index, start in enumerate(range(0, len(order), ROWS_PER_SHARD)):
-        numbers = order[start : start + ROWS_PER_SHARD]
-        written.append(write_shard(folder, index, encoded(numbers)))
-        progress(start + len(numbers), len(order), "sequences", "writing shuffled rows")
-    return written, digest.hexdigest()
+def _finished(
+    output: Path, identity: dict[str, Any], dataset: Dataset, expected_sha256: str
+) -> Summary:
+    """The summary of the folder there is, if it is what was asked for."""
+    if not (output / SUMMARY).exists():
+        raise Failure("output_exists", f"{output} is not empty")
+    hashes = {}
+    for shard in dataset.shards:
+        with shard.fetched(output.parent) as local:
+            hashes[shard.name] = file_sha256(local.path)
+    sha256 = _dataset_sha256(dataset, hashes, expected_sha256)
+    summary = read_summary(output)
+    wanted = identity | {"dataset_sha256": sha256}
+    if any(getattr(summary, key) != value for key, value in wanted.items()):
+        raise Failure("output_exists", f"{output} holds the rows of another dataset, scale or seed")
+    return summary
+
+
+def _dataset_sha256(dataset: Dataset, hashes: dict[str, str], expected: str) -> str:
+    sha256 = dataset.sha256(hashes)
+    if expected and expected != sha256:
+        raise Failure("artifact_corrupt", "the dataset is not the one that was validated")
+    return sha256
+
+
+def _spill(
+    dataset: Dataset, scale: Scale, folder: Path, placement: Placement, progress: Progress
+) -> dict[str, Spilled]:
+    """Encodes every shard into `folder`; what came of each, by the shard's name."""
+    tasks = [SpillTask(shard, scale.tokenizer, folder) for shard in dataset.shards]
+    spilled: dict[str, Spilled] = {}
+
+    def tell() -> None:
+        tokens = sum(map(_size, folder.glob("*.ids"))) // ID_BYTES  # the unfinished ones too
+        progress(len(spilled), len(tasks), "shards", "tokenising", tokens=tokens)
+
+    # The longest first: at the end no worker waits for one that began a large shard last.
+    tasks.sort(key=lambda task: -task.shard.bytes)
+    for task, done in placement(spill_shard, tasks, tell):
+        spilled[task.shard.name] = done
+        tell()
+    return spilled
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # renamed meanwhile
+        return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows there are and in which order they are written."""
+
+    rows: RowFiles
+    order: Order
+    epochs: float
+    sources: list[SourceSummary]
+
+
+def _plan(
+    dataset: Dataset, spilled: dict[str, Spilled], scale: Scale, seed: int, folder: Path
+) -> Plan:
+    """Without weights every row once, with them as many of each source as training reads."""
+    width = scale.model.seq_len + 1
+    of_sources = [[spilled[shard.name] for shard in source.shards] for source in dataset.sources]
+    row_files = [
+        rows_of(done, folder, width, f"ends-{number}.ids") for number, done in enumerate(of_sources)
+    ]
+    rows = joined(row_files)
+    if not dataset.weighted:
+        epochs = round(scale.rows / len(rows), 4) if len(rows) else 0.0
+        return Plan(rows, whole_order(len(rows), seed), epochs, [])
+    weights = [source.weight or 0.0 for source in dataset.sources]
+    wanted = shares(weights, scale.rows)
+    sources = [
+        _source_summary(source, done, len(files), want, folder)
+        for source, done, files, want in zip(
+            dataset.sources, of_sources, row_files, wanted, strict=True
+        )
+    ]
+    # Before rows are written: an epoch too many is a dataset that has to be handed in anew.
+    require_allowed(sources, scale)
+    order = mixed_order([len(files) for files in row_files], wanted, seed)
+    return Plan(rows, order, max(source.epochs for source in sources), sources)
+
+
+def _source_summary(
+    source: Source, spilled: Sequence[Spilled], rows: int, wanted: int, folder: Path
+) -> SourceSummary:
+    return SourceSummary(
+        name=source.name,
+        weight=source.weight or 0.0,
+        documents=sum(done.documents for done in spilled),
+        tokens=sum(done.tokens for done in spilled),
+        unique_tokens=unique_tokens(spilled, folder),
+        sequences=wanted,
+        epochs=round(wanted / max(rows, 1), 4),
+    )
+
+
+def _shuffle(
+    plan: Plan, scale: Scale, work: Path, placement: Placement, progress: Progress
+) -> list[RowShard]:
+    """Writes the rows in their order as tars of the recipe's size."""
+    order = work / SPILL / ORDER
+    np.save(order, plan.order)
+    firsts = range(0, len(plan.order), scale.rows_per_shard)
+    ends = (min(first + scale.rows_per_shard, len(plan.order)) for first in firsts)
+    tasks = [
+        ShuffleTask(index, first, end, order, plan.rows, work / SPILL, work)
+        for index, (first, end) in enumerate(zip(firsts, ends, strict=True))
+    ]
+    written: dict[int, RowShard] = {}
+
+    def tell() -> None:
+        rows = sum(shard.num_sequences for shard in written.values())
+        progress(rows, len(plan.order), "sequences", "writing shuffled rows")
+
+    for task, shard in placement(shuffle_shard, tasks, tell):
+        written[task.index] = shard
+        tell()
+    return [written[index] for index in sorted(written)]
+
+
+def _hash_of_rows(shards: Sequence[RowShard]) -> str:
+    return hashlib.sha256("".join(f"{s.rows_sha256}\n" for s in shards).encode()).hexdigest()
 
 
 def figures_of(summary: Summary) -> dict[str, Any]:
     """What the stage reports and `crucible tokenize --json` prints of a summary."""
-    return {
-        "documents": summary.documents,
-        "sequences": summary.sequences,
-        "tokens": summary.tokens,
-        "unique_tokens": summary.unique_tokens,
-        "epochs": summary.epochs,
-        "tokenizer_sha256": summary.tokenizer_sha256,
-        "rows_sha256": summary.rows_sha256,
-        "seed": summary.seed,
-        "shards": [
-            {"name": s.name, "num_sequences": s.num_sequences, "sha256": s.sha256}
-            for s in summary.shards
-        ],
-    }
+    told_elsewhere = ("scale", "seq_len", "recipe_sha256")
+    return {key: value for key, value in asdict(summary).items() if key not in told_elsewhere}
 
 
 def stage(job: Job) -> StageResult:
-    """`dataset` to `tokens`; parameters `scale` and `seed`."""
+    """`dataset` to `tokens`; parameters `scale` and `seed`, any other is `recipe_frozen`."""
+    for name in job.parameters.keys() - {"scale", "seed"}:
+        raise Failure("recipe_frozen", f"{name} is fixed by the recipe: nobody may choose it")
     dataset = job.inputs["dataset"]
     scale = load_scale(job.parameters["scale"])
     output = job.output / "tokens"
@@ -224,13 +311,15 @@ def stage(job: Job) -> StageResult:
         scale,
         job.parameters.get("seed"),
         job.progress,
+        LocalProcesses(cores()),
         expected_sha256=dataset.sha256,
     )
+    require_enough(summary, scale)
     tokens = Artifact(output.resolve().as_uri(), folder_hash(output))
-    return StageResult({"tokens": tokens}, figures_of(summary))
+    figures = figures_of(summary)
+    del figures["shards"]  # tens of thousands at the large scales; summary.json has them
+    return StageResult({"tokens": tokens}, figures | {"shards": len(summary.shards)})
 
 
 if __name__ == "__main__":
-    # One encoding thread a stage: the machine's other cores belong to other submissions.
-    os.environ.setdefault("RAYON_NUM_THREADS", "1")
     sys.exit(run_stage(stage))

@@ -1,7 +1,8 @@
 """Stage `train`: packed rows to a model directory, by the recipe of a scale.
 
 The unfinished run lies beside the output, in `.<name>.partial`; the output appears when it is
-complete. A run that was interrupted, however hard, goes on to the same weights.
+complete. A run that was interrupted, however hard, goes on to the same weights. Under torchrun
+every process of the run calls the same; the one of rank 0 writes.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from submissions.failures import Failure
 from submissions.hashing import folder_sha256
-from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
+from submissions.job import RESULT, Artifact, Job, StageResult, run_stage, write_json_atomically
 from submissions.progress import Progress, no_progress
+from training_recipes.hardware import DEFAULT, Hardware, hardware_of, processes, rows_a_process
 from training_recipes.packed_rows import Summary, folder_hash, read_summary
 from training_recipes.scales import Scale, load_scale
 from training_recipes.tokenizer import tokenizer_folder, tokenizer_sha256
+from training_recipes.training_rows import require_consistent
 
 if TYPE_CHECKING:
     from training_recipes.engines.run import Engine, Run, Trained
 
-ENGINES = ("composer",)
+ENGINES = ("composer", "open_lm")
 REPORT = "training.json"  # beside the model: the figures and which run it was
 STATES_PER_RUN = 20
 CURVE_POINTS = 200
@@ -39,14 +42,20 @@ def train(
     engine: str = ENGINES[0],
     resume: bool = False,
     progress: Progress = no_progress,
+    hardware: Hardware = DEFAULT,
 ) -> dict[str, Any]:
     """Trains on the folder `tokens` and writes the model directory `output`; returns the figures.
 
+    On the processes of torchrun that do not write it returns an empty dict.
+
     With `resume` it goes on with the unfinished run of the same recipe, data, seed and engine, or
     returns the finished one. Raises `output_exists` for any other run and, without `resume`, for
-    any run at all; `tokens_invalid` for rows that this scale cannot use; `artifact_corrupt` for a
-    shard that is gone or changed; `diverged` with the step.
+    any run at all; `tokens_invalid` for rows that this scale cannot use; `hardware_unfit` for
+    processes or knobs that cannot share its batches; `artifact_corrupt` for a shard that is gone or
+    changed; `disk_full`; `diverged` with the step.
     """
+    own = processes()
+    rows_a_process(scale.optimizer.global_batch, own.world_size, hardware.micro_batch)
     seed = scale.seed if seed is None else seed
     summary = read_summary(tokens)
     _require_fitting(summary, scale, tokens)
@@ -68,10 +77,10 @@ def train(
 
     run = Run(
         scale, seed, tokens, summary, work, identity,
-        steps_between_states=max(1, scale.steps // STATES_PER_RUN),
+        max(1, scale.steps // STATES_PER_RUN), hardware, own,
     )  # fmt: skip
-    trained = _engine_of(engine)(run, progress)
-    return _write_model(run, trained, output)
+    trained = _engine_of(engine)(run, progress if own.writes else no_progress)
+    return _write_model(run, trained, output) if own.writes else {}
 
 
 def _require_fitting(summary: Summary, scale: Scale, tokens: Path) -> None:
@@ -83,12 +92,13 @@ def _require_fitting(summary: Summary, scale: Scale, tokens: Path) -> None:
         )
     if summary.tokenizer_sha256 != tokenizer_sha256(scale.tokenizer):
         raise Failure("tokens_invalid", f"the rows in {tokens} were made with another tokenizer")
-    if summary.sequences < scale.rows:
+    if summary.sequences * scale.max_epochs < scale.rows:
         raise Failure(
             "dataset_too_small",
-            f"{tokens} has {summary.sequences:,} rows, and the scale {scale.name} needs "
-            f"{scale.rows:,}",
+            f"{tokens} has {summary.sequences:,} rows, and the scale {scale.name} reads "
+            f"{scale.rows:,}, no row more than {scale.max_epochs} times",
         )
+    require_consistent(tokens, summary)
 
 
 def _holds_something(folder: Path) -> bool:
@@ -109,6 +119,10 @@ def _engine_of(name: str) -> Engine:
         from training_recipes.engines.composer_engine import train_with_composer
 
         return train_with_composer
+    if name == "open_lm":
+        from training_recipes.engines.open_lm_engine import train_with_open_lm
+
+        return train_with_open_lm
     raise Failure("unknown_engine", f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
 
 
@@ -122,8 +136,9 @@ def _write_model(run: Run, trained: Trained, output: Path) -> dict[str, Any]:
         "steps": scale.steps,
         "tokens": scale.tokens_trained,
         "flops": 6.0 * scale.model.params * scale.tokens_trained,
-        "tokens_per_second": round(scale.tokens_trained / trained.seconds, 1),
-        "mfu": None,  # a processor has no published peak to compare with
+        "epochs": round(scale.rows / run.summary.sequences, 4),
+        "mfu": None,  # as long as nobody publishes a peak to compare with, such as on a processor
+        **run.speed(scale.steps / trained.seconds, trained.gpu),
         "seconds": round(trained.seconds, 2),
         "loss_curve": loss_curve(trained.losses),
         "params": scale.model.params,
@@ -153,7 +168,11 @@ def loss_curve(losses: list[float]) -> list[list[float]]:
 
 
 def stage(job: Job) -> StageResult:
-    """`tokens` to `model`; parameters `scale`, `seed` and `engine`."""
+    """`tokens` to `model`; parameters `scale`, `seed`, `engine` and the knobs of the hardware.
+
+    Any other parameter is the recipe's: `recipe_frozen`.
+    """
+    hardware = hardware_of(job.parameters)
     tokens = job.inputs["tokens"].verified(folder_hash)
     output = job.output / "model"
     figures = train(
@@ -164,9 +183,20 @@ def stage(job: Job) -> StageResult:
         job.parameters.get("engine", ENGINES[0]),
         resume=True,
         progress=job.progress,
+        hardware=hardware,
     )
+    if not processes().writes:
+        return StageResult()
     return StageResult({"model": Artifact(output.as_uri(), folder_sha256(output))}, figures)
 
 
+def follow() -> int:
+    """What torchrun's other processes do: train along, while rank 0 holds the lock and reports."""
+    directory = Path(sys.argv[1]).resolve()
+    if not (directory / RESULT).exists():
+        stage(Job(directory))
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(run_stage(stage))
+    sys.exit(run_stage(stage) if processes().writes else follow())

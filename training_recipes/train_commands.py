@@ -8,6 +8,7 @@ from typing import Any
 
 from submissions.cli import Commands
 from submissions.progress import progress_for_terminal
+from training_recipes.hardware import CHOICES, Hardware, processes
 from training_recipes.scales import load_scale, scale_names
 
 
@@ -18,9 +19,12 @@ def register(commands: Commands) -> None:
     train.add_argument("--scale", required=True, help=f"one of {scales}")
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
     train.add_argument("--output", required=True, type=Path, metavar="DIR")
-    train.add_argument("--engine", default="composer", choices=["composer"])
+    train.add_argument("--engine", default="composer", choices=["composer", "open_lm"])
     train.add_argument("--seed", type=int, help="of the weights; the recipe's if left out")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    train.add_argument("--micro-batch", type=int, metavar="ROWS", help=CHOICES["micro_batch"])
+    train.add_argument("--compile", action="store_true", help=CHOICES["compile"])
+    train.add_argument("--fsdp", action="store_true", help=CHOICES["fsdp"])
 
 
 def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -36,7 +40,10 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.engine,
         arguments.resume,
         progress_for_terminal(),
+        Hardware(arguments.micro_batch, arguments.compile, arguments.fsdp),
     )
+    if not processes().writes:
+        raise SystemExit(0)  # the process of rank 0 prints
     return figures | {"checkpoint": str(arguments.output / "checkpoint.pt")}
 
 

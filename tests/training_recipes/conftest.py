@@ -28,8 +28,9 @@ def tiny_content() -> dict[str, Any]:
         "optimizer": {"lr": 0.03, "weight_decay": 0.033, "warmup": 8, "cooldown": 3e-05,
                       "beta1": 0.9, "beta2": 0.95, "eps": 1e-08, "grad_clip": 1.0,
                       "global_batch": 32, "z_loss": 0.0001},
-        "tokens_per_parameter": 1, "multiplier": 1, "checkpoints": 5, "precision": "fp32",
-        "seed": 124, "tokenizer": "smoke",
+        "tokens_per_parameter": 1, "multiplier": 1, "checkpoints": 5, "max_epochs": 4,
+        "rows_per_shard": 8192, "precision": "fp32", "seed": 124, "tokenizer": "smoke",
+        "open_lm": {"model": "tiny", "acc": 1, "fsdp_flags": []},
     }  # fmt: skip
 
 

@@ -13,7 +13,15 @@ import torch
 
 from submissions.failures import Failure
 from submissions.hashing import folder_sha256
-from training_recipes.model_dir import load_model_dir, read_state_dict, weights_sha256
+from training_recipes.model_dir import (
+    load_model_dir,
+    params_of_shape,
+    read_params,
+    read_state_dict,
+    shape_of_params,
+    weights_sha256,
+)
+from training_recipes.scales import load_scale
 from training_recipes.tokenizer import tokenizer_sha256
 
 
@@ -50,6 +58,11 @@ def test_prefixes_and_bare_state_dicts_are_tolerated(model: Path, prefix: str, b
     named: dict[str, Any] = {prefix + name: tensor for name, tensor in weights.items()}
     torch.save(named if bare else {"epoch": 5, "state_dict": named}, model / "checkpoint.pt")
     assert weights_sha256(load_model_dir(model)) == before
+
+
+def test_open_lm_takes_it_for_a_checkpoint(model: Path) -> None:
+    """Its loader looks for `epoch` beside `state_dict`: benchmarks/open_lm_parity.py runs it."""
+    assert set(torch.load(model / "checkpoint.pt", weights_only=True)) == {"epoch", "state_dict"}
 
 
 def test_a_loaded_model_is_ready_to_evaluate(model: Path) -> None:
@@ -101,3 +114,41 @@ def test_params_without_a_size_are_refused(model: Path) -> None:
     del params["n_heads"]
     (model / "params.json").write_text(json.dumps(params))
     assert "n_heads" in refusal(model)
+
+
+@pytest.mark.parametrize("ffn_type", ["swiglu", "swiglu_torch"])
+def test_both_names_of_the_feed_forward_part_are_kept(model: Path, ffn_type: str) -> None:
+    params = json.loads((model / "params.json").read_text())
+    (model / "params.json").write_text(json.dumps(params | {"ffn_type": ffn_type}))
+    loaded = load_model_dir(model)
+    assert (loaded.shape.ffn_type, params_of_shape(loaded.shape)["ffn_type"]) == (ffn_type,) * 2
+
+
+RUN = """attn_name: torch_attn
+ffn_type: swiglu
+model: training/open_lm_configs/d=1024_l=24_h=8.json
+model_norm: gain_only_lp_layer_norm
+name: a: b
+positional_embedding_type: rotary
+qk_norm: True
+seed: 124
+"""
+
+
+def test_the_arguments_of_an_open_lm_run_say_its_shape(tmp_path: Path) -> None:
+    (tmp_path / "params.txt").write_text(RUN)
+    assert shape_of_params(read_params(tmp_path)) == load_scale("400m-1x").model
+    (tmp_path / "params.txt").write_text(RUN.replace("qk_norm: True", "qk_norm: False"))
+    assert not shape_of_params(read_params(tmp_path)).qk_norm
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [("d=1024_l=24_h=8", "open_lm_160m"), ("gain_only_lp_layer_norm", "rms_norm"),
+     ("rotary", "llama_rotary"), (RUN, "")],
+)  # fmt: skip
+def test_the_arguments_of_another_run_are_refused(tmp_path: Path, line: str, other: str) -> None:
+    (tmp_path / "params.txt").write_text(RUN.replace(line, other))
+    with pytest.raises(Failure) as caught:
+        shape_of_params(read_params(tmp_path))
+    assert caught.value.code == "model_invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from training_recipes import (
     train,
     train_commands,
 )
+from training_recipes.hardware import Hardware
 from training_recipes.scales import Scale
 
 
@@ -60,6 +62,22 @@ def test_recipe_show_has_every_key_that_is_promised() -> None:
                  "beta2": 0.95, "grad_clip": 1.0, "global_batch": 2048, "z_loss": 5e-6}  # fmt: skip
     assert optimizer.items() <= document["optimizer"].items()
     assert "6,889,672,704" in text
+    assert set(document["choices"]) == {"seed"} | {f.name for f in fields(Hardware)}
+    assert document["open_lm"]["fsdp_flags"][-1] == "--fsdp-use-orig-params"
+
+
+def test_recipe_cost_says_what_it_rests_on() -> None:
+    document, text = run("recipe", "cost", "1b-1x", "--gpu", "h100", "--count", 8)
+    assert document["train"]["device_hours"] == pytest.approx(240)
+    assert document["train"]["hours"] == pytest.approx(30)
+    assert set(document["evaluate"]) == {"llm-foundry", "native"}
+    assert {"flops", "flops_with_attention", "mfu", "tokenise_cpu_hours"} <= set(document)
+    assert document["storage"]["total"] > 1e11
+    assert "30 h on 8 x h100" in text
+    assert "not been measured" in text
+    document, text = run("recipe", "cost", "smoke")
+    assert document["mfu"] is None
+    assert "4 min on 1 x cpu" in text
 
 
 def test_check_uses_the_scales_own_numbers(dataset: Path) -> None:

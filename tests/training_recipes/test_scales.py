@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from submissions.failures import Failure
 from training_recipes.model import OpenLM
-from training_recipes.scales import FOLDER, load_scale, scale_names
+from training_recipes.scales import (
+    FOLDER,
+    ModelShape,
+    Optimizer,
+    Scale,
+    load_scale,
+    scale_names,
+)
 
 # DCLM's table of scales (parameters, without input embedding, tokens), and the steps and trained
 # parameters that follow from open_lm's rules.
@@ -45,6 +52,30 @@ def test_formula_counts_what_the_built_model_has(name: str) -> None:
     assert sum(p.numel() for p in without_gains) == shape.params
     assert shape.params - model.tok_embeddings.weight.numel() == shape.params_no_embedding
     assert model.layers[0].feed_forward.w3.in_features == shape.ffn_hidden
+
+
+# DCLM's configurations: ffn_type (open_lm's default where the model JSON has none), the name of the
+# model JSON, gradient accumulation, and what the FSDP flags add to --fsdp and
+# --fsdp-limit-all-gathers.
+AMP, PURE, ORIGINAL = "--fsdp-amp", "--fsdp-pure-bf16", "--fsdp-use-orig-params"
+CONFIGURED = {
+    "400m-1x": ("swiglu", "d=1024_l=24_h=8", 8, {AMP}),
+    "1b-1x": ("swiglu_torch", "open_lm_1b_swiglutorch", 1, {AMP, ORIGINAL}),
+    "1b-5x": ("swiglu_torch", "open_lm_1b_swiglutorch", 1, {AMP, ORIGINAL}),
+    "3b-1x": ("swiglu_torch", "open_lm_3b_swiglutorch", 1, {PURE, ORIGINAL}),
+    "7b-1x": ("swiglu_torch", "open_lm_7b_swiglutorch", 2, {PURE, ORIGINAL}),
+    "7b-2x": ("swiglu_torch", "open_lm_7b_swiglutorch", 2, {PURE, ORIGINAL}),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_runs_are_as_dclm_configures_them(name: str) -> None:
+    scale = load_scale(name)
+    run, common = scale.open_lm, {"--fsdp", "--fsdp-limit-all-gathers"}
+    assert common < set(run.fsdp_flags)
+    found = (scale.model.ffn_type, run.model, run.acc, set(run.fsdp_flags) - common)
+    assert found == CONFIGURED[name]
+    assert (scale.max_epochs, scale.rows_per_shard) == (4, 8192)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +113,10 @@ def test_every_number_of_the_recipe_changes_its_hash() -> None:
         replace(smoke, optimizer=replace(smoke.optimizer, z_loss=0.0)),
         replace(smoke, model=replace(smoke.model, layers=5)),
         replace(smoke, tokenizer="EleutherAI/gpt-neox-20b"),
+        replace(smoke, max_epochs=5),
+        replace(smoke, open_lm=replace(smoke.open_lm, fsdp_flags=("--fsdp-pure-bf16",))),
     ]
-    assert len({scale.recipe_sha256 for scale in [smoke, *others]}) == 5
+    assert len({scale.recipe_sha256 for scale in [smoke, *others]}) == 7
 
 
 def test_a_frozen_scale_changes_only_under_a_new_version() -> None:
@@ -96,6 +129,17 @@ def test_a_frozen_scale_changes_only_under_a_new_version() -> None:
         assert versions[str(scale.version)] == scale.recipe_sha256, (
             f"{name} has changed: give it a new version and add that to scales.lock.json"
         )
+
+
+@pytest.mark.parametrize("name", scale_names())
+def test_a_file_can_be_written_in_one_way_only(name: str) -> None:
+    """So that no byte of it can change without its values, which the lock holds."""
+    text = (FOLDER / f"{name}.json").read_text()
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=2) + "\n"
+    parts = [(Scale, content), (ModelShape, content["model"]), (Optimizer, content["optimizer"])]
+    for kind, part in parts:
+        assert list(part) == [field.name for field in fields(kind) if field.name in part]
 
 
 def test_scales_are_read_without_torch() -> None:

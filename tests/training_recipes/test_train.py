@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +20,41 @@ import pytest
 import torch
 
 from submissions.failures import Failure
+from submissions.job import FAILURE, JOB, run_stage
 from training_recipes.engines import composer_engine
+from training_recipes.hardware import Hardware
 from training_recipes.model import OpenLM
 from training_recipes.model_dir import load_model_dir, weights_sha256
-from training_recipes.packed_rows import read_rows, read_summary
+from training_recipes.packed_rows import (
+    read_summary,
+    write_manifest_and_summary,
+    write_shard,
+)
 from training_recipes.run_state import FILE, load_state
 from training_recipes.scales import Scale
-from training_recipes.train import loss_curve, train
+from training_recipes.train import loss_curve, stage, train
+from training_recipes.training_rows import read_rows
 from training_recipes.training_rules import build_optimizer, learning_rate, training_loss
 
-# Trains the scale in argv[3] and kills its own process with SIGKILL after the step in argv[4].
+# Trains the scale in argv[3] and kills its own process with SIGKILL after the step in argv[4] or,
+# if argv[5] is "save", in the middle of the next state that it writes.
 KILLED_RUN = """
 import json, os, signal, sys
 from pathlib import Path
+from training_recipes import tensor_files
 from training_recipes.scales import scale_of
 from training_recipes.train import train
 
+def write(sink, content):
+    os.write(sink.fileno(), content)
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def progress(step, of, unit, message="", **metrics):
     if step == int(sys.argv[4]):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if sys.argv[5] == "save":
+            tensor_files._Sink.write = write
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 train(Path(sys.argv[1]), Path(sys.argv[2]), scale_of("tiny", json.loads(sys.argv[3])),
       resume=True, progress=progress)
@@ -84,8 +102,9 @@ def test_a_run_killed_twice_ends_with_the_same_weights(
         path.mkdir()
     root = str(Path(composer_engine.__file__).parents[2])
     environment = os.environ | {"HOME": str(home), "PYTHONPATH": root}
-    for step in (10, 47):  # between two states of three steps each, so that work is repeated
-        arguments = [str(tokens), str(output), json.dumps(tiny_content), str(step)]
+    # Between two states of three steps each, so that work is repeated, and while one is written.
+    for step, moment in ((10, "step"), (47, "save")):
+        arguments = [str(tokens), str(output), json.dumps(tiny_content), str(step), moment]
         done = subprocess.run(
             [sys.executable, "-c", KILLED_RUN, *arguments],
             env=environment, cwd=folder, capture_output=True, text=True,
@@ -93,6 +112,8 @@ def test_a_run_killed_twice_ends_with_the_same_weights(
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert done.stdout == ""
         assert not output.exists()
+    work = output.with_name(".model.partial")
+    assert sorted(p.name for p in work.iterdir()) == [f".{FILE}.partial", FILE]
     seen: list[int] = []
     resumed = train(
         tokens, output, tiny, resume=True,
@@ -164,11 +185,103 @@ def test_a_changed_shard_stops_the_run(tmp_path: Path, tokens: Path, tiny: Scale
     assert caught.value.code == "artifact_corrupt"
 
 
+def test_a_shard_that_vanishes_stops_the_run_and_the_last_good_state_stays(
+    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
+) -> None:
+    folder = in_small_shards(tokens, tmp_path / "tokens")
+    late = read_summary(folder).shards[6]  # from row 1,536: needed at step 48
+    (folder / late.name).rename(tmp_path / late.name)
+    with pytest.raises(Failure, match=f"{late.name} is missing") as caught:
+        train(folder, tmp_path / "model", tiny)
+    assert caught.value.code == "artifact_corrupt"
+    state = load_state(tmp_path / ".model.partial", {})
+    assert state is not None
+    assert state.step == 48
+    (tmp_path / late.name).rename(folder / late.name)
+    figures = train(folder, tmp_path / "model", tiny, resume=True)
+    assert figures["weights_sha256"] == trained[1]["weights_sha256"]
+
+
+def test_a_full_disk_stops_the_run_and_the_last_good_state_stays(
+    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def progress(step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
+        if step == 30:  # a state is a megabyte
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    try:
+        with pytest.raises(Failure) as caught:
+            train(tokens, tmp_path / "model", tiny, progress=progress)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.code == "disk_full"
+    work = tmp_path / ".model.partial"
+    assert [path.name for path in work.iterdir()] == [FILE]  # no half of a state beside it
+    state = load_state(work, {})
+    assert state is not None
+    assert state.step == 30
+    figures = train(tokens, tmp_path / "model", tiny, resume=True)
+    assert figures["weights_sha256"] == trained[1]["weights_sha256"]
+
+
+def test_a_dataset_that_is_too_small_is_read_in_whole_passes(
+    tmp_path: Path, tokens: Path, tiny: Scale
+) -> None:
+    longer = replace(tiny, multiplier=2)
+    figures = train(tokens, tmp_path / "model", longer)
+    sequences = read_summary(tokens).sequences
+    assert 1 < figures["epochs"] == round(longer.rows / sequences, 4) < 2
+
+
+def test_parts_of_a_batch_give_the_losses_of_the_whole(
+    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
+) -> None:
+    figures = train(tokens, tmp_path / "model", tiny, hardware=Hardware(micro_batch=8))
+    assert figures["weights_sha256"] != trained[1]["weights_sha256"]  # sums in another order
+    assert figures["loss_curve"] == same_curve(trained[1]["loss_curve"])
+    with pytest.raises(Failure, match="micro batch of 5 rows") as caught:
+        train(tokens, tmp_path / "other", tiny, hardware=Hardware(micro_batch=5))
+    assert caught.value.code == "hardware_unfit"
+
+
+def test_bfloat16_is_autocast_over_a_residual_stream_in_bfloat16(
+    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
+) -> None:
+    """Two steps written out, with bfloat16 parameters in forward as under FSDP."""
+    amp = replace(tiny, precision="amp_bfloat16")
+    stop_at(4, tokens, tmp_path / "model", amp)  # the first state is after 3
+    state = load_state(tmp_path / ".model.partial", {})
+    assert state is not None
+    assert {tensor.dtype for tensor in state.model.values()} == {torch.float32}
+    torch.manual_seed(tiny.seed)
+    model = OpenLM(tiny.model)
+    rows = np.stack(list(islice(read_rows(tokens, read_summary(tokens)), 32))).astype(np.int64)
+    batch = torch.from_numpy(rows)
+    low = {name: tensor.bfloat16() for name, tensor in model.named_parameters()}
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = torch.func.functional_call(model, low, (batch[:, :-1],))
+        loss = training_loss(logits, batch[:, 1:], tiny.optimizer.z_loss)
+    assert state.losses[0] == float(loss)
+    assert state.losses[0] != trained[1]["loss_curve"][0][1]
+
+
+def test_a_job_may_not_choose_what_the_recipe_fixes(tmp_path: Path) -> None:
+    job = {"key": "1-train-a1", "stage": "train", "inputs": {}, "output": tmp_path.as_uri(),
+           "parameters": {"scale": "smoke", "lr": 1}}  # fmt: skip
+    (tmp_path / JOB).write_text(json.dumps(job))
+    assert run_stage(stage, [str(tmp_path)]) == 3
+    failure = json.loads((tmp_path / FAILURE).read_text())
+    assert failure["code"] == "recipe_frozen"
+    assert failure["message"] == "lr is fixed by the recipe: nobody may choose it"
+
+
 def test_rows_that_do_not_fit_the_scale_are_refused(
     tmp_path: Path, tokens: Path, tiny: Scale
 ) -> None:
     longer = replace(tiny, model=replace(tiny.model, seq_len=64))
-    hungrier = replace(tiny, multiplier=3)
+    hungrier = replace(tiny, multiplier=3, max_epochs=2)
     cases = [(longer, "tokens_invalid"), (hungrier, "dataset_too_small")]
     for scale, code in cases:
         with pytest.raises(Failure) as caught:
@@ -189,6 +302,24 @@ def test_the_curve_has_at_most_200_points_and_every_step() -> None:
     assert curve[0] == [5, 3.0]
     assert curve[-1] == [1000, 998.0]
     assert loss_curve([2.0, 1.0]) == [[1, 2.0], [2, 1.0]]
+
+
+def same_curve(curve: list[list[float]]) -> list[Any]:
+    """To compare with: sums in another order come to slightly other losses."""
+    return [[step, pytest.approx(loss, abs=2e-3)] for step, loss in curve]
+
+
+def in_small_shards(tokens: Path, folder: Path) -> Path:
+    """The same rows in shards of 256."""
+    folder.mkdir()
+    summary = read_summary(tokens)
+    rows = (json.dumps(row.tolist()).encode() for row in read_rows(tokens, summary))
+    shards = [
+        write_shard(folder, index, islice(rows, 256)) for index in range(summary.sequences // 256)
+    ]
+    sequences = sum(shard.num_sequences for shard in shards)
+    write_manifest_and_summary(folder, replace(summary, shards=shards, sequences=sequences))
+    return folder
 
 
 class Stopped(Exception):

@@ -1,0 +1,87 @@
+"""The README of an exported model: what it is, how it was trained, how to load it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training_recipes.scales import ModelShape, load_scale, scale_names
+
+REPORT = "training.json"  # written by `crucible train` beside the weights
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {name}
+
+A language model of {params:,} parameters ({layers} layers, width {dim}, {heads} heads, {seq_len}
+positions, {vocab:,} ids), trained from scratch on one dataset by a recipe of Crucible in which
+everything but the data is fixed. It is a base model: it continues text and follows no
+instructions.
+
+{training}
+## Use
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = AutoModelForCausalLM.from_pretrained("{name}")
+ids = tokenizer("The", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=32)[0]))
+```
+
+## About these files
+
+The model was trained in the OpenLM architecture and is written here as `{architecture}`, which
+computes the same function: where OpenLM subtracts a mean before a norm, the weights that write into
+that norm were centred instead. {experts}All weights are float32, as trained; in bfloat16 or float16
+the results differ by rounding, as with any model.
+"""
+
+EXPERTS = "The class is one of mixtures of experts, here with a single expert. "
+TRAINING = """## Training
+
+| | |
+|---|---|
+{rows}
+
+"""
+
+
+def model_card(model_dir: Path, name: str, config: dict[str, Any], shape: ModelShape) -> str:
+    """Markdown with the front matter of the Hugging Face hub."""
+    return CARD.format(
+        name=name, params=shape.params_trained, layers=shape.layers, dim=shape.dim,
+        heads=shape.heads, seq_len=shape.seq_len, vocab=shape.vocab,
+        architecture=config["architectures"][0], training=_training(model_dir),
+        experts=EXPERTS if shape.qk_norm else "",
+    )  # fmt: skip
+
+
+def _training(model_dir: Path) -> str:
+    """A table of what training.json says; nothing for a model that came from elsewhere."""
+    try:
+        figures: dict[str, Any] = json.loads((model_dir / REPORT).read_text())["figures"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    recipe = figures.get("recipe_sha256")
+    scales = [load_scale(scale) for scale in scale_names()]
+    rows = {"Scale": next((s.name for s in scales if s.recipe_sha256 == recipe), "another")}
+    named = {
+        "Tokens": "tokens", "Steps": "steps", "Epochs": "epochs", "Final loss": "loss",
+        "Seed": "seed", "Engine": "engine", "Recipe, SHA-256": "recipe_sha256",
+        "Weights as trained, SHA-256": "weights_sha256",
+        "Tokenizer, SHA-256": "tokenizer_sha256",
+    }  # fmt: skip
+    rows |= {title: _text(figures[key]) for title, key in named.items() if key in figures}
+    return TRAINING.format(rows="\n".join(f"| {title} | {text} |" for title, text in rows.items()))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if type(value) is int and value > 9999 else str(value)

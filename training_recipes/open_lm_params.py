@@ -1,0 +1,42 @@
+"""Reads `params.txt`: the arguments of a training, which open_lm writes beside its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from submissions.failures import Failure
+from training_recipes.scales import load_scale, scale_names
+
+FILE = "params.txt"
+
+
+def model_json_of_run(path: Path) -> dict[str, Any]:
+    """The model JSON of the run: its named configuration, completed by its arguments.
+
+    A line is `name: value`. The file names the configuration and does not hold it, so that this
+    knows the ones that DCLM's scales use; `model_invalid` for any other.
+    """
+    lines = [line.partition(": ") for line in path.read_text(errors="replace").splitlines()]
+    arguments = {name: value for name, _, value in lines}
+    name = Path(arguments.get("model", "")).stem
+    scales = [load_scale(scale) for scale in scale_names()]
+    shapes = {scale.open_lm.model: scale.model for scale in scales}
+    if name not in shapes:
+        raise Failure(
+            "model_invalid",
+            f"{path} names the model configuration {name!r}, which no scale uses: put its JSON"
+            " beside it as params.json",
+        )
+    shape = shapes[name]
+    return {
+        "hidden_dim": shape.dim,
+        "n_layers": shape.layers,
+        "n_heads": shape.heads,
+        "seq_len": shape.seq_len,
+        "vocab_size": shape.vocab,
+        "ffn_type": shape.ffn_type,
+        "model_norm": arguments.get("model_norm"),
+        "qk_norm": arguments.get("qk_norm") == "True",
+        "positional_embedding_type": arguments.get("positional_embedding_type"),
+    }

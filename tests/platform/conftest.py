@@ -124,7 +124,9 @@ HASH = "ab" * 32
 RECIPE, SUITE = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
 RESULTS: dict[str, dict[str, Any]] = {
     "validate": {"figures": {"documents": 1, "manifest_sha256": HASH}},
-    "tokenize": {"figures": {"tokenizer_sha256": HASH, "unique_tokens": 5}},
+    "tokenize": {
+        "figures": {"tokenizer_sha256": HASH, "tokens": 6, "unique_tokens": 5, "epochs": 0.75}
+    },
     "train": {
         "figures": {
             "engine": "composer", "recipe_sha256": RECIPE, "weights_sha256": "ef" * 32,

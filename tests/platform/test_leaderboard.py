@@ -55,3 +55,33 @@ def test_what_another_recipe_or_suite_made_is_shown_but_not_ranked(alice, publis
         (1, new.id, True), (None, old.id, False),
     ]  # fmt: skip
     assert "another version" in client.get("/leaderboard/filtering/smoke/").text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("epochs", "sentence"),
+    [(1.3, "once or twice"), (2.0, "2 times"), (2.4, "2 or 3 times"), (4.0, "4 times")],
+)
+def test_a_dataset_that_was_read_several_times_says_so(alice, publish, client, epochs, sentence):
+    submission = publish(alice)
+    Score.objects.filter(submission=submission).update(epochs=epochs)
+    page = client.get(f"/submissions/{submission.id}/").text
+    assert f"every row was read {sentence}." in page
+    board = client.get("/leaderboard/filtering/smoke/").text
+    assert f"×{epochs:.2f}</small>" in board
+    assert "× behind a name" in board
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("epochs", [None, 0.4, 1.0])
+def test_one_that_was_read_once_at_most_bears_no_mark(alice, publish, client, epochs):
+    submission = publish(alice)
+    Score.objects.filter(submission=submission).update(epochs=epochs)
+    assert "was read" not in client.get(f"/submissions/{submission.id}/").text
+    assert "×" not in client.get("/leaderboard/filtering/smoke/").text
+
+
+@pytest.mark.django_db
+def test_a_score_carries_what_the_dataset_had(alice, publish):
+    score = Score.objects.get(submission=publish(alice))
+    assert (score.tokens, score.unique_tokens, score.epochs) == (6, 5, 0.75)

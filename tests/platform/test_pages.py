@@ -206,3 +206,12 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
         "home", "leaderboard", "submissions", "submission_new", "submission", "submission_cancel",
         "log", "account", "token_create", "token_revoke", "login", "logout", "health",
     }  # fmt: skip
+
+
+def test_the_form_says_what_each_scale_costs(as_user, alice, settings):
+    settings.CRUCIBLE_SCALES = ["smoke", "7b-2x"]
+    page = as_user(alice).get("/submissions/new/").text
+    assert "What a submission costs" in page
+    assert "one core" in page  # smoke
+    assert "7300 H100-hours" in page
+    assert "1.1 TB" in page

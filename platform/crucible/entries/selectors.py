@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
 
 from crucible.entries.models import Submission
 from crucible.jobs.selectors import stages_of
 from submissions.failures import Failure
+from training_recipes.cost import Cost, cost_of
+from training_recipes.scales import load_scale
 
 
 def submission_get(*, user: object, submission_id: int) -> Submission:
@@ -33,6 +36,11 @@ def submissions_of(user: Any) -> QuerySet[Submission]:
 def may_look_inside(user: Any, submission: Submission) -> bool:
     """Logs, events and the failure's details are for the owner and for staff."""
     return bool(user.is_authenticated and (user.is_staff or submission.user_id == user.pk))
+
+
+def scale_costs() -> list[Cost]:
+    """What one submission costs at each scale of this site, the cheapest first."""
+    return [cost_of(load_scale(name)) for name in settings.CRUCIBLE_SCALES]
 
 
 def submission_document(submission: Submission) -> dict[str, Any]:

@@ -14,9 +14,14 @@ from crucible.accounts.requests import PageRequest, UserRequest
 from crucible.entries import services, uploads
 from crucible.entries.forms import SubmissionForm
 from crucible.entries.models import Submission
-from crucible.entries.selectors import may_look_inside, submission_get, submissions_of
+from crucible.entries.selectors import (
+    may_look_inside,
+    scale_costs,
+    submission_get,
+    submissions_of,
+)
 from crucible.jobs.models import Attempt
-from crucible.jobs.selectors import log_tail, results_of, stages_of
+from crucible.jobs.selectors import log_tail, mixture_of, results_of, stages_of
 from crucible.leaderboard.selectors import task_rows
 from crucible.plots import loss_plot
 from submissions.failures import Failure
@@ -49,7 +54,8 @@ def submission_new(request: UserRequest) -> HttpResponse:
         else:
             return redirect("submission", submission.id)
     status = 422 if form.errors else 200
-    return render(request, "entries/new.html", {"form": form}, status=status)
+    context = {"form": form, "costs": scale_costs()}
+    return render(request, "entries/new.html", context, status=status)
 
 
 def _hand_in(request: UserRequest, data: dict[str, Any]) -> Submission:
@@ -70,6 +76,7 @@ def _hand_in(request: UserRequest, data: dict[str, Any]) -> Submission:
 def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     inside = may_look_inside(request.user, submission)
     results = results_of(submission)
+    mixture, mixture_counted = mixture_of(results)
     score = submission.scores.order_by("-metric_version").first()
     versions = dict(score.versions) if score else {}
     versions.pop("commit", None)  # has a row of its own
@@ -82,6 +89,8 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "tasks": task_rows(score) if score else [],
         "versions": sorted(versions.items()),
         "results": results,
+        "mixture": mixture,
+        "mixture_counted": mixture_counted,
         "loss": loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),
         "events": submission.events.all() if inside else [],
     }

@@ -95,6 +95,35 @@ def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
     return {attempt.stage: attempt.result or {} for attempt in done}
 
 
+@dataclass(frozen=True)
+class MixedSource:
+    """A source of a mixture as the page shows it; tokens and epochs are estimates at first."""
+
+    name: str
+    weight: float
+    documents: int
+    tokens: int
+    epochs: float | None
+
+
+def mixture_of(results: dict[str, dict[str, Any]]) -> tuple[list[MixedSource], bool]:
+    """The sources of a mixture, none without one; and whether they were counted by tokenize."""
+    counted = results.get("tokenize", {}).get("figures", {}).get("sources")
+    estimated = results.get("validate", {}).get("figures", {}).get("sources", [])
+    end = "" if counted else "_estimate"
+    sources = [
+        MixedSource(
+            source["name"],
+            source["weight"],
+            source["documents"],
+            source[f"tokens{end}"],
+            source[f"epochs{end}"],
+        )
+        for source in counted or estimated
+    ]
+    return sources, bool(counted)
+
+
 def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
     """The end of what a job printed."""
     return backend_get(attempt.backend).logs(attempt.key, limit)

@@ -53,7 +53,7 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
     if stage == Stage.VALIDATE:
         return {
             "track": submission.track, "scale": scale.name, "tokens": scale.tokens_needed,
-            "bytes_per_token": scale.bytes_per_token,
+            "bytes_per_token": scale.bytes_per_token, "max_epochs": scale.max_epochs,
         }  # fmt: skip
     if stage == Stage.TOKENIZE:
         return {"scale": scale.name, "seed": submission.seed}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil, floor
+
 from django.db import models
 from django.db.models import Q
 
@@ -42,6 +44,15 @@ class Score(models.Model):
     seconds = models.FloatField(help_text="Of all stages together.")
     flops = models.FloatField(help_text="Of training.")
     loss = models.FloatField(help_text="Training loss at the end, z-loss included.")
+    # Of the dataset. Scores from before these were kept have none.
+    tokens = models.BigIntegerField(null=True, blank=True, help_text="In whole rows.")
+    unique_tokens = models.BigIntegerField(
+        null=True, blank=True, help_text="Without documents that repeat an earlier one."
+    )
+    epochs = models.FloatField(
+        null=True, blank=True,
+        help_text="How often training read it, or the most repeated source of a mixture.",
+    )  # fmt: skip
 
     class Meta:
         ordering = ["-created_at"]
@@ -68,6 +79,19 @@ class Score(models.Model):
     def value(self) -> float | None:
         """The figure that ranks, between below 0 (worse than guessing) and 1."""
         return self.smoke if self.label == "SMOKE" else self.core
+
+    @property
+    def times_read(self) -> str:
+        """“2 or 3 times”, as rows were read when the dataset is smaller than the scale's tokens.
+
+        The empty string where none was read twice. The last epoch need not be a whole one.
+        """
+        if self.epochs is None or self.epochs <= 1:
+            return ""
+        low, high = floor(self.epochs), ceil(self.epochs)
+        if low == high:
+            return f"{low} times"
+        return "once or twice" if low == 1 else f"{low} or {high} times"
 
     @property
     def stderr(self) -> float | None:

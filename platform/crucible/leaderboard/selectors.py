@@ -108,6 +108,7 @@ def row_document(row: Row) -> dict[str, Any]:
         "mmlu": score.mmlu,
         "smoke": score.smoke,
         "loss": score.loss,
+        "epochs": score.epochs,
         "published_at": score.created_at.isoformat(),
         "url": reverse("submission", args=[row.submission.id]),
     }
@@ -118,7 +119,8 @@ def score_document(score: Score | None) -> dict[str, Any]:
     if score is None:
         return {"score": None, "tasks": {}, "provenance": {}}
     figures = ["metric_version", "label", "core", "core_stderr", "extended", "extended_stderr",
-               "mmlu", "smoke", "smoke_stderr", "categories", "missing_tasks", "loss"]  # fmt: skip
+               "mmlu", "smoke", "smoke_stderr", "categories", "missing_tasks", "loss",
+               "tokens", "unique_tokens", "epochs"]  # fmt: skip
     provenance = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256", "seed",
                   "code_commit", "training_engine", "evaluation_engine", "hardware", "versions",
                   "seconds", "flops"]  # fmt: skip

@@ -30,6 +30,7 @@ def score_publish(*, submission: Submission) -> Score:
 
 def _fields(submission: Submission, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     train, evaluate = results[Stage.TRAIN], results[Stage.EVALUATE]
+    dataset = results[Stage.TOKENIZE]["figures"]
     score = results[Stage.SCORE]["figures"]
     measured = ["metric_version", "label", "core", "core_stderr", "extended", "extended_stderr",
                 "mmlu", "smoke", "smoke_stderr", "categories", "tasks",
@@ -38,7 +39,7 @@ def _fields(submission: Submission, results: dict[str, dict[str, Any]]) -> dict[
         "suite_sha256": evaluate["figures"]["suite_hash"],
         "recipe_sha256": train["figures"]["recipe_sha256"],
         "manifest_sha256": results[Stage.VALIDATE]["figures"]["manifest_sha256"],
-        "tokenizer_sha256": results[Stage.TOKENIZE]["figures"]["tokenizer_sha256"],
+        "tokenizer_sha256": dataset["tokenizer_sha256"],
         "seed": submission.seed,
         "code_commit": train["versions"]["commit"],
         "training_engine": train["figures"]["engine"],
@@ -48,4 +49,7 @@ def _fields(submission: Submission, results: dict[str, dict[str, Any]]) -> dict[
         "seconds": sum(result["seconds"] for result in results.values()),
         "flops": train["figures"]["flops"],
         "loss": train["figures"]["loss"],
+        "tokens": dataset["tokens"],
+        "unique_tokens": dataset["unique_tokens"],
+        "epochs": dataset["epochs"],
     }

@@ -31,6 +31,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         "tracks": list(dict.fromkeys(t for t, _ in boards())),
         "scales": list(dict.fromkeys(s for _, s in boards())),
         "rows": rows,
+        "some_repeated": any(row.score.times_read for row in rows),
         "label": "SMOKE" if scale == "smoke" else "CORE",
         "metric_version": DEFAULT_METRIC_VERSION,
     }

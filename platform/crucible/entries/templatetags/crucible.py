@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from django import template
 
+from training_recipes.cost import size_text
+
 register = template.Library()
+register.filter("size", size_text)
 
 _SECONDS = ((86400, "d"), (3600, "h"), (60, "min"))
 

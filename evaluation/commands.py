@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, evaluate_model
+from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, PRECISIONS, REFERENCE, evaluate_model
 from evaluation.fetch import fetch_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS
+from evaluation.processes import Processes
 from evaluation.score import score_file
 from evaluation.suite import SUITE_NAMES, load_suite, verify_rows
 from submissions.cli import Commands
-from submissions.progress import progress_for_terminal
+from submissions.progress import no_progress, progress_for_terminal
 
 
 def register(commands: Commands) -> None:
@@ -42,6 +43,9 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--limit", type=_positive, help="only the first N rows of a task")
     evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
     evaluate.add_argument("--engine", default=DEFAULT_ENGINE, choices=ENGINES)
+    evaluate.add_argument("--precision", choices=PRECISIONS, help="native: fp32 (default), …")
+    evaluate.add_argument("--verify-with", choices=(REFERENCE,), help="ask a sample there too")
+    evaluate.add_argument("--sample", type=_positive, default=100, metavar="N", help="its size")
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
 
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
@@ -80,7 +84,7 @@ def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     labels = arguments.tasks.split(",") if arguments.tasks else None
-    return evaluate_model(
+    document = evaluate_model(
         arguments.model,
         arguments.suite,
         arguments.output,
@@ -88,8 +92,13 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         labels=labels,
         limit=arguments.limit,
         engine_name=arguments.engine,
-        progress=progress_for_terminal(),
+        precision=arguments.precision,
+        audit=arguments.sample if arguments.verify_with else None,
+        progress=progress_for_terminal() if Processes().first else no_progress,
     )
+    if not Processes().first:
+        raise SystemExit(0)  # the first of torchrun's processes prints the document
+    return document
 
 
 def _score(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,21 +1,23 @@
-"""Evaluates a model directory on a suite, task by task, resuming where an earlier run stopped.
+"""Evaluates a model directory on a suite, resuming where an earlier run stopped.
 
-As a stage: input `model`; parameters `suite`, `engine`, `data` (optional folder of task files);
-outputs `results` (results.json) and `examples` (examples.jsonl).
+As a stage: input `model`; parameters `suite`, `engine`, `data` (optional folder of task files),
+`audit` (optional number of examples); outputs `results` (results.json) and `examples`
+(examples.jsonl).
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from evaluation.examples import Example, result_of, write_examples
+from evaluation.examples import Example, read_examples
+from evaluation.journal import Journal
+from evaluation.processes import Processes
+from evaluation.progress import QueueProgress, TaskProgress
 from evaluation.suite import (
     Suite,
     Task,
@@ -24,6 +26,14 @@ from evaluation.suite import (
     load_suite,
     rows_by_category,
     task_path,
+)
+from evaluation.task_results import (
+    EXAMPLES,
+    FINISHED,
+    finished_result,
+    join_examples,
+    keep_task,
+    task_result,
 )
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256, file_sha256, folder_sha256
@@ -38,9 +48,13 @@ from submissions.job import (
 )
 from submissions.progress import Progress, no_progress
 
-ENGINES = ("llm-foundry",)
-DEFAULT_ENGINE = "llm-foundry"
-RESULTS, EXAMPLES, FINISHED = "results.json", "examples.jsonl", "tasks"
+REFERENCE = "llm-foundry"
+ENGINES = ("native", REFERENCE)
+DEFAULT_ENGINE = REFERENCE
+# The native engine's: fp32 alone; tf32, in which a GPU multiplies float32 matrices as Composer lets
+# it; bf16, with float32 rotary tables and sums of logits.
+PRECISIONS = ("fp32", "tf32", "bf16")
+RESULTS = "results.json"
 
 
 class OnExamples(Protocol):
@@ -49,8 +63,8 @@ class OnExamples(Protocol):
     def __call__(self, count: int) -> None: ...
 
 
-class Engine(Protocol):
-    """What answers the questions: a model, ready to be asked the tasks of a suite."""
+class TaskEngine(Protocol):
+    """A model, ready to be asked one task after another."""
 
     name: str
     precision: str  # of the arithmetic, as it is written into the results
@@ -63,6 +77,37 @@ class Engine(Protocol):
         self, suite: Suite, task: Task, path: Path, limit: int | None, on_examples: OnExamples
     ) -> list[Example]:
         """One record for each row, or for the first `limit` rows of each category."""
+        ...
+
+
+@runtime_checkable
+class QueueEngine(Protocol):
+    """A model, ready to be asked all tasks at once, by one process or by several."""
+
+    name: str
+    precision: str
+
+    def row_length(self, suite: Suite, task: Task) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        ...
+
+    def evaluate_tasks(
+        self,
+        suite: Suite,
+        tasks: Mapping[Task, Path],
+        limit: int | None,
+        known: Mapping[Task, Mapping[int, Example]],
+        keep: Callable[[Task, list[Example], float], None],
+    ) -> Iterator[tuple[Task, list[Example], float]]:
+        """Tasks with all their records and their seconds; in the first process only.
+
+        `known` are records of an earlier run, by row. `keep` gets new ones as they are made, with
+        the part of the computing that is left.
+        """
+        ...
+
+    def rounding(self, examples: list[Example]) -> dict[str, Any] | None:
+        """What rounding may have changed in the run's records."""
         ...
 
 
@@ -82,6 +127,18 @@ class Evaluation:
         groups = rows_by_category(task, self.tasks[task])
         return sum(len(indices[: self.limit]) for _, indices in groups)
 
+    def work(self, task: Task, engine: TaskEngine | QueueEngine) -> str:
+        """The hash of all that determines this task's records here."""
+        return hash_of(
+            {
+                "task": task.answer_determining(engine.row_length(self.suite, task)),
+                "model": self.model_sha256,
+                "engine": engine.name,
+                "precision": engine.precision,
+                "limit": self.limit,
+            }
+        )
+
 
 def evaluate_model(
     model: Path,
@@ -92,22 +149,31 @@ def evaluate_model(
     labels: list[str] | None = None,
     limit: int | None = None,
     engine_name: str = DEFAULT_ENGINE,
+    precision: str | None = None,
+    audit: int | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Asks `model` the suite's tasks and returns the content of `output`/results.json.
 
     `labels` chooses tasks, all of whose files must be there. Without it, tasks whose file `data`
     does not hold are left out and listed in `missing_tasks`, so that no score over all can be
-    computed. Raises `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`,
-    `task_file_invalid` and `model_invalid` before any compute, and `not_a_number`.
+    computed. `precision` is the native engine's; with `audit` the reference engine is asked so many
+    of the same questions again. Of several processes the first alone writes results. Raises
+    `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`, `task_file_invalid` and
+    `model_invalid` before any compute, and `not_a_number`.
     """
+    if audit is not None and Processes().size > 1:
+        raise Failure(
+            "refused",
+            "the reference engine runs in one process: evaluate without --verify-with, then run "
+            "the same command with it in one process, which takes the answers from --output",
+        )
     suite = load_suite(suite_name)
     tasks, missing = _find_tasks(suite, data, labels)
     run = Evaluation(suite, tasks, missing, limit, model_sha256(model), output)
-    engine = load_engine(engine_name, model)
+    engine = load_engine(engine_name, model, precision)
     (output / FINISHED).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    results = _evaluate_tasks(run, engine, progress)
     document = {
         "suite": suite.name,
         "suite_hash": suite.hash,
@@ -117,27 +183,39 @@ def evaluate_model(
         "model_sha256": run.model_sha256,
         "tokenizer_sha256": folder_sha256(model / "tokenizer"),
         "missing_tasks": missing,
+        "tasks": _answer(run, engine, progress),
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
         "hardware": hardware(),
-        "tasks": results,
     }
-    _join_examples(output, [task.label for task in tasks])
-    write_json_atomically(output / RESULTS, document)
+    if Processes().first:
+        join_examples(output, [task.label for task in tasks])
+        document |= _checks(run, engine, model, audit, progress)
+        write_json_atomically(output / RESULTS, document)
+        Journal(output / FINISHED).remove()
     return document
 
 
-def load_engine(name: str, model: Path) -> Engine:
-    """The engine of that name with the model of a model directory loaded."""
+def load_engine(name: str, model: Path, precision: str | None = None) -> TaskEngine | QueueEngine:
+    """The engine of that name with the model of a model directory loaded.
+
+    `precision` (the native engine's; None: float32) is refused for another (`unknown_engine`).
+    """
     if name not in ENGINES:
         raise Failure("unknown_engine", f"there is no engine {name!r}: {', '.join(ENGINES)}")
+    if precision is not None and name == REFERENCE:
+        raise Failure("unknown_engine", f"{REFERENCE} has no choice of precision: native has")
     from training_recipes.model_dir import load_model_dir
 
     transformer = load_model_dir(model)
-    from evaluation.llm_foundry import LLMFoundryEngine, read_tokenizer
+    if name == "native":
+        from evaluation.native.engine import NativeEngine
 
-    tokenizer = read_tokenizer(model / "tokenizer")
-    return LLMFoundryEngine(transformer, tokenizer)
+        return NativeEngine(transformer, model / "tokenizer", precision or "fp32")
+    from evaluation.llm_foundry import LLMFoundryEngine
+    from evaluation.native.tokens import read_tokenizer
+
+    return LLMFoundryEngine(transformer, read_tokenizer(model / "tokenizer"))
 
 
 def model_sha256(model: Path) -> str:
@@ -166,104 +244,99 @@ def _find_tasks(
     return found, missing
 
 
-def _evaluate_tasks(run: Evaluation, engine: Engine, progress: Progress) -> dict[str, Any]:
+def _answer(
+    run: Evaluation, engine: TaskEngine | QueueEngine, progress: Progress
+) -> dict[str, Any]:
     """Each task's result, kept from an earlier run of the same work or computed now."""
-    counts = {task: run.rows(task) for task in run.tasks}
-    total, before = sum(counts.values()), 0
+    works = {task: run.work(task, engine) for task in run.tasks}
     results = {}
-    for number, (task, path) in enumerate(run.tasks.items(), 1):
-        report = _TaskProgress(
-            progress, f"{task.label} ({number} of {len(counts)})", counts[task], before, total
-        )
-        work = {
-            "task": task.answer_determining(engine.row_length(run.suite, task)),
-            "model": run.model_sha256,
-            "engine": engine.name,
-            "limit": run.limit,
-        }
-        result = _finished(run.output, task, work)
-        if result is None:
+    for task, work in works.items():
+        result = finished_result(run.output, task, work)
+        if result is not None:
+            results[task] = result
+    counts = {task: run.rows(task) for task in run.tasks}
+    left = [task for task in run.tasks if task not in results]
+    if isinstance(engine, QueueEngine):
+        answered = _together(run, engine, works, counts, left, progress)
+    else:
+        answered = _one_by_one(run, engine, counts, left, progress)
+    for task, examples, seconds in answered:
+        results[task] = task_result(examples, seconds)
+        keep_task(run.output, task, works[task], examples, results[task])
+    return {task.label: results[task] for task in run.tasks if task in results}
+
+
+def _one_by_one(
+    run: Evaluation,
+    engine: TaskEngine,
+    counts: Mapping[Task, int],
+    left: list[Task],
+    progress: Progress,
+) -> Iterator[tuple[Task, list[Example], float]]:
+    """The tasks that are `left`, each with its records and seconds."""
+    total, before = sum(counts.values()), 0
+    for number, (task, rows) in enumerate(counts.items(), 1):
+        if task in left:
+            name = f"{task.label} ({number} of {len(counts)})"
+            report = TaskProgress(progress, name, rows, before, total)
             report(0)
+            path = run.tasks[task]
             examples = engine.evaluate_task(run.suite, task, path, run.limit, report)
-            result = _result(examples, report.seconds)
-            _keep(run.output, task, work, examples, result)
-        before += counts[task]
+            yield task, examples, report.seconds
+        before += rows
         progress(before, total, "example", f"{task.label} done")
-        results[task.label] = result
-    return results
 
 
-class _TaskProgress:
-    """Tells how far one task is, within all of them, and when it should be done."""
+def _together(
+    run: Evaluation,
+    engine: QueueEngine,
+    works: Mapping[Task, str],
+    counts: Mapping[Task, int],
+    left: list[Task],
+    progress: Progress,
+) -> Iterator[tuple[Task, list[Example], float]]:
+    """The tasks that are `left`, in the order in which they are finished.
 
-    def __init__(self, progress: Progress, name: str, rows: int, before: int, total: int) -> None:
-        self._progress, self._name, self._rows = progress, name, rows
-        self._before, self._total, self._done = before, total, 0
-        self._started = time.monotonic()
+    Every answer goes into a journal at once, so that a killed run loses a batch and no more.
+    """
+    processes = Processes()
+    journal = Journal(run.output / FINISHED, processes.rank)
+    found = [journal.read(works[task]) for task in left] if processes.first else []
+    # What was done before must be the same for all processes, which divide the rest.
+    left = [task for task in run.tasks if task.label in processes.agree([t.label for t in left])]
+    known = dict(zip(left, processes.agree(found), strict=True))
+    before = {task.label: len(known[task]) if task in known else counts[task] for task in counts}
+    rows = {task.label: count for task, count in counts.items()}
+    report = QueueProgress(progress, rows, before, 1 / processes.size)
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
+    def keep(task: Task, examples: list[Example], part_left: float) -> None:
+        journal.add(works[task], examples)
+        if processes.first:
+            report.add(task.label, len(examples), part_left)
 
-    def __call__(self, count: int) -> None:
-        self._done += count
-        figures = {}
-        if self._done:
-            figures["task_eta_seconds"] = self.seconds / self._done * (self._rows - self._done)
-        step = min(self._before + self._done, self._total)
-        self._progress(step, self._total, "example", self._name, **figures)
-
-
-def _result(examples: list[Example], seconds: float) -> dict[str, Any]:
-    """A task's entry in results.json."""
-    overall = result_of(examples)
-    entry: dict[str, Any] = {
-        "score": overall.score,
-        "n": overall.n,
-        "stderr": overall.stderr,
-        "seconds": round(seconds, 3),
-    }
-    names = sorted({example.category for example in examples if example.category is not None})
-    if names:
-        by_name = {name: [e for e in examples if e.category == name] for name in names}
-        parts = {name: result_of(members) for name, members in by_name.items()}
-        entry["categories"] = {
-            name: {"score": part.score, "n": part.n} for name, part in parts.items()
-        }
-    return entry
+    paths = {task: run.tasks[task] for task in left}
+    yield from engine.evaluate_tasks(run.suite, paths, run.limit, known, keep)
 
 
-def _finished(output: Path, task: Task, work: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run in this folder found, when it did the very same work."""
-    try:
-        document = json.loads((output / FINISHED / f"{task.label}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    same = document.get("work") == hash_of(work)
-    if not same or not (output / FINISHED / f"{task.label}.jsonl").is_file():
-        return None
-    result: dict[str, Any] = document["result"]
-    return result
+def _checks(
+    run: Evaluation,
+    engine: TaskEngine | QueueEngine,
+    model: Path,
+    audit: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What rounding may have changed, and what the reference engine says to a sample."""
+    found: dict[str, Any] = {}
+    if isinstance(engine, QueueEngine):
+        found["rounding"] = engine.rounding(read_examples(run.output / EXAMPLES))
+    if audit is not None:
+        from evaluation.audit import audit as ask_again
 
-
-def _keep(
-    output: Path, task: Task, work: dict[str, Any], examples: list[Example], result: dict[str, Any]
-) -> None:
-    """Records first, then the note that they are whole: a kill in between costs one task."""
-    partial = output / FINISHED / f".{task.label}.part"
-    write_examples(partial, examples)
-    partial.rename(output / FINISHED / f"{task.label}.jsonl")
-    note = {"work": hash_of(work), "result": result}
-    write_json_atomically(output / FINISHED / f"{task.label}.json", note)
-
-
-def _join_examples(output: Path, labels: Iterable[str]) -> None:
-    partial = output / f".{EXAMPLES}.part"
-    with partial.open("wb") as joined:
-        for label in labels:
-            with (output / FINISHED / f"{label}.jsonl").open("rb") as part:
-                shutil.copyfileobj(part, joined)
-    partial.rename(output / EXAMPLES)
+        records = read_examples(run.output / EXAMPLES)
+        found["audit"] = ask_again(
+            model, run.suite, run.tasks, records, audit, engine.precision, progress
+        )
+    return found
 
 
 def stage(job: Job) -> StageResult:
@@ -276,14 +349,24 @@ def stage(job: Job) -> StageResult:
         job.output,
         data=Path(data) if data else None,
         engine_name=job.parameters.get("engine", DEFAULT_ENGINE),
+        audit=job.parameters.get("audit"),
         progress=job.progress,
     )
     outputs = {
         name: Artifact((job.output / file).as_uri(), file_sha256(job.output / file))
         for name, file in (("results", RESULTS), ("examples", EXAMPLES))
     }
-    kept = ("suite", "suite_hash", "engine", "precision", "missing_tasks", "tasks")
-    return StageResult(outputs, {key: document[key] for key in kept})
+    kept = (
+        "suite",
+        "suite_hash",
+        "engine",
+        "precision",
+        "missing_tasks",
+        "tasks",
+        "rounding",
+        "audit",
+    )
+    return StageResult(outputs, {key: document[key] for key in kept if key in document})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ class Example:
     `gold` are option numbers, `option_logprobs` each option's summed log-probability (natural log)
     over its `option_tokens` tokens. Language modelling: one option, which is gold, no prediction.
     Generation: the `generated` text as it came, before cleaning.
+    `margin`, where the engine knows it, says how far the outcome is from another one: the best
+    option's mean log-probability less the second's, or the logits by which the nearest token that
+    decides is best or not.
     """
 
     task: str
@@ -30,6 +33,7 @@ class Example:
     option_logprobs: list[float] | None = None
     option_tokens: list[int] | None = None
     generated: str | None = None
+    margin: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The line of examples.jsonl."""
@@ -42,11 +46,19 @@ class Example:
             "gold": self.gold,
         }
         if self.generated is not None:
-            return record | {"generated": self.generated}
-        return record | {
-            "option_logprobs": self.option_logprobs,
-            "option_tokens": self.option_tokens,
-        }
+            record["generated"] = self.generated
+        else:
+            record["option_logprobs"] = self.option_logprobs
+            record["option_tokens"] = self.option_tokens
+        if self.margin is not None:
+            record["margin"] = self.margin
+        return record
+
+
+def example_of(record: dict[str, Any]) -> Example:
+    """The example that `as_dict` wrote; other keys are ignored."""
+    names = {field.name for field in fields(Example)}
+    return Example(**{key: value for key, value in record.items() if key in names})
 
 
 def result_of(examples: Iterable[Example]) -> TaskResult:
@@ -62,3 +74,9 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for example in examples:
             file.write(json.dumps(example.as_dict(), allow_nan=False) + "\n")
+
+
+def read_examples(path: Path) -> list[Example]:
+    """The records of a file that `write_examples` wrote."""
+    with path.open(encoding="utf-8") as file:
+        return [example_of(json.loads(line)) for line in file]

@@ -7,8 +7,10 @@ record of every example, and check that the records give the engine's own accura
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,9 +34,9 @@ import torch  # noqa: E402
 from composer.core import DataSpec, Evaluator  # noqa: E402
 from composer.trainer import Trainer  # noqa: E402
 from composer.utils import dist  # noqa: E402
+from llmfoundry.eval.datasets.utils import get_fewshot_sample_idxs  # noqa: E402
 from llmfoundry.utils.builders import build_icl_evaluators  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
-from transformers import PreTrainedTokenizerFast  # noqa: E402
 
 from evaluation.openlm_adapter import OpenLMForCausalLM  # noqa: E402
 from evaluation.recording import RecordingModel  # noqa: E402
@@ -42,15 +44,6 @@ from training_recipes.model import OpenLM  # noqa: E402
 
 # heavy.yaml's; greedy evaluation draws nothing from it, and few-shot sampling has its own (1234).
 SEED = 1
-
-
-def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a model directory; `model_invalid` when its files cannot be read."""
-    try:
-        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(str(folder))
-        return tokenizer
-    except Exception as error:  # the library raises whatever the damaged file leads it to
-        raise Failure("model_invalid", f"cannot read the tokenizer in {folder}: {error}") from None
 
 
 class LLMFoundryEngine:
@@ -101,12 +94,13 @@ class LLMFoundryEngine:
         path: Path,
         limit: int | None,
         on_examples: Callable[[int], None],
+        only: frozenset[int] | None = None,
     ) -> list[Example]:
         """The records of `task`, whose file is `path`, in the order of the rows (by category).
 
-        With `limit` the first rows only (of each category), while few-shot examples are still drawn
-        from the whole file. `on_examples` hears how many more are done. Raises `not_a_number` and
-        `model_invalid`.
+        With `limit` the first rows only (of each category), with `only` those with these numbers,
+        while few-shot examples are still drawn from the whole file. `on_examples` hears how many
+        more are done. Raises `not_a_number` and `model_invalid`.
         """
         categories = rows_by_category(task, path)
         records: list[Example] = []
@@ -119,12 +113,16 @@ class LLMFoundryEngine:
                 destination_dir=str(folder),
             )
             for evaluator, (category, indices) in zip(evaluators, categories, strict=True):
-                evaluator = _prepared(task, evaluator, limit)
-                self.recorder.begin(task, category, indices, on_examples)
+                asked = range(len(indices))[:limit]
+                places = [p for p in asked if only is None or indices[p] in only]
+                if not places:
+                    continue
+                evaluator = _prepared(task, evaluator, places)
+                self.recorder.begin(task, category, [indices[p] for p in places], on_examples)
                 with _without_warnings():
                     self.trainer.eval(eval_dataloader=[evaluator])
                 (metric,) = self.trainer.state.eval_metrics[evaluator.label].values()
-                _check(task, self.recorder.records, float(metric.compute()), len(indices[:limit]))
+                _check(task, self.recorder.records, float(metric.compute()), len(places))
                 records += self.recorder.records
         return records
 
@@ -161,11 +159,11 @@ def _private_cache() -> Iterator[Path]:
             datasets.config.HF_DATASETS_CACHE = kept
 
 
-def _prepared(task: Task, evaluator: Evaluator, limit: int | None) -> Evaluator:
-    """The evaluator with its first `limit` rows made into prompts, as the engine would make them.
+def _prepared(task: Task, evaluator: Evaluator, places: list[int]) -> Evaluator:
+    """The evaluator with these of its rows made into prompts, as the engine would make them.
 
-    The few-shot generator is consumed in row order, so that the first rows' prompts are the same
-    whether or not the other rows follow.
+    The few-shot generator is consumed in row order, once a row, so that a row's prompt is the same
+    whichever other rows are asked.
     """
     spec: DataSpec = evaluator.dataloader
     loader: Any = spec.dataloader
@@ -176,17 +174,18 @@ def _prepared(task: Task, evaluator: Evaluator, limit: int | None) -> Evaluator:
             f"{task.label}: its answers need {dataset.max_answer_length} tokens, which leaves no "
             f"room for a question in {dataset.max_seq_len}",
         )
-    if limit is None or limit >= len(dataset):
+    if len(places) == len(dataset):
         return evaluator
-    arguments = {
-        "num_fewshot": dataset.num_fewshot,
-        "prompt_string": dataset.prompt_string,
-        "fewshot_rng": dataset.fewshot_rng,
-    }
-    pool = dataset.dataset
-    rows = pool.select(range(limit)).map(
-        dataset._prep_example, with_indices=True, fn_kwargs=arguments
-    )
+    generators = _generators(dataset, places)
+
+    def prepare(row: dict[str, Any], number: int) -> dict[str, Any]:
+        place, shots = places[number], dataset.num_fewshot
+        prepared: dict[str, Any] = dataset._prep_example(
+            row, place, shots, dataset.prompt_string, generators[number]
+        )
+        return prepared
+
+    rows = dataset.dataset.select(places).map(prepare, with_indices=True)
     dataset.dataset, dataset._prepared = rows, True
     shortened: DataLoader[Any] = DataLoader(
         dataset,
@@ -200,6 +199,18 @@ def _prepared(task: Task, evaluator: Evaluator, limit: int | None) -> Evaluator:
         split_batch=dataset.split_batch,
     )
     return Evaluator(label=evaluator.label, dataloader=limited, metric_names=evaluator.metric_names)
+
+
+def _generators(dataset: Any, places: list[int]) -> list[random.Random]:
+    """The few-shot generator as it is when the row of each place has its turn."""
+    generator: random.Random = dataset.fewshot_rng
+    wanted, found = set(places), {}
+    for place in range(max(places) + 1):
+        if place in wanted:
+            found[place] = copy.copy(generator)
+        if dataset.num_fewshot > 0:
+            get_fewshot_sample_idxs(len(dataset), dataset.num_fewshot, place, generator)
+    return [found[place] for place in places]
 
 
 def _check(task: Task, records: list[Example], accuracy: float, expected: int) -> None:

@@ -64,7 +64,7 @@ def guess(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guesser]:
 
     def install(stop_at: str | None = None) -> Guesser:
         guesser = Guesser(stop_at)
-        monkeypatch.setattr(evaluate, "load_engine", lambda name, model: guesser)
+        monkeypatch.setattr(evaluate, "load_engine", lambda name, model, precision: guesser)
         return guesser
 
     return install

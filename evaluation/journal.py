@@ -1,0 +1,54 @@
+"""What a run has answered so far, line by line, so that a killed run loses a batch and no more.
+
+One file a process, only ever appended to. A line names the work that it belongs to (the hash of
+task, model, engine and settings), and a torn last line is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from evaluation.examples import Example, example_of
+
+PATTERN = "journal-*.jsonl"
+
+
+class Journal:
+    """The journal of process `rank` in a folder, with what all journals there held at the start."""
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / f"journal-{rank}.jsonl"
+        self._file: IO[str] | None = None
+
+    def read(self, work: str) -> dict[int, Example]:
+        """The examples of this work in all journals of the folder, by their row's number."""
+        found = {}
+        for path in sorted(self.folder.glob(PATTERN)):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    if line.startswith(f'{{"work": "{work}"') and line.endswith("\n"):
+                        example = example_of(json.loads(line))
+                        found[example.index] = example
+        return found
+
+    def add(self, work: str, examples: Iterable[Example]) -> None:
+        """Appends examples, which then outlive this process."""
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8")
+            self._file.write("\n")  # ends the torn line of a killed run
+        for example in examples:
+            line = {"work": work} | example.as_dict()
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def remove(self) -> None:
+        """Removes all journals of the folder: everything in them has been kept elsewhere."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for path in self.folder.glob(PATTERN):
+            path.unlink()

@@ -136,7 +136,6 @@ def _write_model(run: Run, trained: Trained, output: Path) -> dict[str, Any]:
         "steps": scale.steps,
         "tokens": scale.tokens_trained,
         "flops": 6.0 * scale.model.params * scale.tokens_trained,
-        "epochs": round(scale.rows / run.summary.sequences, 4),
         "mfu": None,  # as long as nobody publishes a peak to compare with, such as on a processor
         **run.speed(scale.steps / trained.seconds, trained.gpu),
         "seconds": round(trained.seconds, 2),

@@ -37,11 +37,12 @@ from training_recipes.training_rows import read_rows
 from training_recipes.training_rules import build_optimizer, learning_rate, training_loss
 
 # Trains the scale in argv[3] and kills its own process with SIGKILL after the step in argv[4] or,
-# if argv[5] is "save", in the middle of the next state that it writes.
+# if argv[5] is "save", in the middle of the next state that it writes. "fsdp" in argv[6] shards.
 KILLED_RUN = """
 import json, os, signal, sys
 from pathlib import Path
 from training_recipes import tensor_files
+from training_recipes.hardware import Hardware
 from training_recipes.scales import scale_of
 from training_recipes.train import train
 
@@ -57,7 +58,7 @@ def progress(step, of, unit, message="", **metrics):
             os.kill(os.getpid(), signal.SIGKILL)
 
 train(Path(sys.argv[1]), Path(sys.argv[2]), scale_of("tiny", json.loads(sys.argv[3])),
-      resume=True, progress=progress)
+      resume=True, progress=progress, hardware=Hardware(fsdp="fsdp" in sys.argv[6:]))
 """
 Report = tuple[Path, dict[str, Any]]
 
@@ -123,6 +124,36 @@ def test_a_run_killed_twice_ends_with_the_same_weights(
     assert resumed["weights_sha256"] == trained[1]["weights_sha256"]
     assert resumed["loss_curve"] == trained[1]["loss_curve"]
     assert list(home.rglob("*")) == list(folder.rglob("*")) == []  # Composer writes nothing else
+
+
+def test_two_processes_with_shards_are_killed_and_one_without_goes_on(
+    tmp_path: Path, tokens: Path, tiny: Scale, tiny_content: dict[str, Any], trained: Report
+) -> None:
+    output = tmp_path / "model"
+    root = str(Path(composer_engine.__file__).parents[2])
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                "--no-python", sys.executable, "-c", KILLED_RUN]  # fmt: skip
+    for step in ("10", "20"):  # the second goes on from the state that the first left
+        arguments = [str(tokens), str(output), json.dumps(tiny_content), step, "step", "fsdp"]
+        done = subprocess.run(
+            [*torchrun, *arguments],
+            env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "Signal 9 (SIGKILL)" in done.stderr, done.stderr
+        state = torch.load(tmp_path / ".model.partial" / FILE, weights_only=True)
+        assert int(step) - 3 < len(state["losses"]) <= int(step)
+    figures = train(tokens, output, tiny, resume=True)
+    assert figures["loss_curve"] == same_curve(trained[1]["loss_curve"])
+
+
+def test_a_slow_run_is_saved_by_the_clock(
+    tmp_path: Path, tokens: Path, tiny: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composer_engine, "MAX_UNSAVED", 0.0)
+    stop_at(2, tokens, tmp_path / "model", tiny)  # the first regular state is after 3
+    state = load_state(tmp_path / ".model.partial", {})
+    assert state is not None
+    assert state.step == 2
 
 
 def test_a_finished_run_is_returned_and_no_other_takes_its_place(
@@ -232,7 +263,8 @@ def test_a_dataset_that_is_too_small_is_read_in_whole_passes(
     longer = replace(tiny, multiplier=2)
     figures = train(tokens, tmp_path / "model", longer)
     sequences = read_summary(tokens).sequences
-    assert 1 < figures["epochs"] == round(longer.rows / sequences, 4) < 2
+    assert sequences < longer.rows < 2 * sequences
+    assert figures["tokens"] == longer.tokens_trained
 
 
 def test_parts_of_a_batch_give_the_losses_of_the_whole(

@@ -36,10 +36,12 @@ allow_missing_torchvision()
 
 from composer import Callback, ComposerModel, Logger, State, Time, Trainer  # noqa: E402
 from composer.algorithms import GradientClipping  # noqa: E402
+from composer.devices import Device  # noqa: E402
 from composer.utils.parallelism import FSDP2Config, ParallelismConfig  # noqa: E402
 
 CPU_THREADS = 1  # sums are split by thread: the weights must not depend on the machine's cores
 SPEED_WINDOW = 20  # steps over which tokens per second are measured
+MAX_UNSAVED = 1800.0  # seconds of work that an interruption may cost
 PATIENCE = 3600.0  # seconds that processes wait for the one that writes a large state
 AMP = "amp_bfloat16"
 
@@ -178,6 +180,7 @@ class _Recorder(Callback):
         self._loaded = None if state is None else state.optimizer
         self._started = time.monotonic() - (0 if state is None else state.seconds)
         self._step_ends = [time.monotonic()]
+        self._saved = time.monotonic()
         self._gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
     @property
@@ -207,9 +210,18 @@ class _Recorder(Callback):
             raise Failure("diverged", f"the loss is no longer a number at step {self.step}")
         self.losses.append(loss)
         steps = self.run.scale.steps
-        if self.step == steps or self.step % self.run.steps_between_states == 0:
+        regular = self.step == steps or self.step % self.run.steps_between_states == 0
+        if regular or self._overdue(state.device):
             self._save()
+            self._saved = time.monotonic()
         self._tell(loss, steps)
+
+    def _overdue(self, device: Device) -> bool:
+        """Whether the last state is too old, by the clock of the process that writes."""
+        late = device.tensor_to_device(torch.tensor(time.monotonic() - self._saved > MAX_UNSAVED))
+        if self.run.processes.world_size > 1:
+            torch.distributed.broadcast(late, src=0)
+        return bool(late)
 
     def _save(self) -> None:
         writes = self.run.processes.writes

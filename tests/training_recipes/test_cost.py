@@ -84,7 +84,7 @@ def test_storage_is_of_the_scales_own_size(name: str) -> None:
     storage = cost_of(scale).storage
     assert storage.model == 4 * scale.model.params_trained
     assert storage.states == 6 * storage.model
-    assert 1.8 < storage.rows / scale.tokens_needed < 5  # bytes an id; short rows cost more
+    assert 1.7 < storage.rows / scale.tokens_needed < 5  # bytes an id; short rows cost more
     assert storage.total > storage.text > scale.tokens
 
 

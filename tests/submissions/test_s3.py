@@ -403,3 +403,24 @@ def test_a_mixture_of_the_users_own_reaches_into_s3(bucket: Bucket, tmp_path: Pa
     path.write_text(json.dumps({"sources": sources}))
     with pytest.raises(Failure, match="there is no object at s3://data/absent/"):
         find_dataset([path])
+
+
+def test_the_rows_are_the_same_as_of_files(bucket: Bucket, tmp_path: Path) -> None:
+    """Fetched by processes that have their credentials from the environment."""
+    from submissions.executor import LocalProcesses
+    from training_recipes.scales import load_scale
+    from training_recipes.tokenize import tokenize_dataset
+
+    for name in ("one.jsonl", "two.jsonl"):
+        bucket.put_texts(f"pool/{name}", *[f"the {name} of a pool, line {n}" for n in range(900)])
+        content = bucket.client.get_object(Bucket="data", Key=f"pool/{name}")["Body"].read()
+        (tmp_path / "pool").mkdir(exist_ok=True)
+        (tmp_path / "pool" / name).write_bytes(content)
+    scale = load_scale("smoke")
+    here = tokenize_dataset([tmp_path / "pool"], tmp_path / "here", scale)
+    there = tokenize_dataset(
+        ["s3://data/pool/"], tmp_path / "there", scale, placement=LocalProcesses(2)
+    )
+    assert there.sequences > 50
+    assert there == here
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -27,7 +27,7 @@ BASIS_GPU = "DCLM's trainer on H100; Crucible's own engine has not been measured
 BASIS_CPU = "measured: the engine composer on one core"
 CPU_TOKENS_PER_SECOND = 9_000.0  # smoke on one core
 
-TOKENISED_BYTES_PER_SECOND = 25e6  # text, one core, reading and writing included
+TOKENISED_BYTES_PER_SECOND = 20e6  # text, one core, reading and writing included
 ID_BYTES = 2
 GZIP_BYTES_PER_TOKEN = 1.4  # of 1.1 million rows that docs/tokenise.md tells of
 TAR_BYTES_PER_ROW = 512 + 256  # a header, and on average half a block of padding

@@ -46,7 +46,7 @@ def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
     Raises a `Failure` that names the shard and, where there is one, the line.
     """
     found = False
-    for number, line, terminated in _numbered_lines(_chunks(path, name, compression), name):
+    for number, line, terminated in _numbered_lines(read_bytes(path, name, compression), name):
         if not line.strip():
             continue
         found = True
@@ -125,8 +125,8 @@ def _parquet_text(value: Any, name: str, row: int) -> str:
     return text
 
 
-def _chunks(path: Path, name: str, compression: str) -> Iterator[bytes]:
-    """The decompressed bytes of a file, piece by piece."""
+def read_bytes(path: Path, name: str, compression: str) -> Iterator[bytes]:
+    """The decompressed bytes of a JSON-lines shard, piece by piece; fails at a missing end."""
     with _as_shard_failures(name), path.open("rb") as file:
         start = file.read(4)
         file.seek(0)

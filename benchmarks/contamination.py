@@ -1,0 +1,252 @@
+"""Speed, recall and false alarms of the search for leaked questions, in one run.
+
+    python benchmarks/contamination.py --data FOLDER [--megabytes 100] [--seed N] [--leaks 1000]
+                                       [--text FOLDER ...] [--peer PYTHON]
+
+FOLDER holds task files of the full suite; the index is of all that are there. Speed is megabytes of
+raw JSON lines for a second of CPU time of one process, from start to end with imports, reading a
+.jsonl.zst: beside the floor (decompress it and parse every line, no more) and, with --peer, a
+Python that has datatrove with spacy, its n-gram filter on a part of the same shard. Ordinary text
+is the example pool, and the plain text below each --text folder. Seeds up to 100 were used while
+rules were made; figures are to be taken with others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from planted_leaks import CASES, Leak, draw_leaks, planted  # noqa: E402
+from tokenise import Cost, documentation, measured  # noqa: E402
+
+from evaluation.contamination.index import Index, load_index, read_examples  # noqa: E402
+from evaluation.contamination.rules import SEVERITIES  # noqa: E402
+from evaluation.contamination.verify import findings_of  # noqa: E402
+from evaluation.contamination.words import Words  # noqa: E402
+
+CARRIER = 6_000  # characters of a document that a leak is planted in, at most
+LONGEST = 100_000  # characters of a document
+PEER_MEGABYTES = 4  # of the shard for the peer, which is slow
+CLI = "import sys; from submissions.cli import main; sys.exit(main(sys.argv[1:]))"
+FLOOR = """
+import sys, orjson
+from pathlib import Path
+from submissions.documents import read_bytes
+rest, documents = b"", 0
+for chunk in read_bytes(Path(sys.argv[1]), "shard", "zst"):
+    *lines, rest = (rest + chunk).split(b"\\n")
+    for line in lines:
+        orjson.loads(line)["text"]
+        documents += 1
+print(documents)
+"""
+DATATROVE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.decont import n_grams
+from datatrove.pipeline.readers import JsonlReader
+shard, questions, folder = sys.argv[1:4]
+config = n_grams.NGramsDecontConfig(find_query_ngrams=True)
+if __name__ == "__main__":
+    if len(sys.argv) == 5:  # the index: its constructor wants a library of tasks that is not needed
+        indexer = object.__new__(n_grams.NGramsDecontIndexer)
+        indexer.config, indexer.tokenizer = config, n_grams.load_word_tokenizer("eng")
+        indexer.hash_func = n_grams.create_hash_func(config.hash_config)
+        hashes = set()
+        for line in list(open(questions))[::10]:  # a tenth: its speed does not depend on it
+            one = json.loads(line)
+            hashes |= set(indexer.compute_hashes(one["answers"][0], one["question"]))
+        Path(folder).mkdir()
+        np.array(sorted(hashes), np.uint64).tofile(folder + "/all.index.hashes")
+    else:
+        steps = [
+            JsonlReader(str(Path(shard).parent), glob_pattern=Path(shard).name, compression="zstd"),
+            n_grams.NGramsDecontFilter(folder, config, language="eng"),
+        ]
+        LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=folder + "-logs").run()
+"""
+
+
+def plain_texts(folders: Sequence[Path]) -> Iterator[str]:
+    """Every file below the folders that is UTF-8 text, gzipped or not, each text once."""
+    seen = set()
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        try:
+            if not path.is_file() or path.is_symlink():
+                continue
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            text = data.decode()[:LONGEST]
+        except (OSError, EOFError, UnicodeDecodeError, ValueError):
+            continue
+        if len(text) > 200 and "\0" not in text and hash(text) not in seen:
+            seen.add(hash(text))
+            yield text
+
+
+def with_passages(texts: Sequence[str], index: Index, seed: int) -> list[str]:
+    """One document in ten holds two passages, or questions, of the suite."""
+    draw = random.Random(seed)
+    examples = read_examples(index, range(len(index.units.question)))
+    whole = [text for one in examples.values()
+             if len(text := one["passage"] or one["question"]) > 300]  # fmt: skip
+    return [
+        "\n\n".join([text, *draw.choices(whole, k=2)]) if draw.random() < 0.1 else text
+        for text in texts
+    ]
+
+
+def write_shard(path: Path, texts: Sequence[str]) -> float:
+    """Writes a .jsonl.zst; returns the megabytes of its lines."""
+    lines = b"".join(orjson.dumps({"text": text}) + b"\n" for text in texts)
+    path.write_bytes(zstandard.ZstdCompressor(level=3).compress(lines))
+    return len(lines) / 1e6
+
+
+def scan(shard: Path, index: Path, work: Path) -> Cost:
+    """One process from start to end; the report is its output."""
+    report = work / f"{shard.name}-report.json"
+    arguments = ["--index", str(index), "--input", str(shard), "--output", str(report), "--json"]
+    return measured([sys.executable, "-c", CLI, "contamination", "scan", *arguments,
+                     "--workers", "1"])  # fmt: skip
+
+
+def speeds(
+    texts: Sequence[str], index: Index, work: Path, seed: int, peer: str | None
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Costs by what was run, and the report on the ordinary shard."""
+    shard, planted_shard = work / "ordinary.jsonl.zst", work / "planted.jsonl.zst"
+    size = write_shard(shard, texts)
+    planted_size = write_shard(planted_shard, with_passages(texts, index, seed))
+    scan(shard, index.folder, work)  # compiles, where that was not done before
+    runs = {
+        "floor": (size, measured([sys.executable, "-c", FLOOR, str(shard)])),
+        "scan": (size, scan(shard, index.folder, work)),
+        "scan, passages in 1 of 10": (planted_size, scan(planted_shard, index.folder, work)),
+    }
+    if peer:
+        part = work / "part.jsonl.zst"
+        part_size = write_shard(part, texts[: int(len(texts) * PEER_MEGABYTES / size) + 1])
+        script = work / "peer.py"
+        script.write_text(DATATROVE)
+        command = [peer, str(script), str(part), str(index.folder / "examples.jsonl"),
+                   str(work / "peer-index")]  # fmt: skip
+        measured([*command, "build"])
+        runs["datatrove's filter"] = (part_size, measured(command))
+    report = json.loads((work / f"{shard.name}-report.json").read_text())
+    costs = {}
+    for name, (megabytes, cost) in runs.items():
+        kept = {key: value for key, value in asdict(cost).items() if key != "output"}
+        costs[name] = {"megabytes": megabytes, **kept}
+        print(f"{name:<28} {megabytes:>7.1f} MB {cost.cpu:>8.2f} CPU s "
+              f"{megabytes / cost.cpu:>8.1f} MB/CPU s {cost.peak / 1e6:>7.0f} MB peak")  # fmt: skip
+    return costs, report
+
+
+def recall(
+    leaks: Sequence[Leak], carriers: Sequence[str], index: Index, seed: int
+) -> dict[str, dict[str, float]]:
+    """By case: the share of leaks found, by the gravest severity of the example that leaked."""
+    table = {}
+    for case in CASES:
+        counts: Counter[str] = Counter()
+        documents = planted(leaks, case, carriers, seed)
+        for leak, text in documents:
+            counts[_severity(leak, text, index)] += 1
+            if case == "truncated" and len(leak.asked.split()) >= 24:
+                counts["long"] += 1
+                counts["long found"] += _severity(leak, text, index) in SEVERITIES[:3]
+        n = max(len(documents), 1)
+        found = sum(counts[name] for name in SEVERITIES[:3])
+        table[case] = {"n": n, "found": found / n,
+                       **{name: counts[name] / n for name in SEVERITIES}}  # fmt: skip
+        row = "  ".join(f"{name} {counts[name] / n:.3f}" for name in SEVERITIES)
+        print(f"{case:<22} n {n:>5}  found {found / n:.3f}  {row}", flush=True)
+        if counts["long"]:
+            share = counts["long found"] / counts["long"]
+            table[case]["found_of_24_words"] = share
+            print(f"{'':<22} of 24 words or more: n {counts['long']}  found {share:.3f}")
+    return table
+
+
+def _severity(leak: Leak, text: str, index: Index) -> str:
+    rows, _ = findings_of(Words(text.encode(), index.fold).hashes, index.grams, index.units)
+    found = [int(row[1]) for row in rows if row[0] == leak.example]
+    return SEVERITIES[min(found)] if found else "none"
+
+
+def false_alarms(report: dict[str, Any]) -> dict[str, Any]:
+    """Documents of ordinary text by their gravest finding."""
+    documents = report["documents"]
+    figures = {"documents": documents, **report["flagged_documents"]}
+    row = "  ".join(f"{name} {report['flagged_documents'][name]}" for name in SEVERITIES)
+    print(f"ordinary text: {documents:,} documents  {row}")
+    for finding in report["findings"]:
+        if finding["severity"] in ("high", "medium"):
+            start, end = finding["text_span"]
+            said = " ".join(finding["text"][start:end].split())
+            print(f"  {finding['severity']} {finding['task']} {finding['index']}: {said[:150]}")
+    return figures
+
+
+def build(data: Path, work: Path) -> Index:
+    """The index, built by the command."""
+    command = [sys.executable, "-c", CLI, "contamination", "index", "--data", str(data.resolve()),
+               "--output", str(work / "index"), "--json"]  # fmt: skip
+    measured(command)  # compiles
+    cost = measured(command)
+    size = sum(path.stat().st_size for path in (work / "index").iterdir())
+    index = load_index(work / "index")
+    grams = len(index.units.first_posting) - 1
+    print(f"index: {len(index.tasks)} tasks, {grams:,} n-grams, {size / 1e6:.0f} MB, "
+          f"built in {cost.cpu:.1f} CPU s, {cost.peak / 1e6:.0f} MB peak", flush=True)  # fmt: skip
+    return index
+
+
+def main() -> None:
+    """Prints tables, and all figures as one JSON line at the end."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of task files")
+    parser.add_argument("--megabytes", type=float, default=100, help="of the example pool")
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="folders of plain text")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of leaks and carriers")
+    parser.add_argument("--leaks", type=int, default=1000)
+    parser.add_argument("--peer", metavar="PYTHON", help="with datatrove and spacy installed")
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="crucible-bench-"))
+    try:
+        index = build(arguments.data, work)
+        texts = [*documentation(arguments.megabytes), *plain_texts(arguments.text)]
+        random.Random(arguments.seed).shuffle(texts)
+        costs, report = speeds(texts, index, work, arguments.seed, arguments.peer)
+        alarms = false_alarms(report)
+        leaks = draw_leaks(index, arguments.leaks, arguments.seed)
+        carriers = [text for text in texts if len(text) < CARRIER]
+        print(f"recall, seed {arguments.seed}")
+        figures = recall(leaks, carriers, index, arguments.seed)
+    finally:
+        shutil.rmtree(work)
+    print(json.dumps({"seed": arguments.seed, "speed": costs, "recall": figures,
+                      "ordinary": alarms}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Looks for leaked test questions in a dataset: docs/contamination.md says how."""

@@ -1,0 +1,144 @@
+"""The subcommands `crucible contamination index`, `scan` and `clean`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from evaluation.suite import SUITE_NAMES, load_suite
+from submissions.cli import Commands
+from submissions.commands import table
+from submissions.dataset import PATH_HELP
+from submissions.executor import LocalProcesses, Placement, cores
+from submissions.progress import progress_for_terminal
+from submissions.ray_executor import RayCluster
+from submissions.shards import is_s3
+
+CLEANED = ("high", "medium", "review", "passage")
+METHODS = ("dclm-overlap", "dclm-option", "cosmopedia")  # see methods.py
+
+
+def register(commands: Commands) -> None:
+    """Adds the subcommands; what they need is imported when one of them runs."""
+    group = commands.group("contamination", "look for test questions in a dataset")
+    index = group.add("index", "build the index of a suite's questions", run_index, render_index)
+    index.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
+    index.add_argument("--tasks", metavar="LABEL,…", help="only these tasks, all of them")
+    index.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
+    index.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder")
+    index.add_argument(
+        "--without-text", action="store_true", help="leave the questions out, to hand it on"
+    )
+
+    scan = group.add("scan", "report the questions that stand in a dataset", run_scan, render_scan)
+    clean = group.add("clean", "write a dataset without them", run_clean, render_clean)
+    for parser in (scan, clean):
+        parser.add_argument("--index", type=Path, required=True, help="folder of an index")
+        parser.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument(
+            "--workers", type=int, default=cores(), metavar="N", help="processes; default: cores"
+        )
+        place.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster that does the work")
+    scan.add_argument("--output", type=Path, required=True, metavar="REPORT.json")
+    scan.add_argument(
+        "--methods", nargs="*", default=[], choices=METHODS, help="published rules, to compare"
+    )
+    clean.add_argument("--output", type=Path, required=True, metavar="DIR")
+    clean.add_argument(
+        "--severity", default="medium", choices=CLEANED, help="the least grave that leaves"
+    )
+    clean.add_argument("--spans", action="store_true", help="cut out what was found, not documents")
+
+
+def run_index(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.contamination.index import build_index
+
+    started = time.monotonic()
+    index = build_index(
+        load_suite(arguments.suite),
+        arguments.data,
+        arguments.output,
+        labels=arguments.tasks.split(",") if arguments.tasks else None,
+        without_text=arguments.without_text,
+        progress=progress_for_terminal(),
+    )
+    kept = ("index_hash", "suite", "with_text", "tasks", "missing")
+    seconds = round(time.monotonic() - started, 2)
+    return {key: index.meta[key] for key in kept} | {"seconds": seconds}
+
+
+def render_index(document: dict[str, Any]) -> str:
+    """The tasks with their checkable examples, and those that were left out."""
+    rows = [(t["label"], f"{t['examples']:,}", f"{t['checkable']:,}") for t in document["tasks"]]
+    lines = [table(("task", "examples", "checkable"), rows), f"index {document['index_hash'][:12]}"]
+    if document["missing"]:
+        lines.append("left out, without a file: " + ", ".join(document["missing"]))
+    return "\n".join(lines)
+
+
+def run_scan(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.contamination.scan import scan_dataset
+
+    return scan_dataset(
+        _inputs(arguments),
+        arguments.index.absolute(),
+        arguments.output.absolute(),
+        progress_for_terminal(),
+        _placement(arguments),
+        tuple(arguments.methods),
+    )
+
+
+def render_scan(report: dict[str, Any]) -> str:
+    """The tasks of which anything was found."""
+    rows = [
+        (label, f"{task['checkable']:,}", *(f"{task[name]:,}" for name in CLEANED))
+        for label, task in report["tasks"].items()
+        if any(task[name] for name in CLEANED)
+    ]
+    head = f"{report['documents']:,} documents, {report['bytes'] / 1e6:,.1f} MB"
+    lines = [f"{head} in {report['seconds']:.0f} s"]
+    lines.append(table(("task", "checkable", *CLEANED), rows) if rows else "nothing was found")
+    for name, found in report["methods"].items():
+        key = "dirty" if name == "dclm-overlap" else "flagged"
+        examples = sum(task[key] for task in found["tasks"].values())
+        lines.append(f"{name}: {found['documents']:,} documents, {examples:,} examples {key}")
+    if report["missing_tasks"]:
+        lines.append("not looked for: " + ", ".join(report["missing_tasks"]))
+    return "\n".join(lines)
+
+
+def run_clean(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.contamination.clean import clean_dataset
+
+    started = time.monotonic()
+    document = clean_dataset(
+        _inputs(arguments),
+        arguments.index.absolute(),
+        arguments.output.absolute(),
+        severity=arguments.severity,
+        spans=arguments.spans,
+        progress=progress_for_terminal(),
+        placement=_placement(arguments),
+    )
+    return document | {"seconds": round(time.monotonic() - started, 2)}
+
+
+def render_clean(document: dict[str, Any]) -> str:
+    """What left and where it is told."""
+    return (
+        f"{document['documents']:,} documents: {document['removed']:,} left out, "
+        f"{document['cut']:,} cut\n{document['log']}"
+    )
+
+
+def _inputs(arguments: argparse.Namespace) -> list[str]:
+    """Absolute, because workers elsewhere have another working directory."""
+    return [given if is_s3(given) else str(Path(given).absolute()) for given in arguments.input]
+
+
+def _placement(arguments: argparse.Namespace) -> Placement:
+    return RayCluster(arguments.ray) if arguments.ray else LocalProcesses(arguments.workers)

@@ -1,0 +1,47 @@
+"""Compiles the functions that look at every byte, and keeps what was compiled on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+FOLDER = Path(__file__).parent
+# NumPy's division by zero instead of a check at each division; no lock of Python is held.
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """The function as machine code, made at its first call and kept for later processes.
+
+    Numba looks for changes only in the file of the function itself, and would go on with old code
+    of a function or constant from another file: so the folder is named after all of them.
+    """
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, _cache_folder()
+    try:
+        return numba.njit(**OPTIONS)(function)
+    finally:
+        settings.CACHE_DIR = before
+
+
+@cache
+def _cache_folder() -> str:
+    """Beside Python's own compiled files, or below the user's cache where that is read-only."""
+    sources = sorted(FOLDER.glob("*.py"))
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+    parent = FOLDER / "__pycache__"
+    if not os.access(parent if parent.exists() else FOLDER, os.W_OK):
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        parent = Path(home) / "crucible"
+    folder = parent / f"compiled-{digest[:16]}"
+    if not folder.exists():
+        for other in parent.glob("compiled-*"):
+            shutil.rmtree(other, ignore_errors=True)
+    return str(folder)

@@ -1,0 +1,92 @@
+"""How characters become words: the fold table that both sides of every comparison go through.
+
+A word is a run of letters and digits. Case, compatibility forms (NFKD), accents, zero-width
+characters, apostrophes and look-alike letters of Cyrillic and Greek make no difference; everything
+else separates words. In scripts without spaces a character is a word by itself.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FOLDED = 0x20000  # code points with an entry; those above are ideographs, or no letters
+SEPARATOR, SKIP, SPECIAL = 0, 1, 2  # entries that are no folded character
+ALONE = 1 << 30  # flag: the character is a word by itself
+MANY = 1 << 31  # flag: several characters; the rest of the entry is their place in `tails`
+
+APOSTROPHES = frozenset("'’ʼ‘‛ʹ′`´＇")
+# Ideographs, kana, and the scripts of South-East Asia that write no spaces between words.
+ALONE_RANGES = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF),
+                (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))  # fmt: skip
+# After lower case: which Latin letter a reader takes these for, in either case.
+LOOK_ALIKES = dict(
+    zip("авекмнорстухіјѕһԁԛԝ" "αβεζηικμνορτυχ" "ıłøđħ",
+        "abekmhopctyxijshdqw" "abezhikmvoptyx" "ilodh", strict=True)
+)  # fmt: skip
+
+
+class Fold(NamedTuple):
+    """The table as arrays; compiled code takes it as it is.
+
+    `ascii` [256] uint8: an entry for each byte, SPECIAL where the byte alone does not decide.
+    `wide` [FOLDED] uint32: SEPARATOR, SKIP, or a folded code point with ALONE; or MANY with the
+    place in `tails` (uint32) where their number and then the code points stand.
+    """
+
+    ascii: npt.NDArray[np.uint8]
+    wide: npt.NDArray[np.uint32]
+    tails: npt.NDArray[np.uint32]
+
+
+@cache
+def fold_table() -> Fold:
+    """The table by this Python's Unicode data; an index stores its own."""
+    wide = np.zeros(FOLDED, np.uint32)
+    tails: list[int] = []
+    for code in range(FOLDED):
+        folded = _folded(chr(code))
+        if folded is None:
+            continue  # a separator
+        if not folded:
+            wide[code] = SKIP
+        elif len(folded) == 1:
+            wide[code] = ord(folded) | (ALONE if _alone(ord(folded)) else 0)
+        else:
+            wide[code] = MANY | len(tails)
+            tails += [len(folded), *map(ord, folded)]
+    ascii_ = np.full(256, SPECIAL, np.uint8)
+    ascii_[0x20:0x80] = wide[0x20:0x80]
+    for byte in b'"\\<&':  # ends, escapes, tags and entities
+        ascii_[byte] = SPECIAL
+    table = Fold(ascii_, wide, np.array(tails, np.uint32))
+    for array in table:
+        array.flags.writeable = False  # as the arrays of an index are: compiled once for both
+    return table
+
+
+def _folded(character: str) -> str | None:
+    """Letters and digits of a character; "" when it is skipped, None when it separates."""
+    if character in APOSTROPHES or unicodedata.category(character)[0] == "M":
+        return ""
+    if unicodedata.category(character) == "Cf":
+        return ""  # zero-width characters, soft hyphens, marks of direction
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    kept = "".join(map(_letter, plain))
+    return kept or None
+
+
+def _letter(character: str) -> str:
+    if unicodedata.category(character)[0] == "N":
+        return str(unicodedata.digit(character, character))
+    if unicodedata.category(character)[0] == "L":
+        return LOOK_ALIKES.get(character, character)
+    return ""
+
+
+def _alone(code: int) -> bool:
+    return any(first <= code <= last for first, last in ALONE_RANGES)

@@ -1,0 +1,65 @@
+"""The rules of a finding: how grave it is, from how much of an example stands in a document.
+
+    HIGH      the question and, near it, its answer
+    MEDIUM    the question
+    REVIEW    a part of the question, or most of it in other words
+    PASSAGE   the passage that the question is about, without the question
+
+A change here changes findings, so RULES goes into every index's hash.
+"""
+
+from __future__ import annotations
+
+from evaluation.contamination.compiling import compiled
+
+RULES = 1  # version of this module, questions.py, verify.py and the constants of index.py
+SEVERITIES = ("high", "medium", "review", "passage")
+HIGH, MEDIUM, REVIEW, PASSAGE, NOTHING = range(5)
+
+PASSAGE_COVERAGE = 0.5
+
+
+@compiled
+def severity_of(
+    words: int,
+    answer_words: int,
+    coverage: float,
+    similarity: float,
+    run: int,
+    near: bool,
+    alone: bool,
+    passage: bool,
+) -> int:
+    """The severity of one example in one document; NOTHING for a chance resemblance.
+
+    `words` of the question count, of which `coverage` is found in n-grams, `similarity` in order
+    (at least the coverage); `run` is the longest unbroken stretch of question and answer. `near`:
+    an answer stands near. A question that does not stand `alone`, since others ask it with the same
+    words, needs its `passage` in the document, or its answer where it has none.
+    """
+    if not alone and not passage:
+        return NOTHING
+    if words < 5:
+        whole = run >= words + answer_words and words + answer_words >= 6
+        return HIGH if whole and near else NOTHING
+    if words < 8:
+        if coverage < 1:
+            return NOTHING
+        return HIGH if near else MEDIUM
+    long_enough = words >= 11 or coverage == 1
+    if near and similarity >= 0.8 and (coverage >= 0.3 or words >= 13) and long_enough:
+        return HIGH
+    if coverage >= 0.8 and long_enough:
+        return MEDIUM
+    return REVIEW if _partial(words, answer_words, coverage, similarity, run, near) else NOTHING
+
+
+@compiled
+def _partial(
+    words: int, answer_words: int, coverage: float, similarity: float, run: int, near: bool
+) -> bool:
+    if similarity >= 0.7 and near and coverage >= 0.15 and words >= 10 and answer_words >= 2:
+        return True
+    if similarity >= 0.72 and words >= 13 and coverage >= 0.15:
+        return True
+    return coverage >= 0.4 and run >= 6 and words >= 12

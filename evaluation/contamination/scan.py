@@ -1,0 +1,146 @@
+"""Scans a dataset shard by shard, each a task that depends on nothing else and may be run twice.
+
+What a shard gave lies in a file named after its content and the index until the whole report is
+written, so that a run that was killed does again only what it was at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from evaluation.contamination.blocks import Read, candidates
+from evaluation.contamination.index import Index, load_index
+from evaluation.contamination.methods import Methods
+from evaluation.contamination.report import EVIDENCE, Report, ShardReport, finding_of
+from evaluation.contamination.rules import SEVERITIES
+from evaluation.contamination.verify import findings_of
+from evaluation.contamination.words import Words
+from submissions.dataset import find_dataset
+from submissions.executor import LocalProcesses, Placement
+from submissions.job import write_json_atomically
+from submissions.progress import Progress, no_progress
+from submissions.shards import LocalShard, Shard
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Scan one shard with the index in a folder; `work` keeps the result, for all workers."""
+
+    shard: Shard
+    index: Path
+    work: Path
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """One document's findings, in the columns of `verify.judge`."""
+
+    line: int
+    text: str
+    words: Words
+    rows: list[list[int]]
+    scores: list[list[float]]
+
+
+def scan_dataset(
+    paths: Sequence[str | Path],
+    index: Path,
+    output: Path,
+    progress: Progress = no_progress,
+    placement: Placement | None = None,
+    methods: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Writes the report of the dataset at `paths` to the file `output` and returns it.
+
+    `methods` are published rules of methods.py to apply besides.
+    Raises what `find_dataset`, `load_index` and `read_documents` raise: a shard that cannot be read
+    to its end has no report.
+    """
+    started = time.monotonic()
+    loaded = load_index(index)
+    dataset = find_dataset(paths)
+    work = output.with_name(f".{output.name}.partial")
+    work.mkdir(parents=True, exist_ok=True)
+    report = Report(loaded, methods)
+    tasks = [ScanTask(shard, index, work, methods) for shard in dataset.shards]
+    for done in _scanned(tasks, progress, placement or LocalProcesses(1)):
+        report.add(done)
+    document = report.document(round(time.monotonic() - started, 3))
+    write_json_atomically(output, document)
+    shutil.rmtree(work)
+    return document
+
+
+def _scanned(
+    tasks: list[ScanTask], progress: Progress, placement: Placement
+) -> Iterator[ShardReport]:
+    """The report of every shard, as they are done, the largest shards first."""
+    tasks.sort(key=lambda task: -task.shard.bytes)
+    done = 0
+
+    def tell() -> None:
+        progress(done, len(tasks), "shards", "scanning")
+
+    for _, report in placement(scan_shard, tasks, tell):
+        done += 1
+        tell()
+        yield report
+
+
+def scan_shard(task: ScanTask) -> ShardReport:
+    """Scans one shard, or returns what an earlier run found in the very same file."""
+    index = cached_index(task.index)
+    shard = task.shard
+    known = json.dumps([index.hash, task.methods, shard.name, shard.identity, shard.stamp])
+    kept = task.work / f"{hashlib.sha256(known.encode()).hexdigest()}.json"
+    if kept.exists():
+        return ShardReport.of(json.loads(kept.read_text()))
+    with (
+        tempfile.TemporaryDirectory(dir=task.work) as scratch,
+        task.shard.fetched(Path(scratch)) as local,
+    ):
+        report = report_of(local, index, task.methods)
+    write_json_atomically(kept, report.as_dict())
+    return report
+
+
+@cache
+def cached_index(folder: Path) -> Index:
+    """The index, mapped once a process; processes of a machine share its memory."""
+    return load_index(folder)
+
+
+def report_of(shard: LocalShard, index: Index, methods: tuple[str, ...] = ()) -> ShardReport:
+    """What stands in one shard."""
+    read, rules = Read(), Methods(index, methods)
+    report = ShardReport(index.hash, shard.name, methods=rules.found, by_method=rules.documents)
+    for line, text in candidates(shard, index, read):
+        match = match_of(line, text, index)
+        if methods:
+            rules.add(text, match.words)
+        if match.rows:
+            report.flagged[min(row[1] for row in match.rows)] += 1
+        for row, scores in zip(match.rows, match.scores, strict=True):
+            counts = report.counts.setdefault(row[0], [0] * len(SEVERITIES))
+            counts[row[1]] += 1
+            if counts[row[1]] <= EVIDENCE:
+                report.findings.append(finding_of(match, row, scores))
+    report.documents, report.bytes = read.documents, read.bytes
+    return report
+
+
+def match_of(line: int, text: str, index: Index) -> Match:
+    """One document, judged."""
+    words = Words(text.encode(), index.fold)
+    rows, scores = findings_of(words.hashes, index.grams, index.units)
+    return Match(line, text, words, rows.tolist(), scores.tolist())

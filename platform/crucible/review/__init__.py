@@ -1,0 +1,1 @@
+"""Contamination: what the scan found, what reviewers decided, and what follows from it."""

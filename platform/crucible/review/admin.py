@@ -1,0 +1,146 @@
+"""Where reviewers work: the queue of items, and a page to judge one and go on to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from crucible.accounts.requests import UserRequest
+from crucible.entries.admin import ReadOnly
+from crucible.review.evidence import evidence_page
+from crucible.review.forms import VerdictForm
+from crucible.review.models import Appeal, HoldRule, Item, Scan, Verdict
+from crucible.review.selectors import decision_of, next_in_queue, queue
+from crucible.review.services import verdict_give
+from submissions.failures import Failure
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """Open items only, unless asked otherwise: the list is the queue."""
+
+    title = "waiting"
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "Judged"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Any:
+        name = self.parameter_name
+        for value, title in ((None, "Waiting"), *self.lookup_choices):
+            query = changelist.get_query_string({name: value}) if value else None
+            yield {
+                "selected": self.value() == value,
+                "query_string": query or changelist.get_query_string(remove=[name]),
+                "display": title,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Item]) -> QuerySet[Item]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(is_open=self.value() != "no")
+
+
+@admin.register(Item)
+class ItemAdmin(ReadOnly, admin.ModelAdmin):
+    """Items oldest first. A row leads to the page on which it is judged."""
+
+    list_display = ["submission", "task", "severity", "examples", "holds", "in_force", "opened_at"]
+    list_filter = [WaitingFilter, "severity", "holds", "scan__submission__track",
+                   "scan__submission__scale", "task"]  # fmt: skip
+    search_fields = ["task", "scan__submission__name"]
+    list_select_related = ["scan__submission__user"]
+    ordering = ["opened_at", "id"]
+
+    @admin.display(ordering="scan__submission")
+    def submission(self, item: Item) -> str:
+        """Number and name."""
+        return str(item.scan.submission)
+
+    @admin.display(description="Verdict")
+    def in_force(self, item: Item) -> str:
+        """The verdict in force, or what it waits for."""
+        decision = decision_of(item)
+        if decision.second_needed:
+            return "a second reviewer is needed"
+        return decision.kind or "–"
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _may_judge(request)
+
+    def change_view(  # type: ignore[override]
+        self, request: UserRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Evidence beside the question, the verdicts so far, and the form for the next."""
+        if not _may_judge(request):
+            raise PermissionDenied
+        found = Item.objects.select_related("scan__submission__user").filter(pk=object_id)
+        item = found.first()
+        if item is None:
+            raise Http404
+        form = VerdictForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                verdict_give(item_id=item.id, reviewer=request.user, **form.cleaned_data)
+            except Failure as failure:
+                form.add_error(None, failure.message)
+            else:
+                return self._go_on(request, item)
+        context = self.admin_site.each_context(request) | {
+            "title": f"{item.task}, {item.severity}", "item": item, "form": form,
+            "opts": self.opts, "decision": decision_of(item),
+            "evidence": evidence_page(item, request.GET.get("page")),
+            "verdicts": item.verdicts.select_related("reviewer"), "waiting": queue().count(),
+            "appeal": Appeal.objects.filter(submission__scan=item.scan_id).first(),
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/review/item/judge.html", context)
+
+    def _go_on(self, request: UserRequest, item: Item) -> HttpResponse:
+        """To the next item that waits, or back to the empty queue."""
+        messages.success(request, f"Judged: {item}.")
+        following = next_in_queue(item)
+        if following is None:
+            return redirect("admin:review_item_changelist")
+        return redirect(reverse("admin:review_item_change", args=[following.id]))
+
+
+def _may_judge(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.is_active and user.is_staff and user.has_perm("review.add_verdict"))
+
+
+@admin.register(HoldRule)
+class HoldRuleAdmin(admin.ModelAdmin):
+    """What holds a submission back, for each track and scale."""
+
+    list_display = ["__str__", "severity", "examples"]
+
+
+@admin.register(Scan)
+class ScanAdmin(ReadOnly, admin.ModelAdmin):
+    """What scans counted."""
+
+    list_display = ["submission", "created_at", "index_sha256"]
+
+
+@admin.register(Verdict)
+class VerdictAdmin(ReadOnly, admin.ModelAdmin):
+    """Every verdict, the newest first; none can be changed."""
+
+    list_display = ["created_at", "item", "kind", "reviewer", "reason"]
+    list_filter = ["kind", "reviewer"]
+    ordering = ["-id"]
+
+
+@admin.register(Appeal)
+class AppealAdmin(ReadOnly, admin.ModelAdmin):
+    """Every appeal, the newest first."""
+
+    list_display = ["created_at", "submission", "text"]
+    ordering = ["-id"]

@@ -1,0 +1,160 @@
+"""Reads findings and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from crucible.entries.models import Submission
+from crucible.review.judging import Decision, decide
+from crucible.review.models import Appeal, HoldRule, Item, Scan, Severity, Verdict, VerdictKind
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`severity`, or a graver one, in at least so many examples of a task holds; None: nothing."""
+
+    severity: str | None
+    examples: int
+
+    def holds(self, severity: str, examples: int) -> bool:
+        """Whether an item waits for its verdict before the submission is published."""
+        if self.severity is None:
+            return False
+        order = Severity.values
+        return order.index(severity) <= order.index(self.severity) and examples >= self.examples
+
+
+DEFAULT_RULE = Rule(Severity.HIGH, 1)
+
+
+def hold_rule(submission: Submission) -> Rule:
+    """The organiser's most particular rule for the submission's track and scale."""
+    rules = {
+        (rule.track, rule.scale): rule
+        for rule in HoldRule.objects.filter(
+            track__in=["", submission.track], scale__in=["", submission.scale]
+        )
+    }
+    track, scale = submission.track, submission.scale
+    for board in ((track, scale), ("", scale), (track, ""), ("", "")):
+        if board in rules:
+            return Rule(rules[board].severity or None, rules[board].examples)
+    return DEFAULT_RULE
+
+
+def decision_of(item: Item) -> Decision:
+    """What the item's verdicts come to."""
+    appeal = Appeal.objects.filter(submission__scan=item.scan_id).first()
+    return decide(list(item.verdicts.all()), appeal.created_at if appeal else None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all verdicts of a submission come to; the names are of tasks."""
+
+    held: list[Item]
+    disqualified: list[str]
+    excluded: list[str]
+    marked: list[str]
+
+
+def outcome_of(submission: Submission) -> Outcome:
+    """`held` are the items whose verdict is awaited before publication."""
+    items = Item.objects.filter(scan__submission=submission).prefetch_related("verdicts")
+    appeal = Appeal.objects.filter(submission=submission).first()
+    appealed_at = appeal.created_at if appeal else None
+    decided = [(item, decide(list(item.verdicts.all()), appealed_at)) for item in items]
+
+    def tasks(kind: VerdictKind) -> list[str]:
+        return sorted({item.task for item, decision in decided if decision.kind == kind})
+
+    return Outcome(
+        [item for item, decision in decided if item.holds and decision.is_open],
+        tasks(VerdictKind.DISQUALIFY), tasks(VerdictKind.EXCLUDE), tasks(VerdictKind.MARK),
+    )  # fmt: skip
+
+
+def scan_exists(submission: Submission) -> bool:
+    """Whether the dataset was scanned."""
+    return Scan.objects.filter(submission=submission).exists()
+
+
+def review_waits_for(submission: Submission) -> str:
+    """What a held submission waits for, in words."""
+    held = len(outcome_of(submission).held)
+    return f"a reviewer, who judges findings of leaked questions in {held} task{'s' * (held > 1)}"
+
+
+def queue() -> QuerySet[Item]:
+    """Items that wait for a verdict, the oldest first."""
+    return Item.objects.filter(is_open=True).select_related("scan__submission__user")
+
+
+def next_in_queue(after: Item, seen: Sequence[int] = ()) -> Item | None:
+    """The open item behind `after`, or the first one of all."""
+    waiting = queue().exclude(id__in=[after.id, *seen])
+    behind = waiting.filter(opened_at__gte=after.opened_at, id__gt=after.id).first()
+    return behind or waiting.first()
+
+
+@dataclass(frozen=True)
+class TaskRate:
+    """How many of a task's checkable examples stand in the data, by severity."""
+
+    label: str
+    examples: int
+    checkable: int
+    counts: list[int]
+
+    @property
+    def rate(self) -> float | None:
+        """Share with a finding of HIGH or MEDIUM; None where nothing can be checked."""
+        return sum(self.counts[:2]) / self.checkable if self.checkable else None
+
+
+def task_rates(scan: Scan) -> list[TaskRate]:
+    """The tasks by name; those that no n-gram can check have a rate of None."""
+    return [
+        TaskRate(label, task["examples"], task["checkable"], [task[s] for s in Severity.values])
+        for label, task in sorted(scan.report["tasks"].items())
+    ]
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """An item as its participant sees it: with its last verdict."""
+
+    item: Item
+    decision: Decision
+    last: Verdict | None
+
+    @property
+    def contested(self) -> bool:
+        """Whether there is something to appeal against."""
+        return self.decision.kind not in (None, VerdictKind.FALSE_ALARM)
+
+
+def item_views(scan: Scan) -> list[ItemView]:
+    """The items of a scan, the gravest first."""
+    appeal = Appeal.objects.filter(submission__scan=scan).first()
+    order = Severity.values
+    items = sorted(
+        scan.items.prefetch_related("verdicts"), key=lambda i: (order.index(i.severity), i.task)
+    )
+    return [
+        ItemView(item, decide(verdicts, appeal.created_at if appeal else None),
+                 verdicts[-1] if verdicts else None)
+        for item in items
+        for verdicts in [list(item.verdicts.all())]
+    ]  # fmt: skip
+
+
+def clean_rows(scan: Scan) -> list[tuple[str, dict[str, Any]]]:
+    """Name and values of each score over clean questions: means first, then tasks."""
+    clean = scan.clean_score or {"means": {}, "tasks": {}}
+    means = [(name.upper(), value) for name, value in sorted(clean["means"].items())]
+    return means + sorted(clean["tasks"].items())

@@ -1,0 +1,361 @@
+"""Findings, verdicts and appeals: who may do what, what follows, and that nothing is rewritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import DatabaseError, transaction
+from django.test import Client
+from django.urls import reverse
+
+from crucible.entries.models import Submission
+from crucible.review.judging import decide
+from crucible.review.models import HoldRule, Item, Scan, Verdict
+from crucible.review.selectors import hold_rule, outcome_of, queue, review_waits_for
+from crucible.review.services import (
+    appeal_make,
+    scan_record,
+    submission_settle,
+    verdict_give,
+)
+from evaluation.contamination.questions import read_questions
+from evaluation.suite import load_suite, task_path
+from submissions.failures import Failure
+
+SUITE = load_suite("smoke")
+TASKS = ("smoke_grammar", "smoke_article")
+
+
+def question(label: str, index: int) -> str:
+    task = next(task for task in SUITE.tasks if task.label == label)
+    return read_questions(task, task_path(SUITE, task, None))[index].question
+
+
+def finding(task: str, index: int, severity: str, line: int = 1) -> dict[str, Any]:
+    return {
+        "task": task, "index": index, "severity": severity, "shard": "a.jsonl", "line": line,
+        "question_coverage": 1.0, "answer_near": severity == "high", "doc_span": [0, 9],
+        "text": f"Before <b>it</b>. {question(task, index)} Behind it.",
+    }  # fmt: skip
+
+
+def report(*findings: dict[str, Any]) -> dict[str, Any]:
+    """As the scan writes it."""
+    severities = ("high", "medium", "review", "passage")
+    tasks = {
+        task.label: {"examples": 80, "checkable": 60}
+        | {s: len({f["index"] for f in findings if (f["task"], f["severity"]) == (task.label, s)})
+           for s in severities}
+        for task in SUITE.tasks
+    }  # fmt: skip
+    examples = [
+        {"task": f["task"], "index": f["index"], "severity": f["severity"], "documents": {}}
+        for f in findings
+    ]
+    return {
+        "index_hash": "ab" * 32, "documents": 3, "bytes": 300, "seconds": 0.5, "tasks": tasks,
+        "examples": examples, "findings": list(findings),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def submission(alice: User, make_submission: Any) -> Submission:
+    """Scored, and about to be settled."""
+    made: Submission = make_submission(alice)
+    Submission.objects.filter(id=made.id).update(state="reviewing")
+    made.refresh_from_db()
+    return made
+
+
+@pytest.fixture
+def reviewers(db: None) -> tuple[User, User]:
+    """Two of staff who may judge, and nothing more."""
+    made = []
+    for name in ("rita", "ravi"):
+        user = User.objects.create_user(name, password="a long passphrase", is_staff=True)
+        wanted = Permission.objects.filter(
+            content_type__app_label="review", codename__in=["add_verdict", "view_item"]
+        )
+        user.user_permissions.set(wanted)
+        made.append(user)
+    return made[0], made[1]
+
+
+def settle(submission: Submission) -> str:
+    with transaction.atomic():
+        locked = Submission.objects.select_for_update().get(id=submission.id)
+        submission_settle(submission=locked)
+    submission.refresh_from_db()
+    return submission.state
+
+
+def item_of(submission: Submission, task: str = TASKS[0], severity: str = "high") -> Item:
+    return Item.objects.get(scan__submission=submission, task=task, severity=severity)
+
+
+def test_an_item_is_made_for_each_task_and_severity(submission: Submission) -> None:
+    scan = scan_record(
+        submission=submission,
+        report=report(
+            finding(TASKS[0], 1, "high"), finding(TASKS[0], 2, "high", 7),
+            finding(TASKS[0], 3, "passage"), finding(TASKS[1], 4, "medium"),
+        ),
+    )  # fmt: skip
+    found = [(i.task, i.severity, i.examples, i.holds, i.is_open) for i in scan.items.all()]
+    assert sorted(found) == [
+        (TASKS[1], "medium", 1, False, True),
+        (TASKS[0], "high", 2, True, True),
+        (TASKS[0], "passage", 1, False, False),
+    ]
+    assert "findings" not in scan.report
+    assert [(f.index, f.line) for f in item_of(submission).findings.all()] == [(1, 1), (2, 7)]
+
+
+def test_without_findings_it_is_published(submission: Submission) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "medium")))
+    assert settle(submission) == "published"
+
+
+def test_a_finding_of_question_and_answer_holds_it_until_it_is_judged(
+    submission: Submission, reviewers: tuple[User, User]
+) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    assert settle(submission) == "reviewing"
+    assert "a reviewer" in review_waits_for(submission)
+    verdict_give(
+        item_id=item_of(submission).id, reviewer=reviewers[0], kind="accept_with_mark",
+        reason="One quotation.",
+    )  # fmt: skip
+    submission.refresh_from_db()
+    assert submission.state == "published"
+    assert outcome_of(submission).marked == [TASKS[0]]
+    event = submission.events.get(kind="verdict")
+    assert (event.actor, event.detail["verdict"]) == ("rita", "accept_with_mark")
+
+
+def test_to_disqualify_takes_two_reviewers(
+    submission: Submission, reviewers: tuple[User, User]
+) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    settle(submission)
+    item = item_of(submission)
+    give = {"item_id": item.id, "kind": "disqualify", "reason": "The whole test is in it."}
+    verdict_give(reviewer=reviewers[0], **give)
+    submission.refresh_from_db()
+    assert submission.state == "reviewing"
+    assert list(queue()) == [item]
+    with pytest.raises(Failure, match="second reviewer"):
+        verdict_give(reviewer=reviewers[0], **give)
+    verdict_give(reviewer=reviewers[1], **give)
+    submission.refresh_from_db()
+    assert submission.state == "disqualified"
+    assert not queue().exists()
+
+
+def test_who_may_not_judge(submission: Submission, reviewers: tuple[User, User]) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    item = item_of(submission)
+    with pytest.raises(Failure, match="of their own"):
+        verdict_give(item_id=item.id, reviewer=submission.user, kind="false_alarm", reason="No.")
+    with pytest.raises(Failure, match="needs its reason"):
+        verdict_give(item_id=item.id, reviewer=reviewers[0], kind="false_alarm", reason=" ")
+    with pytest.raises(Failure, match="there is no verdict"):
+        verdict_give(item_id=item.id, reviewer=reviewers[0], kind="maybe", reason="Hm.")
+    with pytest.raises(Failure, match="there is no item"):
+        verdict_give(item_id=0, reviewer=reviewers[0], kind="false_alarm", reason="No.")
+    assert not Verdict.objects.exists()
+
+
+def test_an_appeal_is_made_once_and_opens_what_was_decided(
+    submission: Submission, reviewers: tuple[User, User]
+) -> None:
+    scan_record(
+        submission=submission,
+        report=report(finding(TASKS[0], 1, "high"), finding(TASKS[1], 2, "high")),
+    )
+    settle(submission)
+    alice = submission.user
+    with pytest.raises(Failure, match="no verdict to appeal"):
+        appeal_make(submission=submission, user=alice, text="Why?")
+    contested, harmless = item_of(submission), item_of(submission, TASKS[1])
+    verdict_give(item_id=harmless.id, reviewer=reviewers[0], kind="false_alarm", reason="A saying.")
+    for reviewer in reviewers:
+        verdict_give(item_id=contested.id, reviewer=reviewer, kind="disqualify", reason="Leaked.")
+    submission.refresh_from_db()
+    assert submission.state == "disqualified"
+    with pytest.raises(Failure, match="you have no submission"):
+        appeal_make(submission=submission, user=reviewers[0], text="Not mine.")
+    appeal_make(submission=submission, user=alice, text="It is a common phrase.")
+    assert list(queue()) == [contested]
+    assert settle(submission) == "disqualified"  # in force until it is judged anew
+    with pytest.raises(Failure, match="it was made"):
+        appeal_make(submission=submission, user=alice, text="Again.")
+    verdict_give(item_id=contested.id, reviewer=reviewers[1], kind="false_alarm", reason="True.")
+    submission.refresh_from_db()
+    assert submission.state == "published"
+
+
+DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "appealed", "expected"),
+    [
+        ("", None, (None, True, False)),
+        ("f1", None, ("false_alarm", False, False)),
+        ("d1", None, (None, True, True)),
+        ("d1 d2", None, ("disqualify", False, False)),
+        ("d1 m2", None, ("accept_with_mark", False, False)),
+        ("m1 d2", None, ("accept_with_mark", True, True)),
+        ("d1 m2 d2", None, ("accept_with_mark", True, True)),
+        ("d1 d2 d1", None, ("disqualify", False, False)),
+        ("d1 d2", 2, ("disqualify", True, False)),
+        ("d1 d2 d1", 2, ("disqualify", True, True)),
+        ("d1 d2 d1 d2", 2, ("disqualify", False, False)),
+        ("f1", 1, ("false_alarm", False, False)),
+        ("e1 f2", 1, ("false_alarm", False, False)),
+    ],
+)
+def test_what_verdicts_come_to(kinds: str, appealed: int | None, expected: tuple[Any, ...]) -> None:
+    """Letters are verdicts, numbers reviewers; the appeal comes after so many of them."""
+    names = {"f": "false_alarm", "m": "accept_with_mark", "e": "exclude_task", "d": "disqualify"}
+    verdicts = [
+        SimpleNamespace(kind=names[word[0]], reviewer_id=int(word[1]), created_at=DAYS[2 * place])
+        for place, word in enumerate(kinds.split())
+    ]
+    at = None if appealed is None else DAYS[2 * appealed - 1]
+    decision = decide(verdicts, at)
+    assert (decision.kind, decision.is_open, decision.second_needed) == expected
+
+
+@pytest.mark.parametrize("what", ["verdict", "appeal"])
+def test_nothing_is_rewritten(
+    submission: Submission, reviewers: tuple[User, User], what: str
+) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    verdict = verdict_give(
+        item_id=item_of(submission).id, reviewer=reviewers[0], kind="exclude_task", reason="Bad."
+    )
+    row: Any = verdict
+    if what == "appeal":
+        row = appeal_make(submission=submission, user=submission.user, text="No.")
+    for change in (row.save, row.delete):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            change()
+
+
+def test_an_organiser_sets_what_holds(submission: Submission) -> None:
+    assert hold_rule(submission).holds("high", 1)
+    assert not hold_rule(submission).holds("medium", 500)
+    HoldRule.objects.create(severity="review", examples=3)
+    assert hold_rule(submission).holds("medium", 3)
+    assert not hold_rule(submission).holds("high", 2)
+    HoldRule.objects.create(track="filtering", severity="medium", examples=1)
+    assert hold_rule(submission).holds("medium", 1)
+    assert not hold_rule(submission).holds("review", 9)
+    HoldRule.objects.create(scale="smoke", severity="", examples=1)
+    assert not hold_rule(submission).holds("high", 9)
+    HoldRule.objects.create(track="filtering", scale="smoke", severity="high", examples=2)
+    assert hold_rule(submission).holds("high", 2)
+
+
+@pytest.fixture
+def page(client: Client) -> Callable[..., str]:
+    def get(user: User | None, address: str, status: int = 200) -> str:
+        client.logout()
+        if user is not None:
+            client.force_login(user)
+        response = client.get(address)
+        assert response.status_code == status, response
+        return response.content.decode()
+
+    return get
+
+
+def test_a_reviewer_goes_from_item_to_item(
+    submission: Submission, reviewers: tuple[User, User], client: Client, page: Any
+) -> None:
+    scan_record(
+        submission=submission,
+        report=report(finding(TASKS[0], 1, "high"), finding(TASKS[1], 2, "high")),
+    )
+    first, second = queue()
+    listed = page(reviewers[0], reverse("admin:review_item_changelist"))
+    assert listed.index(f"/item/{first.id}/") < listed.index(f"/item/{second.id}/")
+    address = reverse("admin:review_item_change", args=[first.id])
+    shown = page(reviewers[0], address)
+    assert shown.count("<mark>") > 1
+    assert "&lt;b&gt;it&lt;/b&gt;" in shown  # the dataset is hostile
+    given = client.post(address, {"kind": "false_alarm", "reason": "A common sentence."})
+    assert given.headers["Location"] == reverse("admin:review_item_change", args=[second.id])
+    refused = client.post(given.headers["Location"], {"kind": "exclude_task", "reason": ""})
+    assert "required" in refused.content.decode()
+    given = client.post(given.headers["Location"], {"kind": "exclude_task", "reason": "Leaked."})
+    assert given.headers["Location"] == reverse("admin:review_item_changelist")
+    assert outcome_of(submission).excluded == [second.task]
+    judged = page(reviewers[0], reverse("admin:review_item_changelist") + "?waiting=no")
+    assert f"/item/{first.id}/" in judged
+
+
+def test_only_reviewers_see_the_queue(
+    submission: Submission, bob: User, page: Any, client: Client
+) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    address = reverse("admin:review_item_change", args=[queue()[0].id])
+    bob.is_staff = True
+    bob.save()
+    page(bob, address, 403)
+    assert client.post(address, {"kind": "false_alarm", "reason": "Mine."}).status_code == 403
+    assert not Verdict.objects.exists()
+
+
+def test_what_each_sees_of_the_findings(
+    submission: Submission, reviewers: tuple[User, User], alice: User, bob: User, page: Any
+) -> None:
+    scan = scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    verdict_give(
+        item_id=item_of(submission).id, reviewer=reviewers[0], kind="exclude_task",
+        reason="It is the test.",
+    )  # fmt: skip
+    settle(submission)
+    address = reverse("submission_contamination", args=[submission.id])
+    evidence = reverse("findings", args=[submission.id, scan.items.get().id])
+    for user in (None, bob):
+        public = page(user, address)
+        assert "1.7 %" in public.replace("&nbsp;", " ")  # 1 of 60 checkable
+        assert "Exclude the task" in public
+        assert "It is the test." not in public
+        assert evidence not in public
+    page(bob, evidence, 404)
+    assert "It is the test." in page(alice, address)
+    assert question(TASKS[0], 1).split()[0] in page(alice, evidence)
+
+
+def test_the_appeal_on_the_page(
+    submission: Submission, reviewers: tuple[User, User], alice: User, client: Client, page: Any
+) -> None:
+    scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    settle(submission)
+    address = reverse("submission_contamination", args=[submission.id])
+    assert "Your reasons" not in page(alice, address)
+    verdict_give(
+        item_id=item_of(submission).id, reviewer=reviewers[0], kind="exclude_task", reason="Leak."
+    )
+    assert "Your reasons" in page(alice, address)
+    client.post(reverse("appeal", args=[submission.id]), {"text": "It is a proverb."})
+    after = page(alice, address)
+    assert "It is a proverb." in after
+    assert "Your reasons" not in after
+    assert "waits for a reviewer" in after
+
+
+def test_a_report_is_kept_as_json(submission: Submission) -> None:
+    scan = scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    again = Scan.objects.get(id=scan.id)
+    assert json.loads(json.dumps(again.report))["documents"] == 3

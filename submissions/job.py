@@ -29,6 +29,7 @@ from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure
 
 JOB, PROGRESS, RESULT, FAILURE = "job.json", "progress.jsonl", "result.json", "failure.json"
 LOCK, PROCESS = "lock", "process.json"
+CLOSED = "closed"  # written by the platform under the lock: the attempt is over, do nothing
 REPORTED_VERSIONS = (
     "torch", "mosaicml", "llm-foundry", "transformers", "tokenizers", "numpy", "pyarrow",
     "zstandard",
@@ -201,7 +202,9 @@ def run_stage(stage: Callable[[Job], StageResult], arguments: list[str] | None =
         print(f"{directory.name}: already running", file=sys.stderr)
         return 0
     try:
-        return 0 if (directory / RESULT).exists() else _run_locked(stage, directory)
+        if (directory / RESULT).exists() or (directory / CLOSED).exists():
+            return 0
+        return _run_locked(stage, directory)
     finally:
         os.close(lock)
 

@@ -1,11 +1,8 @@
-"""The local backend with real processes: launched once, known after any death, stopped whole."""
+"""What the local backend has alone; the rest is in test_backend_contract.py."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -36,7 +33,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def backend(tmp_path, monkeypatch):
     (tmp_path / "sleeper_stage.py").write_text(SLEEPER)
-    monkeypatch.setattr("crucible.jobs.backends.local.REPOSITORY", _repository(tmp_path))
+    monkeypatch.setattr("crucible.jobs.backends.directory.REPOSITORY", _repository(tmp_path))
     backend = LocalBackend(tmp_path / "jobs", slots=2)
     yield backend
     for directory in (tmp_path / "jobs").glob("*"):
@@ -71,55 +68,6 @@ def process_of(tmp_path, key):
     return json.loads((tmp_path / "jobs" / key / "process.json").read_text())["pid"]
 
 
-def test_a_job_runs_reports_and_ends(backend, tmp_path):
-    assert backend.status("1-sleep-a1").state == JobState.UNKNOWN
-    assert not backend.find("1-sleep-a1")
-    backend.submit("1-sleep-a1", spec(tmp_path, "1-sleep-a1", 0.5))
-    status = wait_for(backend, "1-sleep-a1", JobState.RUNNING)
-    assert status.progress["message"] == "half of it"
-    assert time.time() - status.heard_at < 30
-    status = wait_for(backend, "1-sleep-a1", JobState.SUCCEEDED)
-    assert status.document["figures"] == {"done": True}
-    assert "a line of log" in backend.logs("1-sleep-a1", 1000)
-    assert backend.logs("1-sleep-a1", 4) == backend.logs("1-sleep-a1", 1000)[-4:]
-
-
-def test_submitting_many_times_at_once_starts_one_process(backend, tmp_path):
-    key = "2-sleep-a1"
-    threads = [
-        threading.Thread(target=backend.submit, args=(key, spec(tmp_path, key, 1.0)))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wait_for(backend, key, JobState.SUCCEEDED)
-    backend.submit(key, spec(tmp_path, key, 1.0))
-    assert (tmp_path / "work" / key / "started").read_text() == "once\n"
-
-
-def test_a_killed_job_is_lost_and_not_taken_for_another(backend, tmp_path):
-    key = "3-sleep-a1"
-    backend.submit(key, spec(tmp_path, key))
-    wait_for(backend, key, JobState.RUNNING)
-    os.kill(process_of(tmp_path, key), signal.SIGKILL)
-    wait_for(backend, key, JobState.LOST)
-    assert backend.find(key)
-
-
-def test_the_job_survives_a_backend_that_forgets_everything(backend, tmp_path):
-    key = "4-sleep-a1"
-    backend.submit(key, spec(tmp_path, key))
-    wait_for(backend, key, JobState.RUNNING)
-    fresh = LocalBackend(tmp_path / "jobs", slots=2)
-    assert fresh.status(key).state == JobState.RUNNING
-    assert fresh.cancel(key)
-    assert fresh.status(key).state == JobState.LOST
-    assert fresh.cancel(key)  # again is harmless
-    assert fresh.cancel("never-heard-of")
-
-
 def test_a_job_stopped_with_the_installation_starts_again_under_its_key(backend, tmp_path):
     key = "8-sleep-a1"
     backend.submit(key, spec(tmp_path, key))
@@ -141,19 +89,6 @@ def test_a_launch_of_which_only_the_log_was_opened_is_not_lost_at_once(backend, 
     assert backend.status("5-sleep-a1").state == JobState.RUNNING
     (directory / "launch").write_text(f"{time.time() - 120}\n")
     assert backend.status("5-sleep-a1").state == JobState.LOST
-
-
-def test_a_job_sees_no_secret_of_ours(backend, tmp_path, monkeypatch):
-    monkeypatch.setenv("CRUCIBLE_SECRET_KEY", "canary-key")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://canary-database")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-cloud")
-    key = "6-sleep-a1"
-    backend.submit(key, spec(tmp_path, key, 0.1))
-    wait_for(backend, key, JobState.SUCCEEDED)
-    everything = (tmp_path / "work" / key / "environment").read_text()
-    for file in (tmp_path / "jobs" / key).iterdir():
-        everything += file.read_text()
-    assert "canary" not in everything
 
 
 def test_a_half_written_progress_line_is_not_read(backend, tmp_path):

@@ -1,17 +1,36 @@
-"""Where jobs run. `backend_get` gives the one that an attempt was sent to."""
+"""Where jobs run. `backend_name_for` chooses for a job, `backend_get` gives the one chosen."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
 
 from django.conf import settings
 
 from crucible.jobs.backends.base import Backend
 from crucible.jobs.backends.local import LocalBackend
+from crucible.jobs.backends.rules import rules_load
+from crucible.jobs.backends.slurm import SlurmBackend
 
 DEFAULT = "local"
 
 
+def backend_name_for(stage: str, scale: str) -> str:
+    """The backend of such a job, as the file of CRUCIBLE_BACKENDS says; `local` without it."""
+    rule = rules_load(settings.CRUCIBLE_BACKENDS).rule_for(stage, scale)
+    return SlurmBackend.name if rule else DEFAULT
+
+
 def backend_get(name: str = DEFAULT) -> Backend:
-    """The backend of that name; today there is one."""
-    if name != "local":
-        raise KeyError(f"there is no backend {name!r}")
-    return LocalBackend(settings.JOBS_DIR, slots=settings.CRUCIBLE_LOCAL_SLOTS)
+    """The backend of that name."""
+    if name == LocalBackend.name:
+        return LocalBackend(settings.JOBS_DIR, slots=settings.CRUCIBLE_LOCAL_SLOTS)
+    if name == SlurmBackend.name:
+        return _slurm(settings.JOBS_DIR, settings.CRUCIBLE_BACKENDS)
+    raise KeyError(f"there is no backend {name!r}")
+
+
+@lru_cache(maxsize=4)
+def _slurm(root: Path, rules: str) -> SlurmBackend:
+    """Kept, because it remembers for a moment what the scheduler said about all jobs."""
+    return SlurmBackend(root, rules)

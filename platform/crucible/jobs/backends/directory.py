@@ -1,0 +1,158 @@
+"""A job's directory seen from outside: does its process live, how far is it, how did it end.
+
+A job holds an exclusive `flock` on `lock` for as long as it lives (`submissions.job`), so asking
+for that lock tells whether it runs, whatever was killed. A verdict is made final by `close`: the
+marker is written while holding the lock, and a process that gets it later sees that and leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crucible.jobs.backends.base import JobState, JobStatus
+from crucible.paths import REPOSITORY
+from submissions.job import CLOSED, FAILURE, LOCK, PROCESS, PROGRESS, RESULT, code_commit
+
+LOG, LAUNCH = "log.txt", "launch"
+# All that a job sees of our environment: no database address, no secret key, no token.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+             "CRUCIBLE_TOKENIZERS")  # fmt: skip
+ENDINGS = ((RESULT, JobState.SUCCEEDED), (FAILURE, JobState.FAILED))
+
+
+class JobDirectory:
+    """`JOBS/<key>`, the whole contract between platform and job."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """One launcher at a time; the body learns whether an earlier one came to its end."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / f".{LAUNCH}").open("a") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            yield bool(self.launch_note())
+
+    def launch_note(self) -> str:
+        """What the launcher noted; empty before the launch."""
+        try:
+            return (self.path / LAUNCH).read_text().strip()
+        except OSError:
+            return ""
+
+    @contextlib.contextmanager
+    def launching(self) -> Iterator[list[str]]:
+        """Notes a launch by what the body puts into the list.
+
+        The note's room on the disk is taken first: a disk that is full then hinders the launch, not
+        the note of a launch that happened.
+        """
+        with (self.path / LAUNCH).open("w") as file:
+            file.write(" " * 80)
+            file.flush()
+            os.fsync(file.fileno())
+            note: list[str] = []
+            yield note
+            file.seek(0)
+            file.write(" ".join(note).ljust(80))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def running(self) -> bool:
+        """Whether some process holds the job's lock."""
+        try:
+            descriptor = os.open(self.path / LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def started(self) -> bool:
+        """Whether its process ever took the lock."""
+        return PROCESS in self._names()
+
+    def closed(self) -> bool:
+        """Whether a verdict was made final."""
+        return CLOSED in self._names()
+
+    def close(self) -> bool:
+        """Makes sure that no process is at work and none will be; False while one is."""
+        if not self.path.exists():
+            return True
+        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.path / CLOSED).touch()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def ending(self) -> JobStatus | None:
+        """The job's own last word, if it left one."""
+        names = self._names()
+        for name, state in ENDINGS:
+            if name in names:
+                document = json.loads((self.path / name).read_text())
+                return JobStatus(state, *self.heard(), document)
+        return None
+
+    def heard(self) -> tuple[dict[str, Any], float | None]:
+        """The last progress line and its time, in seconds since the epoch."""
+        progress = last_line(self.path / PROGRESS)
+        return progress, progress.get("time")
+
+    def log(self, limit: int) -> str:
+        """The last `limit` bytes of what it printed."""
+        return tail(self.path / LOG, limit).decode(errors="replace")
+
+    def _names(self) -> set[str]:
+        """Listed, not asked for one by one: opening a folder makes NFS look at the server again."""
+        try:
+            return set(os.listdir(self.path))  # noqa: PTH208  (names, not paths)
+        except FileNotFoundError:
+            return set()
+
+
+def job_environment() -> dict[str, str]:
+    """The environment of every job."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",  # small models: a second thread costs more than it brings
+        "HF_HUB_OFFLINE": "1",
+        "CRUCIBLE_COMMIT": code_commit(REPOSITORY),
+    }
+
+
+def tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a file; none of one that is not there yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - limit))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def last_line(path: Path, limit: int = 4096) -> dict[str, Any]:
+    """The last whole line of a JSON-lines file, or an empty dict."""
+    lines = tail(path, limit).split(b"\n")[:-1]  # what follows the last newline is half-written
+    try:
+        return json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}

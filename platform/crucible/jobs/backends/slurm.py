@@ -1,0 +1,194 @@
+"""Runs jobs on a Slurm cluster, which at times loses an accepted job and at times runs one twice.
+
+What holds it together: the key is looked up before every launch and found again by name; a launch
+whose fate is not known is not repeated before the controller had time to show it; the script leaves
+when the attempt is over or at work already; and a verdict closes the job's folder (`directory.py`).
+Site and nodes share the file system that holds CRUCIBLE_HOME, under the same path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from crucible.jobs.backends.base import BackendAway, JobSpec, JobState, JobStatus
+from crucible.jobs.backends.directory import LOG, JobDirectory
+from crucible.jobs.backends.rules import Rule, rules_load
+from crucible.jobs.backends.scheduler import KEPT, Entry, Refused, Scheduler
+from crucible.jobs.backends.script import STARTS, script_of
+from submissions.failures import Failure
+from submissions.job import JOB, write_json_atomically
+
+SCRIPT, TRIED = "job.sh", "tried"
+SETTLING = 15.0  # seconds in which a launch of unknown fate must have appeared in the queue
+ENDED_BY = {
+    "OUT_OF_MEMORY": (
+        "out_of_memory",
+        "Slurm ended the job: it took more memory than it asked for",
+    ),
+    "TIMEOUT": ("time_limit", "Slurm ended the job at its time limit"),
+    "DEADLINE": ("time_limit", "Slurm ended the job at its deadline"),
+}
+
+
+class SlurmBackend:
+    """One directory a key below `root`, and a job of that name in Slurm's queue."""
+
+    name = "slurm"
+
+    def __init__(
+        self, root: Path, rules: str, scheduler: Scheduler | None = None, settling: float = SETTLING
+    ) -> None:
+        self.root = root
+        self.rules = rules
+        self.scheduler = scheduler or Scheduler()
+        self.settling = settling
+
+    @property
+    def slots(self) -> int:
+        return rules_load(self.rules).slots
+
+    def submit(self, key: str, spec: JobSpec) -> None:
+        """Looks the key up, adopts what it finds, else hands the script to sbatch."""
+        job = self._job(key)
+        with job.turn() as launched:
+            if job.closed() or job.ending() or job.running():
+                return
+            found = self._entries(job)
+            if found:
+                if not launched:
+                    _note(job, found[0].id)
+                return
+            self._let_settle(job)
+            write_json_atomically(job.path / JOB, spec.document)
+            self._launch(job, spec)
+
+    def find(self, key: str) -> bool:
+        job = self._job(key)
+        return job.running() or bool(job.launch_note()) or bool(self._entries(job, KEPT))
+
+    def status(self, key: str) -> JobStatus:
+        job = self._job(key)
+        ending = job.ending()
+        if ending is not None:
+            return self._over(job, ending)
+        if job.closed():
+            return JobStatus(JobState.LOST, *job.heard())
+        if not job.path.exists():
+            return JobStatus(JobState.UNKNOWN)
+        note = ""
+        for kept in (KEPT, 0.0):  # a verdict needs an answer of this very moment
+            try:
+                entries = self._entries(job, kept)
+            except BackendAway as away:  # no verdict without the scheduler, but it may be at work
+                return JobStatus(JobState.RUNNING, *job.heard(), note=f"Slurm: {away}")
+            alive = [entry for entry in entries if not entry.ended]
+            if alive:
+                note = self._one_alone(job, alive)
+            if alive or job.running():
+                return JobStatus(JobState.RUNNING, *job.heard(), note=note)
+        if not entries and not (job.path / STARTS).exists() and job.ending() is None:
+            return JobStatus(JobState.UNKNOWN)  # accepted and forgotten: nothing ever ran
+        return self._over(job, JobStatus(JobState.LOST, *job.heard()), entries)
+
+    def logs(self, key: str, limit: int) -> str:
+        return self._job(key).log(limit)
+
+    def cancel(self, key: str) -> bool:
+        job = self._job(key)
+        alive = [entry for entry in self._entries(job) if not entry.ended]
+        self.scheduler.cancel(key, [entry.id for entry in alive])
+        return not alive and job.close()  # asked again until the scheduler has none left
+
+    # -- how it is done ---------------------------------------------------------------------------
+
+    def _job(self, key: str) -> JobDirectory:
+        return JobDirectory(self.root / key)
+
+    def _entries(self, job: JobDirectory, kept: float = 0.0) -> list[Entry]:
+        return self.scheduler.entries(job.path.name, str(job.path), kept)
+
+    def _launch(self, job: JobDirectory, spec: JobSpec) -> None:
+        """Hands the script over. `BackendAway` when nobody knows whether it was accepted."""
+        key, stage = job.path.name, spec.document["stage"]
+        rule = rules_load(self.rules).rule_for(stage, spec.scale) or Rule()
+        script = job.path / SCRIPT
+        script.write_text(script_of(job.path, spec.module, rule))
+        try:
+            with job.launching() as note:
+                (job.path / TRIED).write_text(f"{time.time()}")
+                note.append(self.scheduler.submit(script, _options(job, rule)))
+        except BackendAway:
+            found = self._entries(job)
+            if not found:
+                raise
+            _note(job, found[0].id)
+        except Refused as refused:
+            found = self._entries(job)  # it may have been accepted all the same
+            if not found:
+                job.close()
+                raise Failure("launch_refused", f"Slurm refused {key}: {refused}") from refused
+            _note(job, found[0].id)
+
+    def _let_settle(self, job: JobDirectory) -> None:
+        """After a try of unknown fate: the controller may still take the job from its backlog."""
+        try:
+            elapsed = time.time() - float((job.path / TRIED).read_text())
+        except (OSError, ValueError):
+            return
+        if 0 <= elapsed < self.settling and not job.launch_note():
+            raise BackendAway("Slurm may still accept the last try; looking again")
+
+    def _one_alone(self, job: JobDirectory, alive: list[Entry]) -> str:
+        """Takes out of the queue what would run twice; says what the one that is left waits for.
+
+        Of two that run, one holds the job's lock and the other leaves by itself.
+        """
+        alive = sorted(alive, key=lambda entry: entry.state == "PENDING")  # keeps their age's order
+        spare = [entry.id for entry in alive[1:] if entry.state == "PENDING"]
+        self.scheduler.cancel(job.path.name, spare)
+        first = alive[0]
+        if first.waits_for_a_hand:  # the next attempt gets another id and perhaps another node
+            self.scheduler.cancel(job.path.name, [first.id])
+            return "Slurm: no node could start it; it is taken back"
+        if first.state == "RUNNING":
+            return ""
+        reason = f" ({first.reason})" if first.reason not in ("", "None") else ""
+        return f"Slurm: {first.state.lower()}{reason}"
+
+    def _over(
+        self, job: JobDirectory, status: JobStatus, entries: Sequence[Entry] = ()
+    ) -> JobStatus:
+        """The verdict, once nothing that still comes can do harm."""
+        if status.state == JobState.SUCCEEDED:
+            return status
+        if not job.close():
+            return JobStatus(JobState.RUNNING, *job.heard())
+        ending = job.ending()  # it may have come between our two looks
+        if ending is not None:
+            return ending
+        for entry in entries:
+            if entry.state in ENDED_BY:
+                code, sentence = ENDED_BY[entry.state]
+                document = Failure(code, sentence).as_dict()
+                return JobStatus(JobState.FAILED, *job.heard(), document)
+        return status
+
+
+def _note(job: JobDirectory, id: str) -> None:
+    with job.launching() as note:
+        note.append(id)
+
+
+def _options(job: JobDirectory, rule: Rule) -> list[str]:
+    """Ours last: sbatch takes the last of two that contradict each other."""
+    return [
+        *rule.options,
+        f"--job-name={job.path.name}",
+        f"--comment={job.path}",
+        f"--output={job.path / LOG}",
+        "--open-mode=append",  # a second run must not wipe the log of the first
+        "--requeue",
+        f"--chdir={job.path}",
+    ]

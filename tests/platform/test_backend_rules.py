@@ -1,0 +1,156 @@
+"""The file of CRUCIBLE_BACKENDS, the script that a job becomes, and Slurm's words for trouble."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from crucible.jobs.backends import backend_get, backend_name_for
+from crucible.jobs.backends.base import BackendAway, JobState
+from crucible.jobs.backends.rules import Rule, rules_load
+from crucible.jobs.backends.scheduler import Refused, Scheduler
+from crucible.jobs.backends.script import script_of
+from crucible.jobs.backends.slurm import SlurmBackend
+from training_recipes.scales import scale_names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "backends.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_the_first_rule_that_fits_decides(write, settings):
+    settings.CRUCIBLE_BACKENDS = write(
+        '[slurm]\nslots = 7\n[[slurm.jobs]]\nstages = ["train"]\nscales = ["1b-1x"]\n'
+        'options = ["--nodes=4"]\nprocesses_per_node = 8\n'
+        '[[slurm.jobs]]\nstages = ["train", "evaluate"]\n'
+    )
+    assert backend_name_for("train", "1b-1x") == "slurm"
+    assert backend_name_for("evaluate", "smoke") == "slurm"
+    assert backend_name_for("validate", "1b-1x") == "local"
+    assert backend_get("slurm").slots == 7
+    rules = rules_load(settings.CRUCIBLE_BACKENDS)
+    assert rules.rule_for("train", "1b-1x") == Rule(("train",), ("1b-1x",), ("--nodes=4",), 8)
+    assert rules.rule_for("train", "smoke").processes_per_node == 0
+
+
+def test_without_a_file_all_is_local(settings):
+    settings.CRUCIBLE_BACKENDS = ""
+    assert backend_name_for("train", "7b-2x") == "local"
+    with pytest.raises(KeyError, match="nowhere"):
+        backend_get("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[slurm", "Expected ']'"),
+        ("[ray]\n", "unknown name 'ray'"),
+        ("[slurm]\nslots = 0\n", "above 0"),
+        ('[[slurm.jobs]]\nstage = ["train"]\n', "unknown name 'stage'"),
+        ('[[slurm.jobs]]\nstages = ["training"]\n', "no stage 'training'"),
+        ('[[slurm.jobs]]\nscales = ["1B-1x"]\n', "no scale '1B-1x'"),
+        ('[[slurm.jobs]]\noptions = "--nodes=2"\n', "options must be a list"),
+        ('[[slurm.jobs]]\nstages = ["evaluate"]\nprocesses_per_node = 2\n', "train alone"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(write, text, complaint):
+    with pytest.raises(ValueError, match=r"backends\.toml") as caught:
+        rules_load(write(text))
+    assert complaint in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"none\.toml: No such file"):
+        rules_load(str(tmp_path / "none.toml"))
+
+
+def test_the_example_is_a_right_file_and_knows_every_large_scale():
+    rules = rules_load(str(ROOT / "deploy/slurm/backends.toml"))
+    for scale in scale_names():
+        rule = rules.rule_for("train", scale)
+        assert (rule is None) == (scale == "smoke")
+        assert rule is None or rule.processes_per_node == 8
+
+
+def test_a_script_ends_at_once_when_the_attempt_is_over(tmp_path):
+    script = tmp_path / "job.sh"
+    folder = tmp_path / "7-train-a1"
+    folder.mkdir()
+    script.write_text(script_of(folder, "no_such_module", Rule()))
+    run = ["bash", str(script)]
+    environment = {"SLURM_JOB_ID": "1", "PATH": "/usr/bin:/bin"}
+    assert subprocess.run(run, env=environment, capture_output=True).returncode == 1
+    assert (folder / "starts").read_text().count("\n") == 1
+    (folder / "closed").touch()
+    assert subprocess.run(run, env=environment, capture_output=True).returncode == 0
+    assert (folder / "starts").read_text().count("\n") == 1
+
+
+def test_training_on_several_nodes_is_torchruns(tmp_path):
+    text = script_of(tmp_path / "a b", "training_recipes.train", Rule(processes_per_node=8))
+    assert "torch.distributed.run" in text
+    assert '--nnodes="$SLURM_JOB_NUM_NODES"' in text
+    assert "--nproc-per-node=8" in text
+    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
+            BackendAway,
+        ),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv", BackendAway),
+        ("sbatch: error: Batch job submission failed: Invalid partition name specified", Refused),
+        (
+            "sbatch: error: Batch job submission failed: Invalid account or account/partition",
+            Refused,
+        ),
+    ],
+)
+def test_what_passes_is_told_from_what_does_not(tmp_path, monkeypatch, words, kind):
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(kind, match="Batch job submission failed"):
+        Scheduler().submit(tmp_path / "job.sh", [])
+
+
+def test_a_machine_without_slurm_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendAway, match="squeue is not installed"):
+        Scheduler().entries("1-train-a1", "/jobs/1-train-a1")
+
+
+def test_a_job_that_no_node_could_start_is_taken_back_and_is_lost(tmp_path, monkeypatch):
+    """Slurm requeues it in a held state, from which only an administrator releases it."""
+    key, root = "7-train-a1", tmp_path / "jobs"
+    (root / key).mkdir(parents=True)
+    programs = {
+        "squeue": f"""state=PENDING; test -e {tmp_path}/cancelled && state=CANCELLED
+echo "3|$state|launch failed requeued held|{key}|{root / key}\"""",
+        "scancel": f'echo "$@" > {tmp_path}/cancelled',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    backend = SlurmBackend(root, "")
+    status = backend.status(key)
+    assert (status.state, status.note) == (
+        JobState.RUNNING, "Slurm: no node could start it; it is taken back",
+    )  # fmt: skip
+    assert (tmp_path / "cancelled").read_text() == f"--name={key} 3\n"
+    assert backend.status(key).state == JobState.LOST

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from evaluation.audit import summary
 from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, PRECISIONS, REFERENCE, evaluate_model
 from evaluation.fetch import fetch_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS
@@ -13,6 +14,7 @@ from evaluation.processes import Processes
 from evaluation.score import score_file
 from evaluation.suite import SUITE_NAMES, load_suite, verify_rows
 from submissions.cli import Commands
+from submissions.failures import Failure
 from submissions.progress import no_progress, progress_for_terminal
 
 
@@ -26,7 +28,7 @@ def register(commands: Commands) -> None:
     _suite_argument(verify)
     verify.add_argument("--data", type=Path, required=True, help="folder of task files")
     fetch = suite.add("fetch", "bring task files into a folder", _fetch, _render_fetch)
-    fetch.add_argument("--suite", default="full", choices=("core", "full"))
+    fetch.add_argument("--suite", default="full", help="core, full, or your own suite's file")
     fetch.add_argument("--data", type=Path, required=True, help="folder to fill")
     fetch.add_argument(
         "--from",
@@ -35,6 +37,7 @@ def register(commands: Commands) -> None:
         metavar="FOLDER|URL",
         help="where the files lie, for instance LLM Foundry's local_data",
     )
+    fetch.add_argument("--gpqa", metavar="FILE|URL", help="GPQA's archive, dataset.zip")
 
     evaluate = commands.add("evaluate", "ask a model the tasks", _evaluate, _render_results)
     evaluate.add_argument("--model", type=Path, required=True, help="model directory")
@@ -51,10 +54,14 @@ def register(commands: Commands) -> None:
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
     score.add_argument("results", type=Path, help="results.json, or an eval JSON of DCLM")
     score.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
+    score.add_argument("--examples", type=Path, metavar="FILE", help="examples.jsonl of the run")
+    score.add_argument("--suite", metavar="FILE", help="your own suite, if it is one's results")
+    score.add_argument("--dclm", type=Path, metavar="FILE", help="write DCLM's eval JSON too")
 
 
 def _suite_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
+    names = ", ".join(SUITE_NAMES)
+    parser.add_argument("--suite", default="full", help=f"{names}, or your own suite's file")
 
 
 def _positive(text: str) -> int:
@@ -77,7 +84,11 @@ def _verify(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
     suite = load_suite(arguments.suite)
-    files = fetch_suite(suite, arguments.data, arguments.source, progress_for_terminal())
+    if suite.bundled is not None:
+        raise Failure("refused", f"the files of the suite {suite.name} come with Crucible")
+    files = fetch_suite(
+        suite, arguments.data, arguments.source, arguments.gpqa, progress_for_terminal()
+    )
     good = {"present", "fetched"}
     return {"files": files, "ok": all(row["state"] in good for row in files)}
 
@@ -98,11 +109,21 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     if not Processes().first:
         raise SystemExit(0)  # the first of torchrun's processes prints the document
-    return document
+    return document | {"ok": document["audit"]["ok"]} if "audit" in document else document
 
 
 def _score(arguments: argparse.Namespace) -> dict[str, Any]:
-    return score_file(arguments.results, arguments.metric_version)
+    document = score_file(
+        arguments.results,
+        arguments.metric_version,
+        examples=arguments.examples,
+        suite_name=arguments.suite,
+    )
+    if arguments.dclm is not None:
+        from evaluation.dclm_json import write_dclm_json
+
+        write_dclm_json(arguments.results, arguments.dclm)
+    return document
 
 
 def _render_suite(document: dict[str, Any]) -> str:
@@ -128,7 +149,7 @@ def _state(row: dict[str, Any]) -> str:
         return "  ok"
     if row["present"]:
         return "  ANOTHER CONTENT"
-    return "  missing" if row["sha1"] else "  missing (made from GPQA's archive: not yet supported)"
+    return "  missing (made from GPQA's archive)" if row["made_from"] else "  missing"
 
 
 def _render_fetch(document: dict[str, Any]) -> str:
@@ -137,29 +158,39 @@ def _render_fetch(document: dict[str, Any]) -> str:
         "fetched": "fetched",
         "absent": "MISSING at the source",
         "wrong": "ANOTHER CONTENT at the source",
-        "archive": "made from GPQA's protected archive: not yet supported",
+        "archive": "MISSING: made from GPQA's protected archive, which --gpqa names",
     }
     return "\n".join(f"{row['file']}  {meanings[row['state']]}" for row in document["files"])
 
 
 def _render_results(document: dict[str, Any]) -> str:
     width = max(len(label) for label in document["tasks"])
-    lines = [f"suite {document['suite']}, engine {document['engine']}"]
+    lines = [
+        f"suite {document['suite']}, engine {document['engine']}, precision {document['precision']}"
+    ]
     for label, task in document["tasks"].items():
         error = "" if task["stderr"] is None else f" ± {task['stderr']:.3f}"
         lines.append(f"{label:{width}}  {task['score']:.3f}{error}  of {task['n']}")
     if document["missing_tasks"]:
         lines.append("no file for: " + ", ".join(document["missing_tasks"]))
+    if "audit" in document:
+        lines.append("audit: " + summary(document["audit"]))
+        if not document["audit"]["ok"]:
+            lines.append("NOT the reference's answers: do not use these results")
     return "\n".join(lines)
 
 
 def _render_score(document: dict[str, Any]) -> str:
-    names = ["smoke"] if document["label"] == "SMOKE" else ["core", "extended", "mmlu"]
     lines = [f"metric version {document['metric_version']}"]
-    for name in names:
-        value, error = document[name], document.get(f"{name}_stderr")
+    shown_by = {"CORE": ("core", "extended", "mmlu"), "SMOKE": ("smoke",)}
+    for name in shown_by.get(document["label"], ("mean",)):
+        value, error = document[name], document[f"{name}_stderr"]
+        interval = document["intervals"].get(name)
         shown = "none" if value is None else f"{100 * value:.2f}"
-        lines.append(f"{name.upper():9} {shown}" + (f" ± {100 * error:.2f}" if error else ""))
+        shown += "" if error is None else f" ± {100 * error:.2f}"
+        if interval:
+            shown += f"  (95 % interval {100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
+        lines.append(f"{name.upper():9} {shown}")
     for name, value in document["categories"].items():
         lines.append(f"  {name:26} {'none' if value is None else f'{100 * value:.2f}'}")
     if document["missing_tasks"]:

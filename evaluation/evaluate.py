@@ -1,8 +1,8 @@
 """Evaluates a model directory on a suite, resuming where an earlier run stopped.
 
 As a stage: input `model`; parameters `suite`, `engine`, `data` (optional folder of task files),
-`audit` (optional number of examples); outputs `results` (results.json) and `examples`
-(examples.jsonl).
+`audit` (optional number of examples, all of which must agree); outputs `results` (results.json)
+and `examples` (examples.jsonl).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from evaluation.audit import audit as ask_again
+from evaluation.audit import summary
 from evaluation.examples import Example, read_examples
 from evaluation.journal import Journal
 from evaluation.processes import Processes
@@ -50,7 +52,7 @@ from submissions.progress import Progress, no_progress
 
 REFERENCE = "llm-foundry"
 ENGINES = ("native", REFERENCE)
-DEFAULT_ENGINE = REFERENCE
+DEFAULT_ENGINE = "native"
 # The native engine's: fp32 alone; tf32, in which a GPU multiplies float32 matrices as Composer lets
 # it; bf16, with float32 rotary tables and sums of logits.
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -188,11 +190,18 @@ def evaluate_model(
         "versions": versions(),
         "hardware": hardware(),
     }
-    if Processes().first:
-        join_examples(output, [task.label for task in tasks])
-        document |= _checks(run, engine, model, audit, progress)
-        write_json_atomically(output / RESULTS, document)
-        Journal(output / FINISHED).remove()
+    if not Processes().first:
+        return document
+    join_examples(output, [task.label for task in tasks])
+    records = read_examples(output / EXAMPLES)
+    if isinstance(engine, QueueEngine):
+        document["rounding"] = engine.rounding(records)
+    if audit is not None:
+        precision = engine.precision
+        del engine  # two models at a time may be more than the memory holds
+        document["audit"] = ask_again(model, suite, tasks, records, audit, precision, progress)
+    write_json_atomically(output / RESULTS, document)
+    Journal(output / FINISHED).remove()
     return document
 
 
@@ -301,10 +310,12 @@ def _together(
     """
     processes = Processes()
     journal = Journal(run.output / FINISHED, processes.rank)
-    found = [journal.read(works[task]) for task in left] if processes.first else []
+    found = journal.read(works[task] for task in left) if processes.first else {}
     # What was done before must be the same for all processes, which divide the rest.
-    left = [task for task in run.tasks if task.label in processes.agree([t.label for t in left])]
-    known = dict(zip(left, processes.agree(found), strict=True))
+    labels = processes.agree([task.label for task in left])
+    left = [task for task in run.tasks if task.label in labels]
+    found = processes.agree(found)
+    known = {task: found[works[task]] for task in left}
     before = {task.label: len(known[task]) if task in known else counts[task] for task in counts}
     rows = {task.label: count for task, count in counts.items()}
     report = QueueProgress(progress, rows, before, 1 / processes.size)
@@ -318,29 +329,8 @@ def _together(
     yield from engine.evaluate_tasks(run.suite, paths, run.limit, known, keep)
 
 
-def _checks(
-    run: Evaluation,
-    engine: TaskEngine | QueueEngine,
-    model: Path,
-    audit: int | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """What rounding may have changed, and what the reference engine says to a sample."""
-    found: dict[str, Any] = {}
-    if isinstance(engine, QueueEngine):
-        found["rounding"] = engine.rounding(read_examples(run.output / EXAMPLES))
-    if audit is not None:
-        from evaluation.audit import audit as ask_again
-
-        records = read_examples(run.output / EXAMPLES)
-        found["audit"] = ask_again(
-            model, run.suite, run.tasks, records, audit, engine.precision, progress
-        )
-    return found
-
-
 def stage(job: Job) -> StageResult:
-    """Evaluates the model that the train stage wrote."""
+    """Evaluates the model that the train stage wrote; `audit_differs` where the audit is not ok."""
     model = job.inputs["model"].verified(folder_sha256)
     data = job.parameters.get("data")
     document = evaluate_model(
@@ -352,6 +342,8 @@ def stage(job: Job) -> StageResult:
         audit=job.parameters.get("audit"),
         progress=job.progress,
     )
+    if not document.get("audit", {}).get("ok", True):
+        raise Failure("audit_differs", summary(document["audit"]))
     outputs = {
         name: Artifact((job.output / file).as_uri(), file_sha256(job.output / file))
         for name, file in (("results", RESULTS), ("examples", EXAMPLES))

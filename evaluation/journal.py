@@ -1,7 +1,8 @@
 """What a run has answered so far, line by line, so that a killed run loses a batch and no more.
 
 One file a process, only ever appended to. A line names the work that it belongs to (the hash of
-task, model, engine and settings), and a torn last line is ignored.
+task, model, engine and settings). A line that a kill tore is ignored, also when a later run has
+written after it.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ class Journal:
         self.path = folder / f"journal-{rank}.jsonl"
         self._file: IO[str] | None = None
 
-    def read(self, work: str) -> dict[int, Example]:
-        """The examples of this work in all journals of the folder, by their row's number."""
-        found = {}
+    def read(self, works: Iterable[str]) -> dict[str, dict[int, Example]]:
+        """Each work's examples in all journals of the folder, by their row's number."""
+        found: dict[str, dict[int, Example]] = {work: {} for work in works}
         for path in sorted(self.folder.glob(PATTERN)):
-            with path.open(encoding="utf-8", errors="replace") as file:
+            with path.open("rb") as file:
                 for line in file:
-                    if line.startswith(f'{{"work": "{work}"') and line.endswith("\n"):
-                        example = example_of(json.loads(line))
-                        found[example.index] = example
+                    try:
+                        record = json.loads(line)
+                        example = example_of(record)
+                    except (ValueError, TypeError):
+                        continue
+                    if record["work"] in found:
+                        found[record["work"]][example.index] = example
         return found
 
     def add(self, work: str, examples: Iterable[Example]) -> None:

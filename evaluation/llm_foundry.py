@@ -32,6 +32,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # LLM 
 import datasets  # noqa: E402
 import torch  # noqa: E402
 from composer.core import DataSpec, Evaluator  # noqa: E402
+from composer.devices import DeviceCPU, DeviceGPU  # noqa: E402
 from composer.trainer import Trainer  # noqa: E402
 from composer.utils import dist  # noqa: E402
 from llmfoundry.eval.datasets.utils import get_fewshot_sample_idxs  # noqa: E402
@@ -49,12 +50,13 @@ SEED = 1
 class LLMFoundryEngine:
     """Evaluates one model, task by task.
 
-    `tokenizer` is a Hugging Face fast tokenizer.
+    `tokenizer` is a Hugging Face fast tokenizer. A GPU multiplies float32 matrices in TF32, as
+    Composer lets it and DCLM's evaluation does, or `exactly`.
     """
 
     name = "llm-foundry"
 
-    def __init__(self, transformer: OpenLM, tokenizer: Any) -> None:
+    def __init__(self, transformer: OpenLM, tokenizer: Any, exactly: bool = False) -> None:
         datasets.disable_progress_bars()
         logging.getLogger("composer").setLevel(logging.ERROR)
         self.tokenizer = tokenizer
@@ -67,15 +69,14 @@ class LLMFoundryEngine:
             )
         if tokenizer.eos_token_id is None:
             raise Failure("model_invalid", "the tokenizer names no end-of-text token")
-        transformer.eval().requires_grad_(False)
+        transformer.float().eval().requires_grad_(False)
         self.recorder = RecordingModel(OpenLMForCausalLM(transformer), tokenizer)
         gpu = torch.cuda.is_available()
-        # Composer lets a GPU multiply float32 matrices in TF32, and so does DCLM's evaluation.
-        self.precision = "tf32" if gpu else "fp32"
+        self.precision = "tf32" if gpu and not exactly else "fp32"
         with _without_warnings():
             self.trainer = Trainer(
                 model=self.recorder,
-                device="gpu" if gpu else "cpu",
+                device=DeviceGPU(allow_tf32=not exactly) if gpu else DeviceCPU(),
                 precision="fp32",
                 seed=SEED,
                 progress_bar=False,

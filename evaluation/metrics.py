@@ -19,6 +19,7 @@ from evaluation.suite import Suite, Task
 METRIC_VERSIONS = ("v1", "v2")
 DEFAULT_METRIC_VERSION = "v2"
 MMLU = "mmlu_fewshot"
+AGGREGATES = ("core", "extended", "smoke", "mean")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,40 @@ def centred_error(stderr: float | None, baseline: float) -> float | None:
     return None if stderr is None else stderr / (1 - baseline)
 
 
+def aggregates(suite: Suite) -> dict[str, list[Task]]:
+    """The means over tasks that a suite has, by name: core and extended, smoke, or plain mean.
+
+    CORE and EXTENDED are names of DCLM's tasks alone; a suite of somebody else's has one mean, over
+    all its tasks.
+    """
+    tasks = list(suite.tasks)
+    if suite.name == "smoke":
+        return {"smoke": tasks}
+    if suite.name not in ("core", "full"):
+        return {"mean": tasks}
+    core = {"core": [task for task in tasks if task.core]}
+    return core if suite.name == "core" else core | {"extended": tasks}
+
+
+def headline(suite: Suite) -> str:
+    """What a board of the suite ranks by: CORE, SMOKE, or the suite's name."""
+    return "CORE" if suite.name in ("core", "full") else suite.name.upper()
+
+
+def versions_that_differ(suite: Suite) -> list[str]:
+    """The metric versions under which the suite's scores are not all the same; the default too."""
+    return [
+        version
+        for version in METRIC_VERSIONS
+        if version == DEFAULT_METRIC_VERSION
+        or any(
+            version in task.baselines
+            and task.baselines[version] != task.baselines[DEFAULT_METRIC_VERSION]
+            for task in suite.tasks
+        )
+    ]
+
+
 def score_results(
     suite: Suite, results: Mapping[str, TaskResult], metric_version: str
 ) -> dict[str, Any]:
@@ -96,24 +131,21 @@ def score_results(
             error_of_mean(errors[label] for label in labels),
         )
 
-    smoke = suite.name == "smoke"
-    nothing: tuple[None, None] = (None, None)
-    core, core_error = nothing if smoke else mean(task for task in suite.tasks if task.core)
-    extended, extended_error = nothing if smoke else mean(suite.tasks)
-    smoke_mean, smoke_error = mean(suite.tasks) if smoke else nothing
+    means = {name: mean(tasks) for name, tasks in aggregates(suite).items()}
+    figures: dict[str, float | None] = {}
+    for name in AGGREGATES:
+        figures[name], figures[f"{name}_stderr"] = means.get(name, (None, None))
+    mmlu = results[MMLU] if MMLU in present else None
     names = sorted({task.category for task in suite.tasks})
     return {
         "metric_version": metric_version,
-        "label": "SMOKE" if smoke else "CORE",
-        "core": core,
-        "core_stderr": core_error,
-        "extended": extended,
-        "extended_stderr": extended_error,
-        "mmlu": results[MMLU].score if not smoke and MMLU in results else None,
-        "smoke": smoke_mean,
-        "smoke_stderr": smoke_error,
+        "label": headline(suite),
+        **figures,
+        "mmlu": mmlu.score if mmlu else None,
+        "mmlu_stderr": mmlu.stderr if mmlu else None,
         "missing_tasks": [task.label for task in suite.tasks if task.label not in results],
         "ignored_tasks": sorted(set(results) - set(present)),
+        "intervals": {},
         "categories": {
             name: mean(task for task in suite.tasks if task.category == name)[0] for name in names
         },

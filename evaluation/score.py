@@ -1,6 +1,7 @@
 """Results in, score out: reads our own results.json and DCLM's eval JSON; needs no torch.
 
-As a stage: input `results`, parameter `metric_version`, output `score` (score.json).
+As a stage: inputs `results` and `examples`; parameters `metric_version`, `suite` (of an
+organiser's own file); outputs `score` (score.json) and `records` (records.parquet).
 """
 
 from __future__ import annotations
@@ -12,51 +13,94 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.metrics import (
+    AGGREGATES,
     DEFAULT_METRIC_VERSION,
     METRIC_VERSIONS,
     TaskResult,
     score_results,
 )
-from evaluation.suite import SUITE_NAMES, load_suite
+from evaluation.suite import SUITE_NAMES, Suite, load_suite
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
 
 
-def score_file(path: Path, metric_version: str = DEFAULT_METRIC_VERSION) -> dict[str, Any]:
+def score_file(
+    path: Path,
+    metric_version: str = DEFAULT_METRIC_VERSION,
+    *,
+    examples: Path | None = None,
+    suite_name: str | None = None,
+) -> dict[str, Any]:
     """The score document of a results file; raises `results_invalid` in one sentence.
 
-    Results of a run with --limit get no score (every mean is None): they are a sample of the tasks.
+    With `examples`, the records of the same run, standard errors come from the questions, and
+    intervals with them. `suite_name` is needed for a suite of one's own: its file. Results of a
+    run with --limit get no score (every mean is None): they are a sample of the tasks.
     """
     if metric_version not in METRIC_VERSIONS:
         known = " and ".join(METRIC_VERSIONS)
         raise Failure("results_invalid", f"there is no metric version {metric_version!r}: {known}")
+    document, results = read_results(path)
+    suite = _suite_of(path, document, suite_name)
+    known_labels = {task.label for task in suite.tasks}
+    if not known_labels & set(results):
+        raise Failure("results_invalid", f"{path.name} holds no task of the suite {suite.name}")
+    limit = document.get("limit")
+    if examples is None:
+        score = score_results(suite, results, metric_version)
+    else:
+        from evaluation.answers import read_answers
+        from evaluation.rescore import check_records, score_with_records
+
+        answers = read_answers(examples)
+        check_records(results, answers, examples.name)
+        score = score_with_records(suite, results, answers, metric_version)
+    if limit is not None:
+        for name in (*AGGREGATES, "mmlu"):
+            score[name] = score[f"{name}_stderr"] = None
+        score["intervals"] = {}
+        score["categories"] = dict.fromkeys(score["categories"])
+    names = {"suite": document.get("suite", "full"), "suite_hash": document.get("suite_hash")}
+    return score | names | {"limit": limit}
+
+
+def read_results(path: Path) -> tuple[dict[str, Any], dict[str, TaskResult]]:
+    """A results file and its tasks' values; raises `results_invalid`."""
     document = _read_object(path)
     if "eval_metrics" in document:  # DCLM's schema
         metrics = document["eval_metrics"]
         values = metrics.get("icl") if isinstance(metrics, dict) else None
-        suite_name, limit = "full", None
     else:
         values = document.get("tasks")
-        suite_name, limit = document.get("suite", "full"), document.get("limit")
     if not isinstance(values, dict) or not values:
         raise Failure("results_invalid", f"{path.name} holds no task results")
-    if suite_name not in SUITE_NAMES:
-        raise Failure("results_invalid", f"{path.name} names an unknown suite {suite_name!r}")
-    _check_suite_hash(path, document, suite_name)
-    results = {label: _task_result(path, label, value) for label, value in values.items()}
-    suite = load_suite("smoke" if suite_name == "smoke" else "full")
-    known_labels = {task.label for task in suite.tasks}
-    if not known_labels & set(results):
-        raise Failure("results_invalid", f"{path.name} holds no task of the suite {suite_name}")
-    score = score_results(suite, results, metric_version)
-    if limit is not None:
-        for name in ("core", "extended", "mmlu", "smoke"):
-            score[name] = None
-            score.pop(f"{name}_stderr", None)
-        score["categories"] = dict.fromkeys(score["categories"])
-    suite_hash = document.get("suite_hash")
-    return score | {"suite": suite_name, "suite_hash": suite_hash, "limit": limit}
+    return document, {label: _task_result(path, label, value) for label, value in values.items()}
+
+
+def _suite_of(path: Path, document: dict[str, Any], asked: str | None) -> Suite:
+    """The suite of the results: all 53 tasks for `core`, because a score names what is missing.
+
+    Results of other task files or prompts than this version's would get a wrong name, so the hash
+    of the suite must be the same.
+    """
+    name = "full" if "eval_metrics" in document else document.get("suite", "full")
+    if name not in SUITE_NAMES and asked is None:
+        raise Failure(
+            "results_invalid",
+            f"{path.name} names an unknown suite {name!r}: give the file of your own with --suite",
+        )
+    suite = load_suite(asked or name)
+    if suite.name != name:
+        raise Failure("results_invalid", f"{path.name} is of the suite {name}, not {suite.name}")
+    found = document.get("suite_hash")
+    if found is not None and found != suite.hash:
+        raise Failure(
+            "results_invalid",
+            f"{path.name} was made with another version of the suite {name} "
+            f"({str(found)[:12]}, here {suite.hash[:12]})",
+        )
+    return load_suite("full") if name == "core" else suite
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -70,18 +114,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Failure("results_invalid", f"{path.name} does not hold a JSON object")
     return document
-
-
-def _check_suite_hash(path: Path, document: dict[str, Any], suite_name: str) -> None:
-    """Results of other task files or prompts than this version's would get a wrong name."""
-    found = document.get("suite_hash")
-    expected = load_suite(suite_name).hash
-    if found is not None and found != expected:
-        raise Failure(
-            "results_invalid",
-            f"{path.name} was made with another version of the suite {suite_name} "
-            f"({str(found)[:12]}, here {expected[:12]})",
-        )
 
 
 def _task_result(path: Path, label: str, value: Any) -> TaskResult:
@@ -103,13 +135,26 @@ def _task_result(path: Path, label: str, value: Any) -> TaskResult:
 
 
 def stage(job: Job) -> StageResult:
-    """Scores the results that the evaluate stage wrote."""
+    """Scores what the evaluate stage wrote, and keeps its records in a compact form."""
+    from evaluation.records import RECORDS, read_records, write_records
+
     results = job.inputs["results"].verified(file_sha256)
+    examples = job.inputs["examples"].verified(file_sha256)
     version = job.parameters.get("metric_version", DEFAULT_METRIC_VERSION)
-    score = score_file(results, version)
+    own_suite = job.parameters.get("suite")
+    job.progress(0, 2, "step", "records")
+    records = job.output / RECORDS
+    write_records(records, read_records(examples), str(read_results(results)[0]["suite_hash"]))
+    job.progress(1, 2, "step", "score")
+    score = score_file(results, version, examples=records, suite_name=own_suite)
     path = job.output / "score.json"
     write_json_atomically(path, score)
-    return StageResult({"score": Artifact(path.as_uri(), file_sha256(path))}, score)
+    job.progress(2, 2, "step", "done")
+    outputs = {
+        name: Artifact(made.as_uri(), file_sha256(made))
+        for name, made in (("score", path), ("records", records))
+    }
+    return StageResult(outputs, score)
 
 
 if __name__ == "__main__":

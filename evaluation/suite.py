@@ -2,7 +2,7 @@
 
 A suite file (suites/*.json) holds what LLM Foundry's task configuration holds, plus what makes it
 checkable: the git blob sha1 of each task file, its rows, and the baselines of each metric version.
-A further suite is a further file in the same form.
+An organiser's own suite is a file in the same form, named by its path (evaluation/suite_file.py).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ SETTINGS = (
 class Task:
     """One task as LLM Foundry runs it.
 
-    `sha1` is the git blob sha1 of the file (None: made from an archive that is not public in
-    clear); `baselines` are percent by metric version; `settings` are LLM Foundry's further options.
+    `sha1` is the git blob sha1 of the file; `rows` is None where the file was never at hand to be
+    counted; `baselines` are percent by metric version; `settings` are LLM Foundry's further
+    options. `made_from` names the archive from which `suite fetch` makes the file ("gpqa").
     """
 
     label: str
@@ -43,12 +44,13 @@ class Task:
     type: str
     shots: int
     file: str
-    sha1: str | None
+    sha1: str
     rows: int | None
     has_categories: bool
     baselines: dict[str, float]
     core: bool
     settings: dict[str, Any]
+    made_from: str | None = None
 
     def answer_determining(self, max_seq_len: int) -> dict[str, Any]:
         """Everything that can change an answer to this task, given the same model."""
@@ -95,7 +97,12 @@ class Suite:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite `smoke`, `core` (22 tasks) or `full` (53 tasks); `unknown_suite` otherwise."""
+    """The suite `smoke`, `core` (22 tasks), `full` (53 tasks), or that of a file `….json`.
+
+    Raises `unknown_suite` for another name, `suite_invalid` for a file that is no suite.
+    """
+    if name.endswith(".json"):
+        return read_own_suite(Path(name))
     if name == "smoke":
         return read_suite(FOLDER / "smoke.json", "smoke", SMOKE_TASKS)
     full = read_suite(FOLDER / "dclm.json", "full", None)
@@ -107,20 +114,31 @@ def load_suite(name: str) -> Suite:
     raise Failure("unknown_suite", f"there is no suite {name!r}")
 
 
-def suite_of(scale: str) -> str:
-    """The suite that judges a scale: the bundled one for smoke, the 53 tasks for all others."""
-    return "smoke" if scale == "smoke" else "full"
+def suite_of(scale: str, large: str = "full") -> str:
+    """The suite that judges a scale: the bundled one for smoke, `large` for all others."""
+    return "smoke" if scale == "smoke" else large
 
 
 @cache
 def read_suite(path: Path, name: str, bundled: Path | None) -> Suite:
     """Reads one suite file; its form is that of suites/dclm.json."""
     document = json.loads(path.read_text())
-    tasks = tuple(_task(row) for row in document["tasks"])
+    tasks = tuple(task_of(row) for row in document["tasks"])
     return Suite(name, document["max_seq_len"], document["batch_size"], tasks, bundled)
 
 
-def _task(row: dict[str, Any]) -> Task:
+@cache
+def read_own_suite(path: Path) -> Suite:
+    """The suite of an organiser's file; raises `suite_invalid` in one sentence."""
+    from evaluation.suite_file import checked_document  # which knows this module's names
+
+    document = checked_document(path)
+    tasks = tuple(task_of(row) for row in document["tasks"])
+    return Suite(document["name"], document["max_seq_len"], document["batch_size"], tasks, None)
+
+
+def task_of(row: dict[str, Any]) -> Task:
+    """A task from its row in a suite file."""
     return Task(
         label=row["label"],
         category=row["category"],
@@ -128,11 +146,12 @@ def _task(row: dict[str, Any]) -> Task:
         shots=row["shots"],
         file=row["file"],
         sha1=row["sha1"],
-        rows=row["rows"],
+        rows=row.get("rows"),
         has_categories=row.get("has_categories", False),
         baselines=row["baselines"],
-        core=row["core"],
+        core=row.get("core", False),
         settings={key: row[key] for key in SETTINGS if key in row},
+        made_from=row.get("made_from"),
     )
 
 
@@ -191,6 +210,7 @@ def verify_rows(suite: Suite, data: Path | None) -> list[dict[str, Any]]:
             "shots": task.shots,
             "file": task.file,
             "sha1": task.sha1,
+            "made_from": task.made_from,
             "rows": task.rows,
             "core": task.core,
             "baselines": task.baselines,
@@ -213,14 +233,9 @@ def check_task_file(suite: Suite, task: Task, data: Path | None) -> Path:
     Raises `task_file_missing` or `task_file_invalid` (another content than the suite names).
     """
     path = task_path(suite, task, data)
-    if task.sha1 is None:
-        raise Failure(
-            "task_file_missing",
-            f"{task.label}: its file is made from GPQA's protected archive, which this version "
-            "cannot unpack yet",
-        )
     if not path.is_file():
-        raise Failure("task_file_missing", f"{task.label}: there is no file {path}")
+        made = " (made from GPQA's archive: crucible suite fetch --gpqa)" if task.made_from else ""
+        raise Failure("task_file_missing", f"{task.label}: there is no file {path}{made}")
     found = blob_sha1(path)
     if found != task.sha1:
         raise Failure(

@@ -139,7 +139,7 @@ class NativeEngine:
     def _answer(self, run: _Run) -> Iterator[None]:
         """Answers everything; stops after every batch."""
         items, questions = run.work.items, run.work.questions
-        for batch in batches(items, self.budget):
+        for batch in batches(items, lambda: self.budget):
             started = time.monotonic()
             finished = self._score(batch, run.work)
             _add_seconds(run, batch, time.monotonic() - started)
@@ -161,7 +161,8 @@ class NativeEngine:
         """Scores a batch; the numbers of the questions that are complete by it."""
         gaps = any(work.questions[item.question].task.type == "language_modeling" for item in batch)
         finished = []
-        for number, row, score in fitting(lambda part: self.scorer.score(part, gaps), batch):
+        scores = fitting(lambda part: self.scorer.score(part, gaps), batch, self._too_much)
+        for number, row, score in scores:
             question = work.questions[number]
             question.scores[row] = score
             if question.complete:
@@ -172,11 +173,11 @@ class NativeEngine:
         """Writes all texts; where they do not fit in memory, fewer at a time."""
         decoder = Decoder(self.model, self.scorer.tables, self.encoder.pad_id)
         writer = Writer(decoder, self.encoder.decode, self.encoder.end_id)
-        slots, budget = slots_that_fit(self.model, prompts), self.budget
+        slots = slots_that_fit(self.model, prompts)
         while prompts:
             done = set()
             try:
-                for text in writer.write(prompts, budget, slots):
+                for text in writer.write(prompts, self.budget, slots):
                     done.add(text.question)
                     yield text
             except Exception as error:
@@ -184,8 +185,13 @@ class NativeEngine:
                     raise
                 if slots == 1:
                     raise Failure("out_of_memory", "one text alone does not fit") from None
-                slots, budget = slots // 2, budget // 2
+                slots //= 2
+                self.budget = max(1, self.budget // 2)
             prompts = [prompt for prompt in prompts if prompt.question not in done]
+
+    def _too_much(self, items: list[Item]) -> None:
+        """Makes later batches smaller than these items, which did not fit together."""
+        self.budget = max(1, min(self.budget, sum(item.tokens for item in items) // 2))
 
     def _join(self, run: _Run) -> None:
         """Brings all processes' answers into the first; tasks travel by their labels."""

@@ -14,8 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - the name by which everybody know
 from torch import Tensor
 
 from evaluation.native.layout import Layout, Padded
-from training_recipes.model import OpenLM, Rotary
-from training_recipes.scales import ModelShape
+from training_recipes.model import OpenLM
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 Keep = Callable[[int, Tensor, Tensor], None]
@@ -24,16 +23,17 @@ Keep = Callable[[int, Tensor, Tensor], None]
 class RotaryTables:
     """Cosines and sines [positions, head_dim / 2] in float32 whatever the weights' type.
 
-    As in the reference's float32 evaluation; training in bfloat16 rounds the frequencies, which is
-    the training recipe's business.
+    From the checkpoint's frequencies, as in the reference's float32 evaluation; training in
+    bfloat16 rounds them, which is the training recipe's business.
     """
 
-    def __init__(self, shape: ModelShape, device: torch.device) -> None:
-        self._rotary = Rotary(shape.head_dim).to(device)
-        self._make(shape.seq_len)
+    def __init__(self, model: OpenLM) -> None:
+        first = cast(Any, model.layers[0])
+        self._frequencies: Tensor = first.attention.pos_embed.inv_freq
+        self._make(model.shape.seq_len)
 
     def _make(self, length: int) -> None:
-        frequencies = self._rotary.inv_freq
+        frequencies = self._frequencies
         positions = torch.arange(length, device=frequencies.device, dtype=torch.float32)
         angles = positions[:, None] * frequencies[None, :]
         self.length, self.cos, self.sin = length, angles.cos(), angles.sin()

@@ -25,10 +25,13 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def fitting(compute: Callable[[list[T]], list[R]], pieces: list[T]) -> list[R]:
+def fitting(
+    compute: Callable[[list[T]], list[R]], pieces: list[T], too_much: Callable[[list[T]], None]
+) -> list[R]:
     """`compute` of all pieces, in halves and halves of halves where they do not fit together.
 
-    Raises `out_of_memory` when a single piece does not fit.
+    `too_much` hears what did not fit, so that later pieces are fewer from the start. Raises
+    `out_of_memory` when a single piece does not fit.
     """
     try:
         return compute(pieces)
@@ -38,10 +41,12 @@ def fitting(compute: Callable[[list[T]], list[R]], pieces: list[T]) -> list[R]:
         if len(pieces) == 1:
             raise Failure("out_of_memory", "one question alone does not fit in memory") from None
     # Outside the handler: the error's frames would keep what does not fit.
+    too_much(pieces)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(pieces) // 2
-    return fitting(compute, pieces[:middle]) + fitting(compute, pieces[middle:])
+    first, second = pieces[:middle], pieces[middle:]
+    return fitting(compute, first, too_much) + fitting(compute, second, too_much)
 
 
 def slots_that_fit(model: OpenLM, prompts: Sequence[Prompt]) -> int:

@@ -7,7 +7,7 @@ never fed: nothing is predicted after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,8 +79,9 @@ def distinct_rows(question: Question) -> tuple[list[int], list[int]]:
 def items_of(number: int, question: Question, pad_id: int) -> list[Item]:
     """One item for question `number` where its options share enough, else one a distinct row."""
     options = [question.options[i] for i in distinct_rows(question)[0]]
-    rows = [np.concatenate((option.context, option.answer))[:-1] for option in options]
+    rows = [np.concatenate((option.context, option.answer)) for option in options]
     masked = any(padding_inside(row, pad_id) for row in rows)
+    rows = [row[:-1] for row in rows]
     shared = common_prefix(rows)
     rest = sum(len(row) - shared for row in rows)
     worth = shared >= LEAST_PREFIX and (rest <= SHORT_SUFFIXES or rest <= 2 * shared)
@@ -121,10 +122,11 @@ def common_prefix(rows: Sequence[Ids]) -> int:
     return shared
 
 
-def batches(items: list[Item], budget: int) -> Iterator[list[Item]]:
-    """The items, longest first, in batches of at most `budget` tokens (one item may have more).
+def batches(items: Sequence[Item], budget: Callable[[], int]) -> Iterator[list[Item]]:
+    """The items, longest first, in batches of at most `budget()` tokens (one item may have more).
 
     Items with suffixes, without, and with hidden tokens come apart; neighbours are of like length.
+    The budget is asked for with every item: it may shrink under way.
     """
     order = sorted(items, key=lambda item: (item.masked, bool(item.suffixes), -len(item.prefix),
                                             -item.suffix_tokens))  # fmt: skip
@@ -135,7 +137,7 @@ def batches(items: list[Item], budget: int) -> Iterator[list[Item]]:
             batch[0].masked,
             bool(batch[0].suffixes),
         )
-        if batch and (size + item.tokens > budget or other_kind):
+        if batch and (size + item.tokens > budget() or other_kind):
             yield batch
             batch, size = [], 0
         batch.append(item)

@@ -39,7 +39,7 @@ class Scorer:
     def __init__(self, model: OpenLM, pad_id: int) -> None:
         self.model, self.pad_id = model, pad_id
         self.device = model.output.weight.device
-        self.tables = RotaryTables(model.shape, self.device)
+        self.tables = RotaryTables(model)
         self.finite_head = bool(torch.isfinite(model.output.weight).all())
 
     @torch.inference_mode()

@@ -61,6 +61,9 @@ class WithRanges(Quiet):
     def do_GET(self) -> None:
         asked = self.headers["Range"]
         self.asked.append(asked)
+        if not Path(self.translate_path(self.path)).is_file():
+            self.send_error(404)
+            return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
         body = Path(self.translate_path(self.path)).read_bytes()
         if start >= len(body):
@@ -122,7 +125,19 @@ def test_from_a_server_going_on_with_half_a_file(
     target.with_name(f".{target.name}.part").write_bytes(CONTENT[:700])
     assert states(fetch_suite(suite, tmp_path / "data", address)) == ["fetched", "archive"]
     assert target.read_bytes() == CONTENT
-    assert handler.asked == ["bytes=700-"]
+    assert handler.asked == ["bytes=700-", None]  # and GPQA's file, which is not there
+
+
+def test_from_a_folder_going_on_with_half_a_file(
+    tmp_path: Path, suite: Suite, source: Path
+) -> None:
+    target = tmp_path / "data" / suite.tasks[0].file
+    target.parent.mkdir(parents=True)
+    for part in (CONTENT[:700], CONTENT, b"x" * 700, CONTENT + b"more"):
+        target.with_name(f".{target.name}.part").write_bytes(part)
+        assert states(fetch_suite(suite, tmp_path / "data", str(source))) == ["fetched", "archive"]
+        assert target.read_bytes() == CONTENT
+        target.unlink()
 
 
 def test_a_part_of_another_file_is_thrown_away(

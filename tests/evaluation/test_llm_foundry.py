@@ -28,7 +28,7 @@ SUITE = load_suite("smoke")
 def evaluated(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of the whole smoke suite, four rows of each task (of each category)."""
     output = tmp_path_factory.mktemp("evaluated")
-    evaluate_model(tiny_model, "smoke", output, limit=LIMIT)
+    evaluate_model(tiny_model, "smoke", output, limit=LIMIT, engine_name="llm-foundry")
     return output
 
 
@@ -219,7 +219,9 @@ def test_a_model_that_gives_no_numbers_gets_no_score(
     if label == "smoke_grammar":  # the first row of the first category
         index = [row["category"] for row in rows_of(label)].index("agreement")
     with pytest.raises(Failure, match=f"{label}, example {index}:") as raised:
-        evaluate_model(model, "smoke", tmp_path / "out", labels=[label], limit=2)
+        evaluate_model(
+            model, "smoke", tmp_path / "out", labels=[label], limit=2, engine_name="llm-foundry"
+        )
     assert raised.value.code == "not_a_number"
     assert not (tmp_path / "out" / "results.json").exists()
 
@@ -235,7 +237,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
     content["added_tokens"].append(token)
     path.write_text(json.dumps(content))
     with pytest.raises(Failure, match="4097 ids, the model a vocabulary of 4096") as raised:
-        evaluate_model(tmp_path / "model", "smoke", tmp_path / "out")
+        evaluate_model(tmp_path / "model", "smoke", tmp_path / "out", engine_name="llm-foundry")
     assert raised.value.code == "model_invalid"
 
 
@@ -243,5 +245,5 @@ def test_an_unreadable_tokenizer_is_refused(tiny_model: Path, tmp_path: Path) ->
     shutil.copytree(tiny_model, tmp_path / "model")
     (tmp_path / "model" / "tokenizer" / "tokenizer.json").write_text("{")
     with pytest.raises(Failure, match="cannot read the tokenizer") as raised:
-        evaluate_model(tmp_path / "model", "smoke", tmp_path / "out")
+        evaluate_model(tmp_path / "model", "smoke", tmp_path / "out", engine_name="llm-foundry")
     assert raised.value.code == "model_invalid"

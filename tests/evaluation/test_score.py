@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from evaluation.examples import Example, result_of, write_examples
+from evaluation.records import read_records, suite_hash_of
 from evaluation.score import score_file, stage
-from evaluation.suite import load_suite
+from evaluation.suite import load_suite, rows_by_category, task_path
 from submissions import cli
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
@@ -152,12 +154,12 @@ def test_the_command_prints_one_document_and_fails_on_bad_input(
     assert "holds no task results" in capsys.readouterr().err
 
 
-def make_job(folder: Path, results: Path, sha256: str) -> Job:
+def make_job(folder: Path, inputs: dict[str, tuple[Path, str]]) -> Job:
     folder.mkdir()
     spec = {
         "key": "1-score-a1",
         "stage": "score",
-        "inputs": {"results": {"uri": results.as_uri(), "sha256": sha256}},
+        "inputs": {n: {"uri": path.as_uri(), "sha256": sha} for n, (path, sha) in inputs.items()},
         "parameters": {"metric_version": "v2"},
         "output": folder.as_uri(),
     }
@@ -165,13 +167,86 @@ def make_job(folder: Path, results: Path, sha256: str) -> Job:
     return Job(folder)
 
 
-def test_the_stage_writes_the_score_and_refuses_changed_results(tmp_path: Path) -> None:
-    results = write(tmp_path / "results.json", our_results())
-    done = stage(make_job(tmp_path / "job", results, file_sha256(results)))
-    path = done.outputs["score"].path
-    assert json.loads(path.read_text()) == done.figures == score_file(results)
-    assert done.outputs["score"].sha256 == file_sha256(path)
+def a_run(folder: Path, wrong_every: int = 3) -> tuple[Path, Path]:
+    """results.json and examples.jsonl of a run over the smoke suite's questions."""
+    suite = load_suite("smoke")
+    examples = []
+    for task in suite.tasks:
+        for category, rows in rows_by_category(task, task_path(suite, task, None)):
+            right = [index % wrong_every > 0 for index in rows]
+            examples += [
+                Example(task.label, index, category, ok, None, 0, [-1.0], [1])
+                for index, ok in zip(rows, right, strict=True)
+            ]
+    folder.mkdir()
+    write_examples(folder / "examples.jsonl", examples)
+    tasks = {}
+    for task in suite.tasks:
+        found = result_of(e for e in examples if e.task == task.label)
+        tasks[task.label] = {"score": found.score, "n": found.n, "stderr": found.stderr}
+    return write(folder / "results.json", our_results(tasks=tasks)), folder / "examples.jsonl"
 
-    with pytest.raises(Failure) as raised:
-        stage(make_job(tmp_path / "other", results, "0" * 64))
-    assert raised.value.code == "artifact_corrupt"
+
+def test_records_add_intervals_and_change_no_score(tmp_path: Path) -> None:
+    results, examples = a_run(tmp_path / "run")
+    plain, full = score_file(results), score_file(results, examples=examples)
+    assert plain["smoke"] == full["smoke"]
+    assert plain["centered"] == full["centered"]
+    assert full["smoke_stderr"] == pytest.approx(plain["smoke_stderr"])  # no two share a file
+    low, high = full["intervals"]["smoke"]
+    assert low < full["smoke"] < high
+    assert (high - low) / 3.92 == pytest.approx(full["smoke_stderr"], rel=0.1)
+    assert plain["intervals"] == {}
+    task = full["tasks"]["smoke_article"]
+    assert task["interval"][0] < task["score"] < task["interval"][1]
+    assert 0 < task["chance_p"] < 0.01
+    assert score_file(results, examples=examples) == full
+
+
+def test_records_of_another_run_are_refused(tmp_path: Path) -> None:
+    results, examples = a_run(tmp_path / "one")
+    _, others = a_run(tmp_path / "other", wrong_every=4)
+    with pytest.raises(
+        Failure, match=r"examples\.jsonl is of another run: smoke_word_order"
+    ) as raised:
+        score_file(results, examples=others)
+    assert raised.value.code == "results_invalid"
+    examples.write_text("".join(examples.read_text().splitlines(keepends=True)[:100]))
+    with pytest.raises(Failure, match="holds no answers to"):
+        score_file(results, examples=examples)
+
+
+def test_a_sample_of_the_rows_gets_no_interval_either(tmp_path: Path) -> None:
+    results, examples = a_run(tmp_path / "run")
+    write(results, json.loads(results.read_text()) | {"limit": 5})
+    score = score_file(results, examples=examples)
+    assert (score["smoke"], score["smoke_stderr"], score["intervals"]) == (None, None, {})
+
+
+def test_the_command_shows_intervals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "COMMAND_MODULES", ("evaluation.commands",))
+    results, examples = a_run(tmp_path / "run")
+    assert cli.main(["score", str(results), "--examples", str(examples)]) == 0
+    assert "95 % interval" in capsys.readouterr().out
+
+
+def test_the_stage_writes_score_and_records_and_refuses_changed_results(tmp_path: Path) -> None:
+    results, examples = a_run(tmp_path / "run")
+    inputs = {
+        name: (p, file_sha256(p)) for name, p in (("results", results), ("examples", examples))
+    }
+    done = stage(make_job(tmp_path / "job", inputs))
+    path, records = done.outputs["score"].path, done.outputs["records"].path
+    assert json.loads(path.read_text()) == done.figures == score_file(results, examples=examples)
+    assert done.outputs["score"].sha256 == file_sha256(path)
+    assert done.outputs["records"].sha256 == file_sha256(records)
+    assert read_records(records) == read_records(examples)
+    assert suite_hash_of(records) == load_suite("smoke").hash
+
+    for name in inputs:
+        changed = inputs | {name: (inputs[name][0], "0" * 64)}
+        with pytest.raises(Failure) as raised:
+            stage(make_job(tmp_path / f"changed-{name}", changed))
+        assert raised.value.code == "artifact_corrupt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from evaluation.suite import (
     Suite,
     blob_sha1,
     check_task_file,
+    hash_of,
     load_suite,
     rows_by_category,
     verify_rows,
@@ -38,7 +40,7 @@ CHANGED = {
 }
 # Any change to a prompt, a file or a setting of a task must be meant: scores carry these hashes.
 HASHES = {
-    "full": "beab656f45b028db97bc6e415f838fa1e260da7f0f0a03ac2cb63bcc2203145b",
+    "full": "229434a0cac42bbec9b9d323f8cbf4d0ea47f7e98e930a6ee2c76edc6227db7d",
     "core": "f1fb307b01ada918c09ba77a1829772df2394c398014db0b7496899e7f93ca63",
 }
 
@@ -59,10 +61,11 @@ def test_the_53_tasks() -> None:
         "mmlu_fewshot",
         "bbq",
     ]
-    assert [task.label for task in full.tasks if task.sha1 is None] == [
+    assert [task.label for task in full.tasks if task.made_from == "gpqa"] == [
         "gpqa_main",
         "gpqa_diamond",
     ]
+    assert all(re.fullmatch("[0-9a-f]{40}", task.sha1) for task in full.tasks)
     assert (full.max_seq_len, full.batch_size) == (2048, 2)
 
 
@@ -88,6 +91,16 @@ def test_the_baselines_of_both_metric_versions() -> None:
 @pytest.mark.parametrize("name", ["full", "core"])
 def test_the_hash_is_pinned(name: str) -> None:
     assert load_suite(name).hash == HASHES[name]
+
+
+def test_the_facts_outside_the_hash_are_pinned_too() -> None:
+    """Categories, CORE, counted rows and baselines, as compared with DCLM's files by hand."""
+    facts = [
+        {"label": task.label, "category": task.category, "core": task.core, "rows": task.rows,
+         "baselines": task.baselines}
+        for task in load_suite("full").tasks
+    ]  # fmt: skip
+    assert hash_of(facts) == "6c0c0b000689f5b804f78fb42115327b9ca9b38adef8a7386882db408f0241c9"
 
 
 def test_the_hash_follows_prompts_and_files_but_not_baselines() -> None:
@@ -150,7 +163,7 @@ def test_a_task_file_is_missing_altered_or_right(tmp_path: Path) -> None:
 
 def test_gpqa_says_why_it_is_missing(tmp_path: Path) -> None:
     full = load_suite("full")
-    with pytest.raises(Failure, match="protected archive"):
+    with pytest.raises(Failure, match="GPQA's archive"):
         check_task_file(full, full.choose(["gpqa_main"])[0], tmp_path)
 
 

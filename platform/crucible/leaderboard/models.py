@@ -19,18 +19,30 @@ class Score(models.Model):
     metric_version = models.CharField(max_length=10)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    label = models.CharField(max_length=10, help_text="What the rank is by: CORE or SMOKE.")
+    label = models.CharField(
+        max_length=20, help_text="What the rank is by: CORE, SMOKE or the name of one's own suite."
+    )
     core = models.FloatField(null=True, blank=True)
     core_stderr = models.FloatField(null=True, blank=True)
     extended = models.FloatField(null=True, blank=True)
     extended_stderr = models.FloatField(null=True, blank=True)
     mmlu = models.FloatField(null=True, blank=True)
+    mmlu_stderr = models.FloatField(null=True, blank=True)
     smoke = models.FloatField(null=True, blank=True)
     smoke_stderr = models.FloatField(null=True, blank=True)
+    mean = models.FloatField(null=True, blank=True, help_text="Of a suite of one's own.")
+    mean_stderr = models.FloatField(null=True, blank=True)
+    intervals = models.JSONField(
+        default=dict, blank=True, help_text="95 %, by the name of the figure: [low, high]."
+    )
     categories = models.JSONField()
-    tasks = models.JSONField(help_text="Per task: score, n, stderr, baseline, centered.")
+    tasks = models.JSONField(
+        help_text="Per task: score, n, stderr, baseline, centered, interval, chance_p."
+    )
     missing_tasks = models.JSONField(default=list, blank=True)
 
+    # Of the single answers, kept below RECORDS_DIR. Scores from before they were kept have none.
+    records_sha256 = models.CharField(max_length=64, blank=True)
     suite_sha256 = models.CharField(max_length=64)
     recipe_sha256 = models.CharField(max_length=64)
     manifest_sha256 = models.CharField(max_length=64)
@@ -76,9 +88,21 @@ class Score(models.Model):
         return f"{self.submission} {self.label} {self.metric_version}"
 
     @property
+    def figure(self) -> str:
+        """The name of the field that ranks."""
+        return self.label.lower() if self.label in ("CORE", "SMOKE") else "mean"
+
+    @property
     def value(self) -> float | None:
         """The figure that ranks, between below 0 (worse than guessing) and 1."""
-        return self.smoke if self.label == "SMOKE" else self.core
+        value: float | None = getattr(self, self.figure)
+        return value
+
+    @property
+    def interval(self) -> list[float] | None:
+        """The 95 % interval of `value`, from the choice of questions alone."""
+        found: list[float] | None = self.intervals.get(self.figure)
+        return found
 
     @property
     def times_read(self) -> str:
@@ -95,5 +119,6 @@ class Score(models.Model):
 
     @property
     def stderr(self) -> float | None:
-        """The standard error of `value`, from the number of examples alone: not of training."""
-        return self.smoke_stderr if self.label == "SMOKE" else self.core_stderr
+        """The standard error of `value`, from the choice of questions alone: not of training."""
+        stderr: float | None = getattr(self, f"{self.figure}_stderr")
+        return stderr

@@ -11,18 +11,24 @@ from django.urls import reverse
 
 from crucible.entries.models import Submission
 from crucible.entries.states import State, Track
+from crucible.leaderboard.comparison import places_on_board
 from crucible.leaderboard.models import Score
-from crucible.plots import Dot, dots_on_one_axis
-from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error
-from evaluation.suite import load_suite, suite_of
+from crucible.leaderboard.suites import board_suite
+from crucible.plots import Dot, dots_on_one_axis, interval_of
+from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error, versions_that_differ
+from evaluation.ties import Places
 from training_recipes.scales import load_scale
+
+CHANCE_LEVEL = 0.05  # one-sided, of a single task
 
 
 @dataclass(frozen=True)
 class Row:
     """A place on the board; `rank` is None where there is nothing to rank by.
 
-    `comparable` is False for a score by another version of the recipe or of the suite.
+    `comparable` is False for a score by another version of the recipe or of the suite. `places` are
+    those that the test questions leave open; `other` are the scores under the other metric versions
+    of the board.
     """
 
     rank: int | None
@@ -30,6 +36,8 @@ class Row:
     score: Score
     dot: Dot | None
     comparable: bool
+    places: Places | None
+    other: list[Score | None]
 
 
 def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
@@ -56,10 +64,11 @@ def leaderboard_rows(
         ).select_related("submission", "submission__user")
     )  # fmt: skip
     recipe = load_scale(scale).recipe_sha256
-    suite = load_suite(suite_of(scale)).hash
+    suite = board_suite(scale)
+    versions = [version for version in versions_that_differ(suite) if version != metric_version]
 
     def comparable(score: Score) -> bool:
-        return score.recipe_sha256 == recipe and score.suite_sha256 == suite
+        return score.recipe_sha256 == recipe and score.suite_sha256 == suite.hash
 
     def best_first(entry: tuple[float | None, Score]) -> tuple[bool, float, int]:
         value, score = entry
@@ -69,21 +78,61 @@ def leaderboard_rows(
         ((score.value if comparable(score) else None, score) for score in scores), key=best_first
     )
     ranks = competition_ranks([value for value, _ in entries])
-    dots = dots_on_one_axis([(score.value, score.stderr) for _, score in entries])
+    ordered = [score for _, score in entries]
+    dots = dots_on_one_axis([(score.value, _interval(score)) for score in ordered])
+    ranked = [score for value, score in entries if value is not None]
+    places = dict(zip([score.id for score in ranked], places_on_board(ranked), strict=True))
+    others = _other_versions(ordered)
     return [
-        Row(rank, score.submission, score, dot, comparable(score))
-        for rank, (_, score), dot in zip(ranks, entries, dots, strict=True)
-    ]
+        Row(rank, score.submission, score, dot, comparable(score), places.get(score.id),
+            [others.get((score.submission_id, version)) for version in versions])
+        for rank, score, dot in zip(ranks, ordered, dots, strict=True)
+    ]  # fmt: skip
+
+
+def _interval(score: Score) -> tuple[float, float] | None:
+    if score.interval is not None:
+        return score.interval[0], score.interval[1]
+    return interval_of(score.value, score.stderr)
+
+
+def _other_versions(scores: Sequence[Score]) -> dict[tuple[int, str], Score]:
+    """The scores of the same submissions, by submission and metric version."""
+    found = Score.objects.filter(submission__in=[score.submission_id for score in scores])
+    return {(score.submission_id, score.metric_version): score for score in found}
+
+
+def other_versions_of(score: Score) -> list[Score]:
+    """The scores of the same submission under the other metric versions."""
+    found = Score.objects.filter(submission=score.submission_id).exclude(id=score.id)
+    return list(found.order_by("metric_version"))
 
 
 def task_rows(score: Score) -> list[dict[str, Any]]:
-    """The tasks of a score by name, each with its dot on a shared axis."""
+    """The tasks of a score by name, each with its dot on a shared axis.
+
+    `beats_chance` is None where it is not known.
+    """
     # By name: PostgreSQL's jsonb keeps no order of its own.
     tasks = [{"label": label, **value} for label, value in sorted(score.tasks.items())]
-    errors = [centred_error(task["stderr"], task["baseline"]) for task in tasks]
-    values = [(task["centered"], error) for task, error in zip(tasks, errors, strict=True)]
-    dots = dots_on_one_axis(values)
-    return [task | {"dot": dot} for task, dot in zip(tasks, dots, strict=True)]
+    dots = dots_on_one_axis([(task["centered"], _centred_interval(task)) for task in tasks])
+    return [
+        task | {"dot": dot, "beats_chance": _beats_chance(task)}
+        for task, dot in zip(tasks, dots, strict=True)
+    ]
+
+
+def _centred_interval(task: dict[str, Any]) -> tuple[float, float] | None:
+    baseline = task["baseline"]
+    if task.get("interval") is None:
+        return interval_of(task["centered"], centred_error(task["stderr"], baseline))
+    low, high = ((edge - baseline) / (1 - baseline) for edge in task["interval"])
+    return low, high
+
+
+def _beats_chance(task: dict[str, Any]) -> bool | None:
+    p = task.get("chance_p")
+    return None if p is None else p < CHANCE_LEVEL
 
 
 def boards() -> list[tuple[str, str]]:
@@ -103,10 +152,13 @@ def row_document(row: Row) -> dict[str, Any]:
         "score": score.value,
         "score_label": score.label,
         "stderr": score.stderr,
+        "interval": score.interval,
+        "places": [row.places.best, row.places.worst] if row.places else None,
         "core": score.core,
         "extended": score.extended,
         "mmlu": score.mmlu,
         "smoke": score.smoke,
+        "mean": score.mean,
         "loss": score.loss,
         "epochs": score.epochs,
         "published_at": score.created_at.isoformat(),
@@ -119,11 +171,12 @@ def score_document(score: Score | None) -> dict[str, Any]:
     if score is None:
         return {"score": None, "tasks": {}, "provenance": {}}
     figures = ["metric_version", "label", "core", "core_stderr", "extended", "extended_stderr",
-               "mmlu", "smoke", "smoke_stderr", "categories", "missing_tasks", "loss",
-               "tokens", "unique_tokens", "epochs"]  # fmt: skip
-    provenance = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256", "seed",
-                  "code_commit", "training_engine", "evaluation_engine", "hardware", "versions",
-                  "seconds", "flops"]  # fmt: skip
+               "mmlu", "mmlu_stderr", "smoke", "smoke_stderr", "mean", "mean_stderr", "intervals",
+               "categories", "missing_tasks", "loss", "tokens", "unique_tokens",
+               "epochs"]  # fmt: skip
+    provenance = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256",
+                  "records_sha256", "seed", "code_commit", "training_engine", "evaluation_engine",
+                  "hardware", "versions", "seconds", "flops"]  # fmt: skip
     return {
         "score": {name: getattr(score, name) for name in figures},
         "tasks": score.tasks,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from crucible.leaderboard.compare_page import compare_page, scores_to_choose
 from crucible.leaderboard.selectors import boards, leaderboard_rows
-from evaluation.metrics import DEFAULT_METRIC_VERSION
+from crucible.leaderboard.suites import board_suite
+from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
+from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 
@@ -24,7 +29,12 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     """One board with its plot and the links to the others."""
     if (track, scale) not in boards():
         raise Http404
-    rows = leaderboard_rows(track=track, scale=scale)
+    suite = board_suite(scale)
+    versions = versions_that_differ(suite)
+    version = request.GET.get("metric", DEFAULT_METRIC_VERSION)
+    if version not in versions:
+        raise Http404
+    rows = leaderboard_rows(track=track, scale=scale, metric_version=version)
     context = {
         "track": track,
         "scale": load_scale(scale),
@@ -32,10 +42,38 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         "scales": list(dict.fromkeys(s for _, s in boards())),
         "rows": rows,
         "some_repeated": any(row.score.times_read for row in rows),
-        "label": "SMOKE" if scale == "smoke" else "CORE",
-        "metric_version": DEFAULT_METRIC_VERSION,
+        "label": headline(suite),
+        "tasks": len(suite.tasks),
+        "metric_version": version,
+        "default_version": DEFAULT_METRIC_VERSION,
+        "metric_versions": versions,
+        "other_versions": [other for other in versions if other != version],
     }
     return render(request, "leaderboard/board.html", context)
+
+
+@require_safe
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two published submissions side by side, `?s=1&s=2`; without them the form to choose."""
+    context: dict[str, Any] = {"page": None, "problem": None, "chosen": []}
+    try:
+        chosen = [_number(text) for text in request.GET.getlist("s") if text]
+        context["chosen"] = chosen
+        if len(chosen) == 2:
+            context["page"] = compare_page(*chosen)
+        elif len(chosen) > 2:
+            context["problem"] = "choose two submissions, not more"
+    except Failure as failure:
+        context["problem"] = failure.message
+    context["scores"] = scores_to_choose(context["chosen"])
+    status = 422 if context["problem"] else 200
+    return render(request, "leaderboard/compare.html", context, status=status)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Failure("not_found", "a submission is named by its number")
+    return int(text)
 
 
 @require_safe

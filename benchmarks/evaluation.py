@@ -1,0 +1,219 @@
+"""CPU seconds a question, of the native engine beside LLM Foundry and lm-eval, in one run.
+
+    python benchmarks/evaluation.py --data FOLDER --tokenizer FOLDER [--peer PYTHON] [--tasks A,B]
+
+The model is a random one of 10.1 million parameters with the vocabulary of GPT-NeoX, in float32 on
+one core. Every way is asked the first questions of a task, from its file to the answers: reading,
+prompts, tokenising, computing; importing and loading the model are left out. The slow ways are
+asked fewer questions, and what they answer is compared. LLM Foundry runs at DCLM's settings (rows
+of 2,048 tokens, two at a time), lm-eval (when --peer names a Python that has it) with batches of 16
+on the texts of the same prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from evaluation.audit import compare  # noqa: E402
+from evaluation.evaluate import load_engine  # noqa: E402
+from evaluation.examples import Example  # noqa: E402
+from evaluation.native import engine as native_engine  # noqa: E402
+from evaluation.native.engine import NativeEngine  # noqa: E402
+from evaluation.native.rows import draw_examples, read_groups  # noqa: E402
+from evaluation.native.texts import PromptTexts  # noqa: E402
+from evaluation.suite import Suite, Task, load_suite, task_path  # noqa: E402
+from training_recipes.model import OpenLM  # noqa: E402
+from training_recipes.model_dir import save_model_dir  # noqa: E402
+from training_recipes.scales import ModelShape  # noqa: E402
+
+SHAPE = ModelShape(dim=96, layers=4, heads=2, seq_len=2048, vocab=50432, qk_norm=True)
+LM_EVAL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many questions each way is asked, and how many times as fast native has to be."""
+
+    native: int
+    lm_eval: int
+    reference: int
+    target: int
+
+
+PLANS = {
+    "copa": Plan(100, 100, 24, 300),
+    "winograd": Plan(273, 273, 24, 300),
+    "winogrande": Plan(300, 300, 24, 300),
+    "lambada_openai": Plan(400, 200, 24, 250),
+    "hellaswag_zeroshot": Plan(400, 100, 8, 200),
+    "openbook_qa": Plan(300, 100, 12, 200),
+    "arc_easy": Plan(100, 40, 8, 100),
+    "bigbench_operators": Plan(210, 100, 24, 60),
+    "jeopardy": Plan(200, 60, 24, 60),
+    "boolq": Plan(60, 12, 8, 25),
+    "svamp_cot": Plan(300, 0, 8, 40),
+    "triviaqa_sm_sub": Plan(400, 0, 12, 40),
+    "gsm8k_cot": Plan(192, 0, 4, 10),
+}
+
+
+def native(engine: NativeEngine, suite: Suite, task: Task, path: Path, n: int) -> list[Example]:
+    """The native engine's records of the first n rows."""
+    known: dict[Task, dict[int, Example]] = {task: {}}
+    ((_, records, _),) = engine.evaluate_tasks(suite, {task: path}, n, known, lambda *_: None)
+    return records
+
+
+def timed(work: Callable[[], Any], questions: int) -> tuple[float, Any]:
+    """CPU seconds a question of this process with all its threads, and what the work gave."""
+    started = time.process_time()
+    found = work()
+    return (time.process_time() - started) / questions, found
+
+
+def requests_of(engine: NativeEngine, task: Task, path: Path, n: int) -> list[tuple[str, str]]:
+    """Context and continuation of every option of the first n questions, as texts."""
+    (group,) = read_groups(task, path)
+    texts = PromptTexts(task, group, engine.encoder.prefix_space)
+    drawn = draw_examples(len(group.rows), task.shots)
+    rows = [texts.row(place, drawn[place]) for place in range(min(n, len(group.rows)))]
+    return [
+        (row.preamble + context, answer)
+        for row in rows
+        for context, answer in zip(row.contexts, row.answers, strict=True)
+    ]
+
+
+def ask_lm_eval(python: str, model: Path, requests: list[tuple[str, str]]) -> dict[str, Any]:
+    """CPU seconds and log-probabilities of lm-eval for these requests, in a process of its own."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"model": str(model), "requests": requests}, file)
+        file.flush()
+        command = [python, __file__, "--requests", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return document
+
+
+def be_lm_eval(path: str) -> None:
+    """What the peer's Python runs: lm-eval's own Hugging Face model, around ours."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+    from transformers import PreTrainedTokenizerFast
+
+    from evaluation.openlm_adapter import OpenLMForCausalLM
+    from training_recipes.model_dir import load_model_dir
+
+    torch.set_num_threads(1)
+    document = json.loads(Path(path).read_text())
+    folder = Path(document["model"])
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder / "tokenizer"))
+    adapter: Any = OpenLMForCausalLM(load_model_dir(folder))
+    model = HFLM(
+        pretrained=adapter, tokenizer=tokenizer, backend="causal", max_length=SHAPE.seq_len,
+        batch_size=LM_EVAL_BATCH, device="cpu",
+    )  # fmt: skip
+    requests = [
+        Instance("loglikelihood", {}, (context, answer), number)
+        for number, (context, answer) in enumerate(document["requests"])
+    ]
+    seconds, answers = timed(lambda: model.loglikelihood(requests, disable_tqdm=True), 1)
+    print(json.dumps({"seconds": seconds, "logprobs": [float(sums) for sums, _ in answers]}))
+
+
+def measure(
+    task: Task, path: Path, engines: tuple[NativeEngine, Any], model: Path, peer: str | None
+) -> dict[str, Any]:
+    """One row of the table; of the native engine's three runs the one in the middle counts."""
+    suite, plan = load_suite("full"), PLANS[task.label]
+    ours, reference = engines
+    native(ours, suite, task, path, 8)  # makes what a process makes only once
+    runs = [timed(lambda: native(ours, suite, task, path, plan.native), 1) for _ in range(3)]
+    records = runs[0][1]
+    seconds = sorted(seconds for seconds, _ in runs)[1] / len(records)
+    slow, answers = timed(
+        lambda: reference.evaluate_task(suite, task, path, plan.reference, lambda _: None),
+        plan.reference,
+    )
+    compared = compare([(task, *pair) for pair in zip(records, answers, strict=False)], True)
+    row = {
+        "questions": len(records), "native": seconds, "llm-foundry": slow, "target": plan.target,
+        "ratio": slow / seconds, "compared": compared["examples"], "same": compared["ok"],
+        "largest_difference": compared["largest_difference"],
+    }  # fmt: skip
+    if peer and plan.lm_eval:
+        found = ask_lm_eval(peer, model, requests_of(ours, task, path, plan.lm_eval))
+        row["lm-eval"] = found["seconds"] / plan.lm_eval
+        row["lm-eval_ratio"] = row["lm-eval"] / seconds
+        sums = [s for record in records[: plan.lm_eval] for s in record.option_logprobs or []]
+        pairs = zip(sums, found["logprobs"], strict=True)
+        row["lm-eval_largest_difference"] = max(abs(a - b) for a, b in pairs)
+    return row
+
+
+def line(label: str, row: dict[str, Any]) -> str:
+    """A row of the table, in Markdown."""
+    peer = "–" if "lm-eval" not in row else f"{1 / row['lm-eval']:.2f}"
+    times = "–" if "lm-eval" not in row else f"{row['lm-eval_ratio']:.1f}"
+    same = f"{row['compared']} same" if row["same"] else f"DIFFERENT among {row['compared']}"
+    return (
+        f"| {label} | {1 / row['native']:.1f} | {1 / row['llm-foundry']:.3f} | {row['ratio']:.0f} "
+        f"| {row['target']} | {peer} | {times} | {same}, {row['largest_difference']:.0e} |"
+    )
+
+
+def main() -> None:
+    """Prints a table of questions a CPU second, and all figures as one JSON line at the end."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="of DCLM's task files")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="GPT-NeoX's")
+    parser.add_argument("--peer", metavar="PYTHON", help="with lm_eval installed")
+    parser.add_argument("--tasks", default=",".join(PLANS), metavar="A,B")
+    parser.add_argument("--requests", help=argparse.SUPPRESS)  # how this script starts its peer
+    arguments = parser.parse_args()
+    if arguments.requests:
+        be_lm_eval(arguments.requests)
+        return
+    if arguments.data is None or arguments.tokenizer is None:
+        parser.error("--data and --tokenizer are needed")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    torch.set_num_threads(1)
+    native_engine.measure_noise = lambda *_: None  # once a run of all tasks, not once a task
+    suite, figures = load_suite("full"), {}
+    with tempfile.TemporaryDirectory(prefix="crucible-bench-") as name:
+        model = Path(name)
+        torch.manual_seed(0)
+        save_model_dir(model, OpenLM(SHAPE), arguments.tokenizer)
+        ours, reference = (load_engine(engine, model) for engine in ("native", "llm-foundry"))
+        assert isinstance(ours, NativeEngine)
+        print("| task | native | LLM Foundry | times | target | lm-eval | times | answers |")
+        print("|---|---|---|---|---|---|---|---|")
+        for task in suite.choose(arguments.tasks.split(",")):
+            path = task_path(suite, task, arguments.data)
+            if not path.is_file():
+                continue
+            row = measure(task, path, (ours, reference), model, arguments.peer)
+            print(line(task.label, row), flush=True)
+            figures[task.label] = row
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

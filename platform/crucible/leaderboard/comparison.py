@@ -1,0 +1,143 @@
+"""Comparisons of published scores from the questions that all of them answered.
+
+Two submissions: the paired difference of every mean and every task. A board: the places that the
+questions leave open. Several seeds of one dataset: how far the runs lie apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from crucible.leaderboard.models import Score
+from crucible.leaderboard.records import answers_of_records
+from crucible.leaderboard.suites import suite_of_score
+from evaluation.answers import strata_of
+from evaluation.proportions import TaskDifference, holds, task_differences
+from evaluation.statistics import (
+    ADDED,
+    Estimate,
+    Spread,
+    covariance,
+    differences,
+    figures_of,
+    spread_of_runs,
+)
+from evaluation.suite import Suite
+from evaluation.ties import Places, places_of
+from submissions.failures import Failure
+
+TIED_ROWS = 100  # of a board, from the top: pairs grow with the square
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first score less the second; `clear` are the tasks whose difference holds among all."""
+
+    figures: dict[str, Estimate]
+    tasks: dict[str, TaskDifference]
+    clear: set[str]
+
+
+def compare(one: Score, other: Score) -> Comparison:
+    """The paired comparison of two scores under the same metric version.
+
+    Raises `Failure` (`refused`) in a sentence where they cannot be compared.
+    """
+    suite = suite_of_score(one)
+    if one.metric_version != other.metric_version or one.suite_sha256 != other.suite_sha256:
+        raise Failure("refused", "the two answered different questions: another suite or version")
+    if suite is None:
+        raise Failure("refused", "they answered a suite that this site no longer has")
+    for score in (one, other):
+        if answers_of_records(score.records_sha256) is None:
+            name = score.submission.name
+            raise Failure("refused", f"the single answers of {name} were not kept")
+    return _compare(suite, one.records_sha256, other.records_sha256, one.metric_version)
+
+
+@lru_cache(maxsize=128)
+def _compare(suite: Suite, one: str, other: str, metric_version: str) -> Comparison:
+    mine, theirs = answers_of_records(one), answers_of_records(other)
+    assert mine is not None  # just looked at
+    assert theirs is not None
+    figures = differences(suite, mine, theirs, metric_version)
+    tasks = task_differences(mine, theirs)
+    return Comparison(figures, tasks, holds({label: task.p for label, task in tasks.items()}))
+
+
+def places_on_board(scores: Sequence[Score]) -> list[Places | None]:
+    """The places of comparable scores, the best first; None where a score or its error is unknown.
+
+    Scores without records count as if they had answered other questions, which can only widen.
+    """
+    known = [score for score in scores if score.value is not None and score.stderr is not None]
+    known = known[:TIED_ROWS]
+    if not known:
+        return [None] * len(scores)
+    suite = suite_of_score(known[0])
+    entries = tuple((s.id, s.records_sha256, s.value or 0.0, s.stderr or 0.0) for s in known)
+    figure = known[0].figure
+    found = _places(suite, entries, figure, known[0].metric_version)
+    by_id = dict(zip([score.id for score in known], found, strict=True))
+    return [by_id.get(score.id) for score in scores]
+
+
+@lru_cache(maxsize=64)
+def _places(
+    suite: Suite | None,
+    entries: tuple[tuple[int, str, float, float], ...],
+    figure_name: str,
+    metric_version: str,
+) -> list[Places]:
+    """`entries` are id, records, value and standard error of each score."""
+    errors = np.diag([stderr**2 for _, _, _, stderr in entries])
+    kept = [(place, answers_of_records(entry[1])) for place, entry in enumerate(entries)]
+    answered = [(place, answers) for place, answers in kept if answers is not None]
+    if suite is not None and len(answered) > 1:
+        figures = figures_of(suite, metric_version, list(answered[0][1]))
+        figure = next((figure for figure in figures if figure.name == figure_name), None)
+        strata = strata_of(suite, [answers for _, answers in answered])
+        shared = covariance(strata, figure, added=ADDED) if figure is not None else None
+        if shared is not None:
+            places = [place for place, _ in answered]
+            errors[np.ix_(places, places)] = shared
+    return places_of([value for _, _, value, _ in entries], errors)
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """The runs of one dataset with several seeds, and how far they lie apart."""
+
+    scores: list[Score]
+    spread: Spread
+
+
+def runs_with_other_seeds(score: Score) -> Siblings | None:
+    """The published scores of the same user's same dataset, recipe and suite, by seed.
+
+    None where there is only one run. A seed that was run twice counts once, the first time.
+    """
+    found = (
+        Score.objects.filter(
+            submission__state="published",
+            submission__user=score.submission.user,
+            submission__track=score.submission.track,
+            submission__scale=score.submission.scale,
+            manifest_sha256=score.manifest_sha256,
+            recipe_sha256=score.recipe_sha256,
+            suite_sha256=score.suite_sha256,
+            metric_version=score.metric_version,
+        )
+        .select_related("submission")
+        .order_by("seed", "id")
+    )
+    by_seed: dict[int, Score] = {}
+    for run in found:
+        by_seed.setdefault(run.seed, run)
+    scores = [run for run in by_seed.values() if run.value is not None]
+    spread = spread_of_runs([run.value for run in scores if run.value is not None])
+    return Siblings(scores, spread) if spread is not None else None

@@ -13,7 +13,7 @@ DEV := $(call stamp,dev,$(PINS) requirements/dev.txt)
 PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down test lint bench browser
+.PHONY: help setup dev demo up down test faults lint bench browser
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ down: ## stop what `make up` or `make demo` left running, jobs included
 
 test: dev browser lint ## lint, then every test
 	$(BIN)/python -m pytest
+
+faults: dev ## a long run of the fault suite: every broker, and Slurm
+	$(BIN)/python -m tests.faults.campaign --faults 60 --backend local slurm
 
 lint: dev ## style, types
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from submissions.job import as_failure
 COMMAND_MODULES = (
     "submissions.commands", "training_recipes.dataset_commands", "training_recipes.recipe_commands",
     "training_recipes.train_commands", "training_recipes.export_commands", "evaluation.commands",
+    "evaluation.contamination.commands",
 )  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], dict[str, Any]]

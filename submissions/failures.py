@@ -53,7 +53,12 @@ FAILURES: dict[str, FailureKind] = {
     "unknown_scale": FailureKind("participant", "Choose one that `crucible recipe list` prints."),
     "unknown_track": FailureKind("participant", "Choose filtering or mixing."),
     # The work that was asked for.
-    "unknown_suite": FailureKind("participant", "Choose smoke, core or full."),
+    "unknown_suite": FailureKind(
+        "participant", "Choose smoke, core, full or the path of a suite file."
+    ),
+    "suite_invalid": FailureKind(
+        "participant", "Correct the suite file; docs/evaluation.md describes its form."
+    ),
     "unknown_task": FailureKind("participant", "Choose labels that `crucible suite list` prints."),
     "unknown_engine": FailureKind("participant", "Choose an engine that `--help` lists."),
     "fetch_failed": FailureKind(
@@ -63,6 +68,12 @@ FAILURES: dict[str, FailureKind] = {
         "participant", "Name with --data the folder that holds the task files."
     ),
     "task_file_invalid": FailureKind("participant", "Fetch or write the task file again."),
+    "index_invalid": FailureKind(
+        "participant", "Name a folder that `crucible contamination index` wrote, or build it anew."
+    ),
+    "reports_differ": FailureKind(
+        "participant", "Scan all shards again with one and the same index."
+    ),
     "results_invalid": FailureKind(
         "participant", "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),
@@ -88,6 +99,10 @@ FAILURES: dict[str, FailureKind] = {
         "participant", "Make a token on the site's account page and set CRUCIBLE_TOKEN."
     ),
     "not_found": FailureKind("participant", "Look at the number again: `crucible status`."),
+    "budget_exceeded": FailureKind(
+        "participant",
+        "Wait until another submission of your team is over, or ask an organiser for more.",
+    ),
     "refused": FailureKind("participant", "Do what the sentence says and ask again."),
     "server_unreachable": FailureKind(
         "infrastructure", "Check --server and that the site is up, then ask again."
@@ -110,6 +125,13 @@ FAILURES: dict[str, FailureKind] = {
         "infrastructure", "Report it with the document: the two tokenizer libraries disagree."
     ),
     "not_a_number": FailureKind("infrastructure", _ORGANISER),
+    "audit_differs": FailureKind(
+        "infrastructure", "No score is made: the organiser looks at `audit` in results.json."
+    ),
+    "time_limit": FailureKind(
+        "infrastructure", "Nothing to do: the stage goes on where it was, a few times at most."
+    ),
+    "launch_refused": FailureKind("infrastructure", _ORGANISER),
     "lost": FailureKind(
         "infrastructure", "Nothing to do: the stage is started again, a bounded number of times."
     ),

@@ -85,17 +85,16 @@ class Dot:
     zero: float
 
 
-def dots_on_one_axis(values: Sequence[tuple[float | None, float | None]]) -> list[Dot | None]:
-    """Scores with their 95 % intervals (±1.96 standard errors) on one axis that always shows 0.
+Interval = tuple[float, float]
 
-    `values` are (score, standard error); where a score is unknown there is no dot, where only the
-    error is, the interval has no width.
+
+def dots_on_one_axis(values: Sequence[tuple[float | None, Interval | None]]) -> list[Dot | None]:
+    """Scores with their 95 % intervals on one axis that always shows 0.
+
+    Where a score is unknown there is no dot, where only the interval is, it has no width.
     """
-    intervals = [
-        (v, v - 1.96 * (e or 0.0), v + 1.96 * (e or 0.0)) if v is not None else None
-        for v, e in values
-    ]
-    edges = [edge for interval in intervals if interval for edge in interval[1:]]
+    intervals = [(v, *(interval or (v, v))) if v is not None else None for v, interval in values]
+    edges = [edge for interval in intervals if interval for edge in interval]
     low, high = min([0.0, *edges]), max([0.01, *edges])
 
     def pixel(value: float) -> float:
@@ -105,3 +104,10 @@ def dots_on_one_axis(values: Sequence[tuple[float | None, float | None]]) -> lis
     return [
         Dot(pixel(i[0]), pixel(i[1]), pixel(i[2]), pixel(0.0)) if i else None for i in intervals
     ]
+
+
+def interval_of(value: float | None, stderr: float | None) -> Interval | None:
+    """The 95 % interval by the standard error, where there is none from the questions."""
+    if value is None or stderr is None:
+        return None
+    return value - 1.96 * stderr, value + 1.96 * stderr

@@ -10,10 +10,15 @@ import re
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 
 from crucible.paths import REPOSITORY, home, read_secret, write_secret
+
+# Statistics multiply small matrices: threads of their own would only get in the workers' way. Must
+# be said before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 BASE_DIR = REPOSITORY
 HOME = home()
@@ -38,13 +43,28 @@ BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGIN
 
 # -- Crucible's own --------------------------------------------------------------------------------
 CRUCIBLE_SCALES = _words("CRUCIBLE_SCALES", "smoke")
+CRUCIBLE_SUITE = os.environ.get("CRUCIBLE_SUITE", "full")
 CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
 CRUCIBLE_LOCAL_SLOTS = int(os.environ.get("CRUCIBLE_LOCAL_SLOTS") or os.cpu_count() or 1)
+CRUCIBLE_BACKENDS = os.environ.get("CRUCIBLE_BACKENDS", "")
 CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  # bytes a dataset
 CRUCIBLE_STAGE_ATTEMPTS = 3
+# Seconds without a sign of life after which a running job is stopped and started again.
+CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))
+# Seconds that a submission may wait for a slot before /health/pipeline/ turns red.
+CRUCIBLE_ALERT_WAITING = float(os.environ.get("CRUCIBLE_ALERT_WAITING", 24 * 3600))
+# Networks that are not public and to which webhooks may go all the same.
+CRUCIBLE_WEBHOOK_NETWORKS = _words("CRUCIBLE_WEBHOOK_NETWORKS", "")
+# The site's address as mails and webhooks name it.
+CRUCIBLE_SITE = (
+    CSRF_TRUSTED_ORIGINS[0].rstrip("/")
+    if CSRF_TRUSTED_ORIGINS
+    else f"http://127.0.0.1:{os.environ.get('CRUCIBLE_PORT', '8000')}"
+)
 
 DATASETS_DIR = HOME / "datasets"  # what participants hand in, by upload
 WORK_DIR = HOME / "work"  # what stages make, kept between attempts
+RECORDS_DIR = HOME / "records"  # the single answers behind each score, by their hash
 JOBS_DIR = HOME / "jobs"  # one directory an attempt: the job contract
 
 # -- Django ----------------------------------------------------------------------------------------
@@ -58,9 +78,12 @@ INSTALLED_APPS = [
     "django_htmx",
     "ninja",
     "crucible.accounts",
+    "crucible.budgets",
     "crucible.entries",
     "crucible.jobs",
     "crucible.leaderboard",
+    "crucible.notifications",
+    "crucible.review",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -129,13 +152,23 @@ WHITENOISE_USE_FINDERS = True
 FILE_UPLOAD_TEMP_DIR = HOME / "uploads"
 FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
 
+# -- mail: none without a server -------------------------------------------------------------------
+_smtp = urlsplit(os.environ.get("CRUCIBLE_SMTP_URL", ""))
+EMAIL_HOST = _smtp.hostname or ""
+EMAIL_USE_SSL = _smtp.scheme == "smtps"
+EMAIL_USE_TLS = _smtp.scheme == "smtp" and bool(_smtp.username)  # no password in the clear
+EMAIL_PORT = _smtp.port or (465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_smtp.username or ""), unquote(_smtp.password or "")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = os.environ.get("CRUCIBLE_MAIL_FROM", f"crucible@{EMAIL_HOST or 'localhost'}")
+
 # -- security --------------------------------------------------------------------------------------
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
-SECURE_REDIRECT_EXEMPT = ["^health/$"]
+SECURE_REDIRECT_EXEMPT = ["^health/"]
 if BEHIND_TLS:
     SECURE_HSTS_SECONDS = 31536000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
@@ -190,8 +223,12 @@ CELERY_TASK_DEFAULT_QUEUE = "hints"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "crucible.logs.JsonLine"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"httpx": {"level": "WARNING"}, "pgmq": {"level": "WARNING"}},
+    "loggers": {
+        name: {"level": "WARNING"}
+        # Celery's: two lines for every hint, about no submission.
+        for name in ("httpx", "pgmq", "celery.worker.strategy", "celery.app.trace")
+    },
 }

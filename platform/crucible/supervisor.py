@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from crucible.jobs.backends.local import LocalBackend
 from crucible.paths import REPOSITORY, home
@@ -28,6 +29,7 @@ PORT = os.environ.get("CRUCIBLE_PORT", "8000")
 ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
 STOP_SECONDS = 20  # then SIGKILL: everything is written to survive it
 QUICK_DEATH = 5.0  # a child that lives shorter is restarted only after a pause
+STANDSTILL = 30.0  # seconds after which a child that something stopped (SIGSTOP) counts as dead
 
 
 def python(*arguments: str) -> list[str]:
@@ -62,6 +64,7 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.pause_until = 0.0
+        self.moved_at = 0.0
 
     def start(self) -> None:
         """Starts it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
@@ -71,7 +74,7 @@ class Service:
                 stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGTERM),
             )  # fmt: skip
-        self.started_at = time.monotonic()
+        self.started_at = self.moved_at = time.monotonic()
 
     def keep_alive(self) -> None:
         """Starts it again when it has died, not more often than every few seconds."""
@@ -82,6 +85,10 @@ class Service:
             return
         code = self.process.poll()
         if code is None:
+            if not self._stands_still():
+                self.moved_at = now
+            elif now - self.moved_at > STANDSTILL:
+                self._kill_group()
             return
         quick = now - self.started_at < QUICK_DEATH
         say(f"the {self.name} ended with {code}; starting it again (log/{self.name}.log)")
@@ -104,6 +111,15 @@ class Service:
             say(f"the {self.name} did not stop in {STOP_SECONDS} s; killing it")
         self._kill_group()
         self.process.wait()
+
+    def _stands_still(self) -> bool:
+        """Whether its main process is stopped, which it never is by itself."""
+        assert self.process is not None
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rsplit(")", 1)[1].split()[0] == "T"
 
     def _kill_group(self) -> None:
         assert self.process is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from crucible.accounts.services import token_create
 from crucible.entries import uploads
 from crucible.entries.models import Submission
 from crucible.entries.services import submission_create
-from crucible.jobs import pipeline, selectors
+from crucible.jobs import monitoring, pipeline, queue, selectors
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
 from evaluation.suite import load_suite
 from training_recipes.scales import load_scale
@@ -58,6 +60,8 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> ScriptedBackend:
     scripted = ScriptedBackend()
     monkeypatch.setattr(pipeline, "backend_get", lambda name: scripted)
     monkeypatch.setattr(selectors, "backend_get", lambda name: scripted)
+    monkeypatch.setattr(queue, "backend_get", lambda name: scripted)
+    monkeypatch.setattr(monitoring, "backend_get", lambda name: scripted)
     return scripted
 
 
@@ -124,6 +128,7 @@ HASH = "ab" * 32
 RECIPE, SUITE = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
 RESULTS: dict[str, dict[str, Any]] = {
     "validate": {"figures": {"documents": 1, "manifest_sha256": HASH}},
+    "scan": {"figures": {}},
     "tokenize": {
         "figures": {"tokenizer_sha256": HASH, "tokens": 6, "unique_tokens": 5, "epochs": 0.75}
     },
@@ -138,8 +143,9 @@ RESULTS: dict[str, dict[str, Any]] = {
     "score": {
         "figures": {
             "metric_version": "v2", "label": "SMOKE", "core": None, "core_stderr": None,
-            "extended": None, "extended_stderr": None, "mmlu": None, "smoke": 0.125,
-            "smoke_stderr": 0.02, "missing_tasks": [], "categories": {"language": 0.125},
+            "extended": None, "extended_stderr": None, "mmlu": None, "mmlu_stderr": None,
+            "smoke": 0.125, "smoke_stderr": 0.02, "mean": None, "mean_stderr": None,
+            "intervals": {}, "missing_tasks": [], "categories": {"language": 0.125},
             "tasks": {
                 "smoke_copy": {
                     "score": 0.5, "n": 50, "stderr": 0.07, "baseline": 0.25, "centered": 1 / 3
@@ -148,8 +154,10 @@ RESULTS: dict[str, dict[str, Any]] = {
         }
     },
 }  # fmt: skip
-OUTPUT_OF = {"validate": "dataset", "tokenize": "tokens", "train": "model", "evaluate": "results",
-             "score": "score"}  # fmt: skip
+OUTPUTS_OF = {
+    "validate": ["dataset"], "scan": ["report"], "tokenize": ["tokens"], "train": ["model"],
+    "evaluate": ["results", "examples"], "score": ["score"],
+}  # fmt: skip
 
 
 def result_document(key: str) -> dict[str, Any]:
@@ -157,16 +165,30 @@ def result_document(key: str) -> dict[str, Any]:
     stage = key.split("-")[1]
     artifact = {"uri": f"file:///nowhere/{stage}", "sha256": HASH}
     return RESULTS[stage] | {
-        "key": key, "stage": stage, "seconds": 2.0, "outputs": {OUTPUT_OF[stage]: artifact},
+        "key": key, "stage": stage, "seconds": 2.0,
+        "outputs": dict.fromkeys(OUTPUTS_OF[stage], artifact),
         "versions": {"python": "3.11", "commit": "c0ffee"},
         "hardware": {"cpu": "a processor", "cores": 2, "gpus": []},
     }  # fmt: skip
 
 
+REPORT = {"index_hash": HASH, "documents": 1, "bytes": 22, "seconds": 0.1, "examples": [],
+          "tasks": {}, "findings": []}  # fmt: skip
+
+
 @pytest.fixture
-def succeed() -> Callable[[str], JobStatus]:
-    """An outcome: every job has finished well."""
-    return lambda key: JobStatus(JobState.SUCCEEDED, {}, None, result_document(key))
+def succeed(tmp_path: Path) -> Callable[[str], JobStatus]:
+    """An outcome: every job has finished well, and the scan has found nothing."""
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps(REPORT))
+
+    def outcome(key: str) -> JobStatus:
+        document = result_document(key)
+        if document["stage"] == "scan":
+            document["outputs"] = {"report": {"uri": report.as_uri(), "sha256": ""}}
+        return JobStatus(JobState.SUCCEEDED, {}, None, document)
+
+    return outcome
 
 
 @pytest.fixture

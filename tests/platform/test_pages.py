@@ -180,7 +180,9 @@ def test_every_model_is_in_the_admin_and_its_pages_open(as_user, staff, alice, p
     client = as_user(staff)
     index = client.get("/admin/").text
     for path in ("accounts/apitoken", "entries/submission", "entries/upload", "entries/shard",
-                 "entries/event", "jobs/attempt", "leaderboard/score", "auth/user"):  # fmt: skip
+                 "entries/event", "jobs/attempt", "leaderboard/score", "auth/user", "jobs/lane",
+                 "budgets/team", "budgets/allowance", "budgets/entry", "notifications/webhook",
+                 "notifications/notice"):  # fmt: skip
         assert f"/admin/{path}/" in index
         assert client.get(f"/admin/{path}/").status_code == 200
     submission = Submission.objects.get()
@@ -204,7 +206,9 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
     names = {p.name for p in get_resolver().url_patterns if getattr(p, "name", None)}
     assert names == {
         "home", "leaderboard", "submissions", "submission_new", "submission", "submission_cancel",
-        "log", "account", "token_create", "token_revoke", "login", "logout", "health",
+        "compare", "log", "account", "token_create", "token_revoke", "login", "logout", "health",
+        "pipeline_health", "metrics", "budget", "mail", "webhook_create", "webhook_remove",
+        "submission_retry",
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crucible.plots import dots_on_one_axis, loss_plot, nice_step, ticks_between
+from crucible.plots import dots_on_one_axis, interval_of, loss_plot, nice_step, ticks_between
 
 
 @pytest.mark.parametrize(("span", "wanted", "step"), [(10, 5, 2), (1, 5, 0.2), (700, 6, 200)])
@@ -35,8 +35,14 @@ def test_a_flat_curve_is_drawn_too():
 
 
 def test_dots_share_an_axis_that_shows_zero():
-    first, second, none = dots_on_one_axis([(0.2, 0.05), (-0.1, None), (None, None)])
+    first, second, none = dots_on_one_axis([(0.2, (0.15, 0.3)), (-0.1, None), (None, None)])
     assert none is None
     assert second.low == second.at == second.high == 6  # the left margin: the smallest value
     assert second.at < second.zero < first.low < first.at < first.high == 194
     assert first.zero == second.zero
+
+
+def test_an_interval_from_the_standard_error():
+    assert interval_of(0.5, 0.1) == pytest.approx((0.304, 0.696))
+    assert interval_of(0.5, None) is None
+    assert interval_of(None, 0.1) is None

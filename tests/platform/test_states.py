@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 def test_every_state_is_in_the_table_and_every_path_ends():
     assert set(TRANSITIONS) == set(State)
-    assert {State.PUBLISHED, State.FAILED, State.CANCELLED} == TERMINAL
+    assert {State.PUBLISHED, State.FAILED, State.CANCELLED, State.DISQUALIFIED} == TERMINAL
     for state in set(State) - TERMINAL:
         reached, frontier = set(), {state}
         while frontier:

@@ -1,4 +1,4 @@
-"""The account page: a user's API tokens."""
+"""The account page: a user's API tokens, and how the user hears of submissions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from django.views.decorators.http import require_POST, require_safe
 
 from crucible.accounts import services
 from crucible.accounts.requests import UserRequest
+from crucible.notifications.services import mail_possible, mail_wanted, webhooks_of
 
 
 @login_required
 @require_safe
 def account(request: UserRequest) -> HttpResponse:
-    """Lists the tokens; a new one's secret is shown here once, from the session."""
+    """Tokens and webhooks; the secret of a new one is shown here once, from the session."""
     secret = request.session.pop("new_token", None)
-    tokens = request.user.api_tokens.filter(revoked_at=None)
-    return render(request, "accounts/account.html", {"tokens": tokens, "secret": secret})
+    context = {"tokens": request.user.api_tokens.filter(revoked_at=None), "secret": secret}
+    context |= {
+        "webhooks": webhooks_of(request.user),
+        "webhook_key": request.session.pop("new_webhook_key", None),
+        "mail_possible": mail_possible(request.user),
+        "mail_wanted": mail_wanted(request.user),
+    }
+    return render(request, "accounts/account.html", context)
 
 
 @login_required

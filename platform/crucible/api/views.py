@@ -154,7 +154,7 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
 def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
     """One's own submissions, the newest first."""
     found = submissions_of(request.auth)[:200] if mine else []
-    return {"submissions": [_shown(request, submission_document(one)) for one in found]}
+    return {"submissions": [_shown(request, submission_document(one, True)) for one in found]}
 
 
 @api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
@@ -169,6 +169,13 @@ def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]
 def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Asks for the end of a submission."""
     submission = services.submission_cancel(submission_id=submission_id, actor=request.auth)
+    return _shown(request, submission_document(submission))
+
+
+@api.post("/submissions/{submission_id}/retry", response=dict)
+def submission_retry(request: TokenRequest, submission_id: int) -> dict[str, Any]:
+    """Goes on where the platform failed."""
+    submission = services.submission_retry(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 

@@ -72,8 +72,21 @@ class Submission(models.Model):
     waiting_for = models.CharField(max_length=200, blank=True)
     failure = models.JSONField(null=True, blank=True)
 
-    # When the reconciler looks next, and when it last sent a hint that nobody has taken up yet.
-    due_at = models.DateTimeField(auto_now_add=True)
+    # Of the organiser, for the queue.
+    priority = models.SmallIntegerField(default=0, help_text="Higher goes first.")
+    held_for = models.CharField(
+        max_length=200, blank=True, help_text="Why nothing more of it is started; empty: not held."
+    )
+    retries = models.PositiveSmallIntegerField(default=0)
+    retried_at = models.DateTimeField(null=True, blank=True)
+
+    troubles = models.PositiveSmallIntegerField(
+        default=0, help_text="Unexpected errors of the platform in a row."
+    )
+
+    # When the reconciler looks next (null: whoever gives it a slot wakes it), and when it last sent
+    # a hint that nobody has taken up yet.
+    due_at = models.DateTimeField(auto_now_add=True, null=True)
     hinted_at = models.DateTimeField(null=True, blank=True)
 
     objects = SubmissionQuerySet.as_manager()

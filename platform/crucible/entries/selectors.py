@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 
 from crucible.entries.models import Submission
-from crucible.jobs.selectors import stages_of
+from crucible.entries.services import may_be_retried
+from crucible.jobs.models import Attempt
+from crucible.jobs.selectors import stages_of, waiting_for
 from submissions.failures import Failure
 from training_recipes.cost import Cost, cost_of
 from training_recipes.scales import load_scale
@@ -29,8 +31,9 @@ def submission_get(*, user: object, submission_id: int) -> Submission:
 
 
 def submissions_of(user: Any) -> QuerySet[Submission]:
-    """A user's own, the newest first."""
-    return Submission.objects.filter(user=user).select_related("user")
+    """A user's own, the newest first, with what is shown of their stages."""
+    attempts = Prefetch("attempts", Attempt.objects.defer("result", "failure"))
+    return Submission.objects.filter(user=user).select_related("user").prefetch_related(attempts)
 
 
 def may_look_inside(user: Any, submission: Submission) -> bool:
@@ -43,8 +46,9 @@ def scale_costs() -> list[Cost]:
     return [cost_of(load_scale(name)) for name in settings.CRUCIBLE_SCALES]
 
 
-def submission_document(submission: Submission) -> dict[str, Any]:
-    """The API's form of a submission."""
+def submission_document(submission: Submission, one_of_many: bool = False) -> dict[str, Any]:
+    """The API's form of a submission; the place in the queue is left out of lists."""
+    waiting = submission.waiting_for if one_of_many else waiting_for(submission)
     return {
         "id": submission.id,
         "name": submission.name,
@@ -55,7 +59,8 @@ def submission_document(submission: Submission) -> dict[str, Any]:
         "state": submission.state,
         "url": reverse("submission", args=[submission.id]),
         "created_at": submission.created_at.isoformat(),
-        "waiting_for": submission.waiting_for,
+        "waiting_for": waiting,
+        "retry": may_be_retried(submission, submission.user),
         "stages": [stage.as_document() for stage in stages_of(submission)],
         "failure": submission.failure,
     }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from crucible.budgets.services import budget_reserve, budget_settle
 from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.states import TERMINAL, TRANSITIONS, State, Track
+from crucible.logs import logged_about
+from crucible.notifications.services import notices_add
 from submissions.check import check_track
 from submissions.failures import Failure
 from submissions.mixture import MIXTURE
@@ -20,7 +25,9 @@ from training_recipes.scales import load_scale
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+logger = logging.getLogger(__name__)
 PLATFORM = "crucible"
+MAX_RETRIES = 3  # of the owner; an organiser may go on
 
 
 class StaleState(Exception):
@@ -47,7 +54,7 @@ def submission_create(
     """Closes the upload and puts it into the pipeline.
 
     Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload
-    that is empty, not the user's, or used before.
+    that is empty, not the user's, or used before; or when the budget does not allow it.
     """
     _check_request(name, track, scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
@@ -70,7 +77,8 @@ def submission_create(
         submission=submission, sequence=0, kind="submitted", to_state=State.SUBMITTED,
         actor=user.get_username(),
     )  # fmt: skip
-    _hint_on_commit(submission.id)
+    budget_reserve(submission=submission, actor=user.get_username())
+    hints_on_commit([submission.id])
     return submission
 
 
@@ -91,7 +99,7 @@ def submission_move(
             id=submission.id, state=origin, version=submission.version
         ).update(
             state=to, version=F("version") + 1, failure=failure, waiting_for=waiting_for,
-            due_at=timezone.now(),
+            due_at=Now(), hinted_at=None,
         )  # fmt: skip
         if not moved:
             raise StaleState(f"submission {submission.id} is no longer {origin}")
@@ -99,31 +107,50 @@ def submission_move(
         submission.state = to
         submission.failure = failure
         submission.waiting_for = waiting_for
-        event_add(
+        event = event_add(
             submission=submission, kind=to.value, from_state=origin, actor=actor, detail=detail
         )
-        _hint_on_commit(submission.id)
+        if to in (State.FAILED, State.CANCELLED):
+            _settle(submission, to, failure)
+        notices_add(event=event)
+        hints_on_commit([submission.id])
 
 
 def event_add(
     *, submission: Submission, kind: str, from_state: str | None = None, actor: str = PLATFORM,
     detail: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> Event:  # fmt: skip
     """Appends to the history; called with the submission's row locked or just moved."""
     sequence = Event.objects.filter(submission=submission).count()
-    Event.objects.create(
+    with logged_about(submission.id, (detail or {}).get("key")):
+        logger.info("%s, by %s", kind, actor)
+    return Event.objects.create(
         submission=submission, sequence=sequence, kind=kind, actor=actor, detail=detail or {},
         from_state=submission.state if from_state is None else from_state,
         to_state=submission.state,
     )  # fmt: skip
 
 
-@transaction.atomic
-def submission_cancel(*, submission_id: int, actor: User) -> Submission:
-    """Asks for the end of a submission; the pipeline then stops its processes."""
+def _settle(submission: Submission, ending: State, failure: dict[str, Any] | None) -> None:
+    failure = failure or {}
+    budget_settle(
+        submission=submission, ending=ending, failure_code=failure.get("code", ""),
+        ours=failure.get("fault") == "infrastructure",
+    )  # fmt: skip
+
+
+def _locked(submission_id: int, actor: User) -> Submission:
+    """The row for changing it, for its owner and staff; nobody else learns that it exists."""
     submission = Submission.objects.select_for_update().filter(id=submission_id).first()
     if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
         raise Failure("not_found", f"you have no submission {submission_id}")
+    return submission
+
+
+@transaction.atomic
+def submission_cancel(*, submission_id: int, actor: User) -> Submission:
+    """Asks for the end of a submission; the pipeline then stops its processes."""
+    submission = _locked(submission_id, actor)
     state = State(submission.state)
     if state in TERMINAL:
         raise Failure("refused", f"submission {submission_id} is {state.value} already")
@@ -135,7 +162,64 @@ def submission_cancel(*, submission_id: int, actor: User) -> Submission:
     return submission
 
 
-def _hint_on_commit(submission_id: int) -> None:
+def may_be_retried(submission: Submission, actor: Any) -> bool:
+    """Whether a retry can help: the platform failed it. Its owner has a few, staff any number."""
+    failure = submission.failure or {}
+    ours = submission.state == State.FAILED and failure.get("fault") == "infrastructure"
+    return ours and (actor.is_staff or submission.retries < MAX_RETRIES)
+
+
+@transaction.atomic
+def submission_retry(*, submission_id: int, actor: User) -> Submission:
+    """Goes on from the stage that failed, with new attempts and, if refunded, a new reservation."""
+    submission = _locked(submission_id, actor)
+    if not may_be_retried(submission, actor):
+        raise Failure("refused", f"submission {submission_id} cannot be retried")
+    failed = submission.events.filter(kind=State.FAILED.value).last()
+    assert failed is not None  # each move leaves its event
+    Submission.objects.filter(id=submission_id).update(
+        retries=F("retries") + 1, retried_at=timezone.now()
+    )
+    submission_move(
+        submission=submission, to=State(failed.from_state), actor=actor.get_username(),
+        waiting_for="the pipeline", detail={"retry": submission.retries + 1},
+    )  # fmt: skip
+    budget_reserve(submission=submission, actor=actor.get_username())
+    submission.refresh_from_db()
+    return submission
+
+
+@transaction.atomic
+def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
+    """Starts nothing more of it, until it is released by an empty reason; what runs goes on."""
+    submission = _locked(submission_id, actor)
+    if submission.held_for == reason or submission.is_over:
+        return
+    submission.held_for = reason[:200]
+    submission.save(update_fields=["held_for"])
+    event_add(
+        submission=submission, kind="held" if reason else "released", actor=actor.get_username(),
+        detail={"reason": reason} if reason else {},
+    )  # fmt: skip
+
+
+@transaction.atomic
+def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> None:
+    """Moves it in the queue: a higher number goes first."""
+    submission = _locked(submission_id, actor)
+    if submission.priority == priority or submission.is_over:
+        return
+    submission.priority = priority
+    submission.save(update_fields=["priority"])
+    event_add(
+        submission=submission, kind="prioritised", actor=actor.get_username(),
+        detail={"priority": priority},
+    )  # fmt: skip
+
+
+def hints_on_commit(submission_ids: list[int]) -> None:
+    """Sends hints once the transaction holds; the reconciler makes good those that are lost."""
     from crucible.jobs.tasks import send_hint
 
-    transaction.on_commit(lambda: send_hint(submission_id))
+    for submission_id in submission_ids:
+        transaction.on_commit(lambda submission_id=submission_id: send_hint(submission_id))  # type: ignore[misc]

@@ -14,10 +14,12 @@ class State(TextChoices):
     TRAINING = "training"
     EVALUATING = "evaluating"
     SCORING = "scoring"
+    REVIEWING = "reviewing"
     PUBLISHED = "published"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    DISQUALIFIED = "disqualified"
 
 
 class Track(TextChoices):
@@ -35,10 +37,18 @@ TRANSITIONS: dict[State, set[State]] = {
     State.TOKENIZING: {State.TRAINING, *_ENDINGS},
     State.TRAINING: {State.EVALUATING, *_ENDINGS},
     State.EVALUATING: {State.SCORING, *_ENDINGS},
-    State.SCORING: {State.PUBLISHED, *_ENDINGS},
+    State.SCORING: {State.REVIEWING, *_ENDINGS},
+    State.REVIEWING: {State.PUBLISHED, State.DISQUALIFIED, *_ENDINGS},
     State.CANCELLING: {State.CANCELLED},
-    State.PUBLISHED: set(),
+    # By reviewers alone, who may judge again.
+    State.PUBLISHED: {State.DISQUALIFIED},
+    State.DISQUALIFIED: {State.PUBLISHED},
     State.CANCELLED: set(),
-    State.FAILED: set(),
-}
-TERMINAL = {state for state, following in TRANSITIONS.items() if not following}
+    # By a retry alone, back to where it failed.
+    State.FAILED: {
+        State.SUBMITTED, State.VALIDATING, State.TOKENIZING, State.TRAINING, State.EVALUATING,
+        State.SCORING, State.REVIEWING,
+    },
+}  # fmt: skip
+# Nothing more happens by itself.
+TERMINAL = {State.PUBLISHED, State.CANCELLED, State.FAILED, State.DISQUALIFIED}

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from crucible.accounts.requests import PageRequest, UserRequest
+from crucible.budgets.selectors import budget_rows, charge_of
 from crucible.entries import services, uploads
 from crucible.entries.forms import SubmissionForm
 from crucible.entries.models import Submission
@@ -21,9 +22,18 @@ from crucible.entries.selectors import (
     submissions_of,
 )
 from crucible.jobs.models import Attempt
-from crucible.jobs.selectors import log_tail, mixture_of, results_of, stages_of
-from crucible.leaderboard.selectors import task_rows
+from crucible.jobs.selectors import (
+    log_tail,
+    mixture_of,
+    results_of,
+    spent_on,
+    stages_of,
+    waiting_for,
+)
+from crucible.leaderboard.comparison import runs_with_other_seeds
+from crucible.leaderboard.selectors import other_versions_of, task_rows
 from crucible.plots import loss_plot
+from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 
 
@@ -54,7 +64,7 @@ def submission_new(request: UserRequest) -> HttpResponse:
         else:
             return redirect("submission", submission.id)
     status = 422 if form.errors else 200
-    context = {"form": form, "costs": scale_costs()}
+    context = {"form": form, "costs": scale_costs(), "budgets": budget_rows(request.user)}
     return render(request, "entries/new.html", context, status=status)
 
 
@@ -77,16 +87,21 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     inside = may_look_inside(request.user, submission)
     results = results_of(submission)
     mixture, mixture_counted = mixture_of(results)
-    score = submission.scores.order_by("-metric_version").first()
+    score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
     versions = dict(score.versions) if score else {}
     versions.pop("commit", None)  # has a row of its own
     return {
         "submission": submission,
-        # While it runs the page is fetched every two seconds: then the log has a page of its own.
-        "stages": stages_of(submission, with_logs=inside and submission.is_over),
+        "waiting_for": waiting_for(submission),
+        "retry": inside and services.may_be_retried(submission, request.user),
+        "charge": charge_of(submission) if inside else None,
+        "spent": spent_on(submission),
+        "stages": stages_of(submission, with_logs=inside),
         "inside": inside,
         "score": score,
         "tasks": task_rows(score) if score else [],
+        "other_versions": other_versions_of(score) if score else [],
+        "siblings": runs_with_other_seeds(score) if score else None,
         "versions": sorted(versions.items()),
         "results": results,
         "mixture": mixture,
@@ -123,6 +138,18 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
     _find(request, submission_id)
     try:
         services.submission_cancel(submission_id=submission_id, actor=request.user)
+    except Failure as failure:
+        messages.error(request, f"{failure.message}. {failure.next_step}")
+    return redirect("submission", submission_id)
+
+
+@login_required
+@require_POST
+def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
+    """Goes on where the platform failed, of one's own or by staff."""
+    _find(request, submission_id)
+    try:
+        services.submission_retry(submission_id=submission_id, actor=request.user)
     except Failure as failure:
         messages.error(request, f"{failure.message}. {failure.next_step}")
     return redirect("submission", submission_id)

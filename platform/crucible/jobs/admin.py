@@ -1,11 +1,11 @@
-"""Attempts in the admin: to be read."""
+"""Attempts in the admin: to be read; and lanes, by which an organiser steers the queues."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from crucible.entries.admin import ReadOnly
-from crucible.jobs.models import Attempt
+from crucible.jobs.models import Attempt, Lane
 
 
 @admin.register(Attempt)
@@ -16,3 +16,11 @@ class AttemptAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["state", "stage", "backend"]
     search_fields = ["key"]
     list_select_related = ["submission"]
+
+
+@admin.register(Lane)
+class LaneAdmin(admin.ModelAdmin):
+    """How many jobs of a scale run at once on a backend, and whether its queue is held."""
+
+    list_display = ["scale", "backend", "jobs_at_once", "held"]
+    list_editable = ["jobs_at_once", "held"]

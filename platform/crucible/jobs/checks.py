@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.core.checks import Error, register
 from django.core.checks import Warning as Caution
 
+from crucible.jobs.backends.rules import rules_load
 from crucible.paths import REPOSITORY
 from submissions.job import code_commit
 from training_recipes.scales import scale_names
@@ -77,3 +79,22 @@ def code_has_a_name(**kwargs: Any) -> list[Error]:
             id="crucible.E004",
         )
     ]
+
+
+@register()
+def backends_can_be_used(**kwargs: Any) -> list[Error]:
+    """The file that sends jobs to a scheduler must be right, and the scheduler's commands here."""
+    try:
+        rules = rules_load(settings.CRUCIBLE_BACKENDS)
+    except ValueError as error:
+        return [Error(f"CRUCIBLE_BACKENDS: {error}.", id="crucible.E005")]
+    missing = [name for name in ("sbatch", "squeue", "scancel") if not shutil.which(name)]
+    if rules.jobs and missing:
+        return [
+            Error(
+                f"CRUCIBLE_BACKENDS sends jobs to Slurm, but there is no {missing[0]} here.",
+                hint="Run the worker on a machine from which jobs can be submitted.",
+                id="crucible.E006",
+            )
+        ]
+    return []

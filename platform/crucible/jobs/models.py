@@ -1,4 +1,4 @@
-"""Attempts: each row is one launch, or the firm intent of one, of a stage of a submission."""
+"""Attempts, each one launch or the firm intent of one of a stage; and lanes, which bound them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from crucible.entries.models import Submission
 
 
 class Stage(TextChoices):
-    """The stages in their order; each is a module that runs as its own process."""
+    """The stages; each is a module that runs as its own process. `scan` runs beside the others."""
 
     VALIDATE = "validate"
+    SCAN = "scan"
     TOKENIZE = "tokenize"
     TRAIN = "train"
     EVALUATE = "evaluate"
@@ -19,8 +20,9 @@ class Stage(TextChoices):
 
 
 class AttemptState(TextChoices):
-    """Launching = decided but perhaps not started; lost = ended without a word."""
+    """Queued = waits for a slot; launching = has it, perhaps not started; lost = ended mute."""
 
+    QUEUED = "queued"
     LAUNCHING = "launching"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -29,7 +31,8 @@ class AttemptState(TextChoices):
     CANCELLED = "cancelled"
 
 
-LIVE = [AttemptState.LAUNCHING, AttemptState.RUNNING]
+OCCUPYING = [AttemptState.LAUNCHING, AttemptState.RUNNING]  # each has one of the backend's slots
+LIVE = [AttemptState.QUEUED, *OCCUPYING]
 
 
 class Attempt(models.Model):
@@ -40,7 +43,7 @@ class Attempt(models.Model):
     number = models.PositiveIntegerField()
     key = models.CharField(max_length=60, unique=True)
     backend = models.CharField(max_length=20)
-    state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.LAUNCHING)
+    state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.QUEUED)
     created_at = models.DateTimeField(auto_now_add=True)
     launched_at = models.DateTimeField(null=True, blank=True)
     heard_at = models.DateTimeField(null=True, blank=True, help_text="Its last sign of life.")
@@ -51,13 +54,21 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            models.Index(
+                fields=["backend", "state"],
+                name="live",
+                condition=Q(state__in=[s.value for s in LIVE]),
+            ),
+            models.Index(fields=["stage", "state", "-id"], name="recent"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["submission", "stage", "number"], name="attempts_are_numbered"
             ),
             models.UniqueConstraint(
-                fields=["submission"], condition=Q(state__in=[s.value for s in LIVE]),
-                name="one_live_attempt_a_submission",
+                fields=["submission", "stage"], condition=Q(state__in=[s.value for s in LIVE]),
+                name="one_live_attempt_a_stage",
             ),
             models.CheckConstraint(
                 condition=~Q(state="succeeded") | Q(result__isnull=False),
@@ -67,3 +78,34 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Beat(models.Model):
+    """When a part of the platform last showed that it lives, and how long its rounds take."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    at = models.DateTimeField()
+    seconds = models.FloatField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Lane(models.Model):
+    """What an organiser says about the queue of one scale on one backend; none is needed."""
+
+    backend = models.CharField(max_length=20)
+    scale = models.CharField(max_length=20)
+    jobs_at_once = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: as many as the backend has slots."
+    )
+    held = models.BooleanField(default=False, help_text="Starts nothing; what runs goes on.")
+
+    class Meta:
+        ordering = ["backend", "scale"]
+        constraints = [
+            models.UniqueConstraint(fields=["backend", "scale"], name="one_lane_a_queue")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scale} on {self.backend}"

@@ -8,37 +8,49 @@ predecessor already started.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Coalesce, Least, Now
 from django.utils import timezone
 
+from crucible.budgets.services import budget_consume
 from crucible.entries.models import Submission
-from crucible.entries.services import StaleState, event_add, submission_move
+from crucible.entries.services import StaleState, event_add, hints_on_commit, submission_move
 from crucible.entries.states import State
-from crucible.jobs.backends import DEFAULT, backend_get
-from crucible.jobs.backends.base import JobState, JobStatus
+from crucible.jobs.backends import backend_get, backend_name_for
+from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
 from crucible.jobs.models import LIVE, Attempt, AttemptState, Stage
+from crucible.jobs.queue import slots_grant
 from crucible.jobs.stages import STAGE_OF, STATE_OF, spec_of, stage_after
 from crucible.leaderboard.services import score_publish
+from crucible.logs import logged_about
+from crucible.redaction import cleaned, redact
+from crucible.review.selectors import review_waits_for, scan_exists
+from crucible.review.services import clean_record, scan_take_over, submission_settle
 from submissions.failures import Failure
 
 logger = logging.getLogger(__name__)
-POLL_PERIOD = timedelta(seconds=1)
+LOOKS_A_SECOND = 20  # at running jobs together, so that many of them do not drown the worker
+POLL_PERIOD = timedelta(seconds=1)  # between looks at one of them, while they are few
+MOST_TROUBLES, TROUBLE_PERIOD = 10, timedelta(seconds=20)
+AWAY_PERIOD = timedelta(seconds=5)  # before a scheduler that did not answer is asked again
+LONGEST_PERIOD = timedelta(minutes=1)
 MAX_STEPS = 8  # a hint goes on while there is something to do, but a task stays short
 
 
 def submission_advance(*, submission_id: int) -> None:
     """Does what can be done now; returns when the submission waits for something or is over."""
-    for _ in range(MAX_STEPS):
-        try:
-            if not _advance_once(submission_id):
+    with logged_about(submission_id):
+        for _ in range(MAX_STEPS):
+            try:
+                if not _advance_once(submission_id):
+                    return
+            except StaleState as stale:
+                logger.info("%s", stale)
                 return
-        except StaleState as stale:
-            logger.info("%s", stale)
-            return
 
 
 @transaction.atomic
@@ -49,15 +61,37 @@ def _advance_once(submission_id: int) -> bool:
         .filter(id=submission_id)
         .first()
     )
-    if submission is None or submission.is_over:
+    if submission is None:
         return False
+    if submission.is_over:
+        return _stop_rest(submission)
     try:
         with transaction.atomic():
             return _step(submission)
+    except (BackendAway, OSError) as away:  # no verdict on a job: everything is as it was before
+        logger.warning("to be asked again: %s", away)
+        submission.refresh_from_db()
+        return _wait(submission, str(away), AWAY_PERIOD)
     except Failure as failure:  # the chain itself cannot go on: a result or the recipe is not there
         submission.refresh_from_db()
-        submission_move(submission=submission, to=State.FAILED, failure=failure.as_dict())
-        return False
+        return _end(submission, failure.as_dict())
+    except (OperationalError, InterfaceError):  # the database is away, not the submission at fault
+        raise
+    except Exception as error:  # a bug: it is said, tried again a while, and then ends it
+        logger.exception("an unexpected error")
+        submission.refresh_from_db()
+        return _trouble(submission, error)
+
+
+def _trouble(submission: Submission, error: Exception) -> bool:
+    """Counts an unexpected error; one after the other for several minutes end the submission."""
+    count = submission.troubles + 1
+    what = redact(f"{type(error).__name__}: {error}")
+    if count > MOST_TROUBLES and submission.state != State.CANCELLING:
+        return _end(submission, Failure("internal_error", what).as_dict())
+    _wait(submission, f"the platform, which met an unexpected error ({what})", TROUBLE_PERIOD)
+    Submission.objects.filter(id=submission.id).update(troubles=count)
+    return False
 
 
 def _step(submission: Submission) -> bool:
@@ -65,14 +99,47 @@ def _step(submission: Submission) -> bool:
     state = State(submission.state)
     if state == State.SUBMITTED:
         return _enter(submission, Stage.VALIDATE)
-    attempt = submission.attempts.filter(state__in=LIVE).first()
     if state == State.CANCELLING:
-        return _cancel(submission, attempt)
-    if attempt is None:
+        return _cancel(submission)
+    live = {Stage(attempt.stage): attempt for attempt in submission.attempts.filter(state__in=LIVE)}
+    scan = live.pop(Stage.SCAN, None)
+    if state != State.VALIDATING and _scan(submission, scan):
+        return True
+    if state == State.REVIEWING:
+        again = _settle(submission)
+    elif live:
+        again = _go_on(submission, next(iter(live.values())))
+    else:
         return _begin_attempt(submission, STAGE_OF[state])
-    if attempt.state == AttemptState.LAUNCHING:
-        return _launch(submission, attempt)
-    return _follow(submission, attempt)
+    if scan is not None and scan.state == AttemptState.RUNNING:
+        Submission.objects.filter(id=submission.id).update(
+            due_at=Least(Coalesce("due_at", Now() + LONGEST_PERIOD), Now() + _look_period(scan))
+        )
+    return again
+
+
+def _go_on(submission: Submission, attempt: Attempt) -> bool:
+    """One step of a live attempt."""
+    step = {AttemptState.QUEUED: _ask_for_a_slot, AttemptState.LAUNCHING: _launch}.get(
+        AttemptState(attempt.state), _follow
+    )
+    with logged_about(submission.id, attempt.key):
+        return step(submission, attempt)
+
+
+def _scan(submission: Submission, attempt: Attempt | None) -> bool:
+    """One step of the scan beside the chain; True when something changed."""
+    if attempt is not None:
+        return _go_on(submission, attempt)
+    if scan_exists(submission) or _given_up(submission):
+        return False
+    return _begin_attempt(submission, Stage.SCAN)
+
+
+def _given_up(submission: Submission) -> Attempt | None:
+    """The scan's last attempt, where no other will follow."""
+    last: Attempt | None = submission.attempts.filter(stage=Stage.SCAN).last()
+    return last if last and last.failure and not _may_try_again(submission, last) else None
 
 
 def _enter(submission: Submission, stage: Stage) -> bool:
@@ -81,23 +148,23 @@ def _enter(submission: Submission, stage: Stage) -> bool:
 
 
 def _begin_attempt(submission: Submission, stage: Stage) -> bool:
-    """Commits the intent to launch; the launch itself is the next step."""
+    """Commits the intent to launch; the launch itself is a later step, once there is a slot."""
     number = submission.attempts.filter(stage=stage).count() + 1
     Attempt.objects.create(
-        submission=submission, stage=stage, number=number, backend=DEFAULT,
+        submission=submission, stage=stage, number=number,
+        backend=backend_name_for(stage.value, submission.scale),
         key=f"{submission.id}-{stage.value}-a{number}",
     )  # fmt: skip
     return True
 
 
 def _launch(submission: Submission, attempt: Attempt) -> bool:
-    backend = backend_get(attempt.backend)
-    if not backend.find(attempt.key):
-        ahead, running = _queue(attempt)
-        if running + ahead >= backend.slots:
-            return _wait(submission, f"a free slot: {ahead} ahead, {running} running")
     attempt.submission = submission
-    backend.submit(attempt.key, spec_of(attempt))
+    try:
+        backend_get(attempt.backend).submit(attempt.key, spec_of(attempt))
+    except Failure as failure:  # the scheduler will never take it, or what it needs is not there
+        attempt.finished_at = timezone.now()
+        return _fail(submission, attempt, JobStatus(JobState.FAILED, document=failure.as_dict()))
     attempt.state = AttemptState.RUNNING
     attempt.launched_at = timezone.now()
     attempt.save(update_fields=["state", "launched_at"])
@@ -105,34 +172,66 @@ def _launch(submission: Submission, attempt: Attempt) -> bool:
     return _wait(submission, "the stage's next report")
 
 
-def _queue(attempt: Attempt) -> tuple[int, int]:
-    """How many wait before this attempt and how many run, in one snapshot of the table."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select count(*) filter (where state = %s and id < %s),"
-            " count(*) filter (where state = %s) from jobs_attempt where backend = %s",
-            [AttemptState.LAUNCHING, attempt.id, AttemptState.RUNNING, attempt.backend],
-        )
-        ahead, running = cursor.fetchone()
-    return ahead, running
+def _ask_for_a_slot(submission: Submission, attempt: Attempt) -> bool:
+    """Launches next if it is its turn; otherwise the queue wakes it when it is."""
+    granted = slots_grant(attempt.backend)
+    hints_on_commit([other for other in granted.values() if other != submission.id])
+    if attempt.id in granted:
+        return True
+    return _wait(submission, "a free slot", None)
 
 
 def _follow(submission: Submission, attempt: Attempt) -> bool:
     """Looks at a running job and takes over what it says."""
     status = backend_get(attempt.backend).status(attempt.key)
-    if status.progress:
-        attempt.progress = status.progress
-    if status.heard_at:
-        attempt.heard_at = datetime.fromtimestamp(status.heard_at, tz=UTC)
+    silent = _heard(attempt, status)
+    if attempt.stage == Stage.TRAIN and _has_begun(attempt, status):
+        budget_consume(submission=submission)
     if status.state == JobState.RUNNING:
         attempt.save(update_fields=["progress", "heard_at"])
-        return _wait(submission, "the stage's next report")
+        if silent > settings.CRUCIBLE_SILENCE:
+            return _give_up_on(submission, attempt)
+        what = status.note or "the stage's next report"
+        return _wait(submission, what, _look_period(attempt))
     if status.state == JobState.UNKNOWN:
         return _launch_again(submission, attempt)
     attempt.finished_at = timezone.now()
     if status.state == JobState.SUCCEEDED:
         return _succeed(submission, attempt, status)
     return _fail(submission, attempt, status)
+
+
+def _heard(attempt: Attempt, status: JobStatus) -> float:
+    """Takes over what is new; returns the seconds since anything was, by the database's clock.
+
+    A job that a scheduler says still waits is not silent.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select clock_timestamp()")
+        now = cursor.fetchone()[0]
+    progress = cleaned(status.progress)
+    if (progress and progress != attempt.progress) or status.note or attempt.heard_at is None:
+        attempt.progress = progress or attempt.progress
+        attempt.heard_at = now
+    return (now - attempt.heard_at).total_seconds()
+
+
+def _give_up_on(submission: Submission, attempt: Attempt) -> bool:
+    """A job that hangs is stopped and counts as lost; the next attempt goes on from its work."""
+    if not backend_get(attempt.backend).cancel(attempt.key):
+        return _wait(submission, "a job that hangs to stop")
+    attempt.finished_at = timezone.now()
+    return _fail(submission, attempt, JobStatus(JobState.LOST))
+
+
+def _look_period(attempt: Attempt) -> timedelta:
+    running = Attempt.objects.filter(backend=attempt.backend, state=AttemptState.RUNNING)
+    return min(POLL_PERIOD * max(1.0, running.count() / LOOKS_A_SECOND), LONGEST_PERIOD)
+
+
+def _has_begun(attempt: Attempt, status: JobStatus) -> bool:
+    """Whether training has made a step, as far as can be seen."""
+    return bool(attempt.progress.get("step")) or status.state == JobState.SUCCEEDED
 
 
 def _launch_again(submission: Submission, attempt: Attempt) -> bool:
@@ -149,18 +248,39 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
     attempt.heard_at = attempt.finished_at
     attempt.save()
     event_add(submission=submission, kind="finished", detail={"key": attempt.key})
+    if attempt.stage == Stage.SCAN:
+        scan_take_over(submission=submission, result=attempt.result or {})
+        return True
     following = stage_after(Stage(attempt.stage))
     if following is not None:
         return _enter(submission, following)
     score_publish(submission=submission)
-    submission_move(submission=submission, to=State.PUBLISHED)
+    submission_move(submission=submission, to=State.REVIEWING)
+    return True
+
+
+def _settle(submission: Submission) -> bool:
+    """After the score: waits for the scan and for reviewers, then publishes or disqualifies."""
+    if not scan_exists(submission):
+        last = _given_up(submission)
+        if last is not None:
+            return _end(submission, last.failure or {})
+        return _wait(submission, "the search for leaked questions", None)
+    clean_record(submission=submission)
+    submission_settle(submission=submission)
+    if submission.state == State.REVIEWING:
+        return _wait(submission, review_waits_for(submission), None)
     return False
 
 
 def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
     """A participant's fault ends the submission; ours is tried again a bounded number of times."""
     lost = status.state == JobState.LOST
-    failure = Failure("lost", "the job ended without a word").as_dict() if lost else status.document
+    failure = (
+        Failure("lost", "the job ended without a word").as_dict()
+        if lost
+        else cleaned(status.document or {})
+    )
     attempt.state = AttemptState.LOST if lost else AttemptState.FAILED
     attempt.failure = failure
     attempt.save()
@@ -168,34 +288,74 @@ def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
         submission=submission, kind="lost" if lost else "stage failed",
         detail={"key": attempt.key, "failure": failure},
     )  # fmt: skip
-    assert failure is not None
-    if failure["fault"] == "infrastructure" and attempt.number < settings.CRUCIBLE_STAGE_ATTEMPTS:
+    if _may_try_again(submission, attempt):
         return _begin_attempt(submission, Stage(attempt.stage))
+    if attempt.stage == Stage.SCAN:  # what runs beside it goes on; `_settle` sees to this
+        return True
+    return _end(submission, failure)
+
+
+def _end(submission: Submission, failure: dict[str, Any]) -> bool:
+    """Fails the submission; the step that follows stops what else runs of it."""
     submission_move(
         submission=submission, to=State.FAILED, failure=failure, detail=_without_text(failure)
     )
-    return False
+    return True
+
+
+def _may_try_again(submission: Submission, attempt: Attempt) -> bool:
+    """Our faults are tried again, so often since the submission was handed in or last retried."""
+    attempts = submission.attempts.filter(stage=attempt.stage)
+    if submission.retried_at:
+        attempts = attempts.filter(created_at__gte=submission.retried_at)
+        if not attempts.exists():
+            return True
+    ours = (attempt.failure or {}).get("fault") == "infrastructure"
+    return ours and attempts.count() < settings.CRUCIBLE_STAGE_ATTEMPTS
 
 
 def _without_text(failure: dict[str, Any]) -> dict[str, Any]:
     return {name: failure.get(name) for name in ("code", "fault", "shard", "line")}
 
 
-def _cancel(submission: Submission, attempt: Attempt | None) -> bool:
-    if attempt is not None:
-        backend = backend_get(attempt.backend)
-        if not backend.cancel(attempt.key):
-            return _wait(submission, "its processes to stop")
-        attempt.state = AttemptState.CANCELLED
-        attempt.finished_at = timezone.now()
-        attempt.save(update_fields=["state", "finished_at"])
+def _cancel(submission: Submission) -> bool:
+    """Stops what runs; the last step is the move."""
+    if not _stopped(submission):
+        return _wait(submission, "its processes to stop")
     submission_move(submission=submission, to=State.CANCELLED)
     return False
 
 
-def _wait(submission: Submission, what: str) -> bool:
-    """Says what it waits for and when to look again; ends this round."""
+def _stop_rest(submission: Submission) -> bool:
+    """Stops what still runs beside a stage that failed for good; the reconciler comes by again."""
+    try:
+        _stopped(submission)
+    except BackendAway as away:
+        logger.info("%s", away)
+    return False
+
+
+def _stopped(submission: Submission) -> bool:
+    """Stops one live attempt after another; True when none is left."""
+    for attempt in submission.attempts.filter(state__in=LIVE):
+        # One that waits for a slot was never launched.
+        if attempt.state != AttemptState.QUEUED and not backend_get(attempt.backend).cancel(
+            attempt.key
+        ):
+            return False
+        attempt.state = AttemptState.CANCELLED
+        attempt.finished_at = timezone.now()
+        attempt.save(update_fields=["state", "finished_at"])
+    return True
+
+
+def _wait(submission: Submission, what: str, period: timedelta | None = POLL_PERIOD) -> bool:
+    """Says what it waits for and when to look again (None: somebody wakes it); ends this round.
+
+    By the database's clock, as the reconciler reads it: a worker's may be wrong.
+    """
     Submission.objects.filter(id=submission.id).update(
-        waiting_for=what, due_at=timezone.now() + POLL_PERIOD, hinted_at=None
+        waiting_for=what[:200], due_at=Now() + period if period else None, hinted_at=None,
+        troubles=0,
     )
     return False

@@ -8,10 +8,16 @@ from typing import Any
 from django.utils import timezone
 
 from crucible.entries.models import Submission
+from crucible.entries.states import State
+from crucible.entries.templatetags.crucible import duration
 from crucible.jobs.backends import backend_get
+from crucible.jobs.backends.base import BackendAway
 from crucible.jobs.models import Attempt, AttemptState, Stage
+from crucible.jobs.queue import place_of
+from crucible.redaction import redact
 
 LOG_TAIL = 8_000  # bytes shown of a stage's log
+LAST_LINES = 5  # shown of a running one
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,13 @@ class StageView:
         return eta
 
     @property
+    def heard_seconds(self) -> float | None:
+        """How long ago the job last gave a sign of life."""
+        if self.attempt is None or self.attempt.heard_at is None:
+            return None
+        return max(0.0, (timezone.now() - self.attempt.heard_at).total_seconds())
+
+    @property
     def seconds(self) -> float | None:
         """How long it has run, or ran."""
         if self.attempt is None or self.attempt.launched_at is None:
@@ -81,12 +94,22 @@ class StageView:
 
 def stages_of(submission: Submission, with_logs: bool = False) -> list[StageView]:
     """All stages in their order, each with its latest attempt and, if asked, the end of its log."""
-    latest = {attempt.stage: attempt for attempt in submission.attempts.order_by("id")}
+    latest = {attempt.stage: attempt for attempt in submission.attempts.all()}  # by their number
+    over = submission.is_over
     return [
-        StageView(stage, attempt, log_tail(attempt) if attempt and with_logs else "")
+        # While it runs the page is fetched again and again: then the last lines of what runs do.
+        StageView(stage, attempt, _shown_log(attempt, over) if attempt and with_logs else "")
         for stage in Stage
         for attempt in [latest.get(stage)]
     ]
+
+
+def _shown_log(attempt: Attempt, over: bool) -> str:
+    if over:
+        return log_tail(attempt)
+    if attempt.state != AttemptState.RUNNING:
+        return ""
+    return "\n".join(log_tail(attempt, LAST_LINES * 200).splitlines()[-LAST_LINES:])
 
 
 def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
@@ -125,5 +148,51 @@ def mixture_of(results: dict[str, dict[str, Any]]) -> tuple[list[MixedSource], b
 
 
 def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
-    """The end of what a job printed."""
-    return backend_get(attempt.backend).logs(attempt.key, limit)
+    """The end of what a job printed, without secrets."""
+    if attempt.launched_at is None:
+        return ""
+    try:
+        return redact(backend_get(attempt.backend).logs(attempt.key, limit))
+    except BackendAway as away:
+        return f"({away})"
+
+
+def waiting_for(submission: Submission) -> str:
+    """What it waits for, in words; of one in the queue also its place and when it may start."""
+    if submission.is_over:
+        return ""
+    queued = submission.attempts.filter(state=AttemptState.QUEUED).last()
+    if queued and queued.stage == Stage.SCAN and submission.state != State.REVIEWING:
+        queued = None  # the chain does not wait for it
+    if queued is None or submission.state == State.CANCELLING:
+        return submission.waiting_for
+    if submission.held_for:
+        return f"an organiser to release it: {submission.held_for}"
+    place = place_of(queued, submission.scale)
+    if place is None:
+        return f"an organiser, who holds the queue of {submission.scale}"
+    when = "" if place.seconds is None else f", about {duration(place.seconds)} to go"
+    return (
+        f"a free slot: place {place.position} of {place.of} in the queue of {submission.scale}"
+        f" on {queued.backend}{when}"
+    )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What all attempts of a submission have taken so far, running ones included."""
+
+    seconds: float
+    gpu_hours: float
+
+
+def spent_on(submission: Submission) -> Spent:
+    """Time of every launch, lost and failed ones too; GPU-hours of those that told their GPUs."""
+    seconds = gpu_seconds = 0.0
+    for attempt in submission.attempts.filter(launched_at__isnull=False):
+        assert attempt.launched_at is not None
+        took = ((attempt.finished_at or timezone.now()) - attempt.launched_at).total_seconds()
+        seconds += took
+        told = (attempt.result or {}).get("hardware", {}).get("gpus", [])
+        gpu_seconds += took * (len(told) or attempt.progress.get("metrics", {}).get("gpus", 0))
+    return Spent(seconds, gpu_seconds / 3600)

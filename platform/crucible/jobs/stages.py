@@ -11,12 +11,13 @@ from crucible.entries.states import State
 from crucible.entries.uploads import folder_of
 from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.models import Attempt, AttemptState, Stage
+from crucible.leaderboard.suites import suite_name
 from evaluation.metrics import DEFAULT_METRIC_VERSION
-from evaluation.suite import suite_of
 from training_recipes.scales import load_scale
 
 MODULES = {
     Stage.VALIDATE: "submissions.validate",
+    Stage.SCAN: "evaluation.contamination.stage",
     Stage.TOKENIZE: "training_recipes.tokenize",
     Stage.TRAIN: "training_recipes.train",
     Stage.EVALUATE: "evaluation.evaluate",
@@ -30,18 +31,21 @@ STATE_OF = {
     Stage.SCORE: State.SCORING,
 }
 STAGE_OF = {state: stage for stage, state in STATE_OF.items()}
-# The artifact that a stage takes, and the stage that made it.
-INPUT_OF = {
-    Stage.TOKENIZE: ("dataset", Stage.VALIDATE),
-    Stage.TRAIN: ("tokens", Stage.TOKENIZE),
-    Stage.EVALUATE: ("model", Stage.TRAIN),
-    Stage.SCORE: ("results", Stage.EVALUATE),
+# Examples of every evaluation that LLM Foundry is asked too, about two a task of the full suite.
+AUDITED = 100
+# The stage whose artifacts a stage takes, and which.
+INPUTS_OF = {
+    Stage.SCAN: (Stage.VALIDATE, ["dataset"]),
+    Stage.TOKENIZE: (Stage.VALIDATE, ["dataset"]),
+    Stage.TRAIN: (Stage.TOKENIZE, ["tokens"]),
+    Stage.EVALUATE: (Stage.TRAIN, ["model"]),
+    Stage.SCORE: (Stage.EVALUATE, ["results", "examples"]),
 }
 
 
 def stage_after(stage: Stage | None) -> Stage | None:
-    """The first stage for None, None after the last."""
-    order = list(Stage)
+    """The first stage of the chain for None, None after the last; `scan` is beside the chain."""
+    order = list(STATE_OF)
     if stage is None:
         return order[0]
     position = order.index(stage) + 1
@@ -55,23 +59,28 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
             "track": submission.track, "scale": scale.name, "tokens": scale.tokens_needed,
             "bytes_per_token": scale.bytes_per_token, "max_epochs": scale.max_epochs,
         }  # fmt: skip
+    if stage == Stage.SCAN:
+        return {"suite": suite_name(scale.name), "data": settings.CRUCIBLE_EVAL_DATA or None}
     if stage == Stage.TOKENIZE:
         return {"scale": scale.name, "seed": submission.seed}
     if stage == Stage.TRAIN:
         return {"scale": scale.name, "seed": submission.seed, "engine": "composer"}
     if stage == Stage.EVALUATE:
         data = settings.CRUCIBLE_EVAL_DATA or None
-        return {"suite": suite_of(scale.name), "engine": "llm-foundry", "data": data}
-    return {"metric_version": DEFAULT_METRIC_VERSION}
+        return {
+            "suite": suite_name(scale.name), "engine": "native", "audit": AUDITED, "data": data,
+        }  # fmt: skip
+    own = suite_name(scale.name) if suite_name(scale.name).endswith(".json") else None
+    return {"metric_version": DEFAULT_METRIC_VERSION, "suite": own}
 
 
 def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
     if stage == Stage.VALIDATE:
         return {"dataset": {"uri": folder_of(submission.upload).as_uri(), "sha256": ""}}
-    name, maker = INPUT_OF[stage]
+    maker, names = INPUTS_OF[stage]
     made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
     assert made.result is not None  # a constraint of the table
-    return {name: made.result["outputs"][name]}
+    return {name: made.result["outputs"][name] for name in names}
 
 
 def spec_of(attempt: Attempt) -> JobSpec:
@@ -86,4 +95,4 @@ def spec_of(attempt: Attempt) -> JobSpec:
         "hashes": {"recipe": load_scale(submission.scale).recipe_sha256},
         "output": output.as_uri(),
     }
-    return JobSpec(MODULES[stage], document)
+    return JobSpec(MODULES[stage], document, submission.scale)

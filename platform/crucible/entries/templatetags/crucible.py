@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django import template
 
 from training_recipes.cost import size_text
@@ -16,6 +18,22 @@ _SECONDS = ((86400, "d"), (3600, "h"), (60, "min"))
 def percent(value: float | None, digits: int = 1) -> str:
     """0.1234 → 12.3; a dash where there is no figure."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+@register.filter
+def signed(value: float | None, digits: int = 1) -> str:
+    """0.1234 → +12.3, −0.05 → −5.0; a dash where there is no figure."""
+    if value is None:
+        return "–"
+    return f"{100 * value:+.{digits}f}".replace("-", "\u2212")
+
+
+@register.filter
+def p_value(value: float | None) -> str:
+    """0.00012 → < 0.001, 0.0421 → 0.042."""
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 @register.filter
@@ -46,3 +64,11 @@ def figure(value: float | None) -> str:
 def scientific(value: float | None) -> str:
     """FLOPs: 3.1e+13."""
     return "–" if value is None else f"{value:.2e}"
+
+
+@register.filter
+def change(value: Decimal) -> str:
+    """Hours added or taken away: +10.00, −2.50; nothing for 0."""
+    if not value:
+        return ""
+    return f"{value:+}".replace("-", "−")

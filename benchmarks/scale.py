@@ -1,0 +1,352 @@
+"""The site with 10,000 submissions and 200 jobs at once: how fast it answers, how much it takes.
+
+    .venv/bin/python benchmarks/scale.py [--submissions 10000] [--running 200] [--seconds 300]
+
+A PostgreSQL of its own, gunicorn, the Celery worker over pgmq and the reconciler, as `make up`
+starts them, in a temporary folder. Jobs are real to the platform and cost nothing: this process
+plays them, by the files and locks of the job contract. While jobs end and others get their slots,
+pages and API are asked one after another. Printed: each address's latency and the CPU time that a
+request took in the site, the longest look of the reconciler, the CPU share and the memory of every
+service at the start and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
+SEED = 11
+HASH = "ab" * 32
+STAGES = ["validate", "tokenize", "train", "evaluate", "score"]
+BAD = {"code": "not_json", "fault": "participant", "message": "this line is not JSON",
+       "shard": "a.jsonl", "line": 3, "next_step": "Correct the shard."}  # fmt: skip
+
+
+class Jobs(threading.Thread):
+    """Plays every launched job: takes its lock, reports progress, and ends it after a while.
+
+    A job ends as one whose dataset is bad: its submission is over and its slot goes to the next.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.seconds = folder, seconds
+        self.held: dict[Path, tuple[int, float, float]] = {}
+        self.ended = 0
+        self.stop = threading.Event()
+
+    def begin(self, job: Path, steps: float) -> None:
+        """Holds the lock of a job that then takes `steps` times the usual duration."""
+        descriptor = os.open(job / "lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        (job / "process.json").write_text(json.dumps({"pid": 0, "group": 2**22}))
+        now = time.time()
+        self.held[job] = (descriptor, now, now + self.seconds * steps)
+
+    def run(self) -> None:
+        draw = random.Random(SEED)
+        while not self.stop.wait(0.5):
+            for mark in self.folder.glob("*/to-be-played"):
+                mark.unlink()
+                self.begin(mark.parent, draw.uniform(0.5, 1.5))
+            for job, (descriptor, began, ends) in list(self.held.items()):
+                now = time.time()
+                line = {"time": now, "step": int(now - began), "of": int(ends - began) + 1,
+                        "unit": "steps", "metrics": {"eta_seconds": ends - now}}  # fmt: skip
+                with (job / "progress.jsonl").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                if now > ends:
+                    (job / "failure.json").write_text(json.dumps(BAD))
+                    os.close(descriptor)
+                    del self.held[job]
+                    self.ended += 1
+
+
+def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
+    """Users, submissions with their history, scores; returns tokens and numbers to ask for."""
+    from django.contrib.auth.models import User
+    from django.utils import timezone
+
+    from crucible.accounts.services import token_create
+    from crucible.entries.models import Event, Submission, Upload
+    from crucible.entries.states import State
+    from crucible.jobs.models import Attempt
+
+    draw = random.Random(SEED)
+    users = User.objects.bulk_create(User(username=f"user{n}") for n in range(200))
+    staff = User.objects.create(username="staff", is_staff=True, is_superuser=True)
+    count, running, queued = arguments.submissions, arguments.running, arguments.queued
+    uploads = Upload.objects.bulk_create(
+        Upload(user=draw.choice(users), closed_at=timezone.now()) for _ in range(count)
+    )
+    now = timezone.now()
+    submissions = []
+    for number, upload in enumerate(uploads):
+        waits = number < running + queued
+        state = State.VALIDATING if waits else State.PUBLISHED if number % 8 == 0 else State.FAILED
+        submissions.append(
+            Submission(
+                user=upload.user, name=f"dataset {number}", track="filtering", scale="smoke",
+                seed=124, upload=upload, state=state, version=6,
+                failure=BAD if state == State.FAILED else None,
+                due_at=now if number < running else None if waits else now,
+                waiting_for="a free slot" if waits else "",
+            )
+        )  # fmt: skip
+    submissions = Submission.objects.bulk_create(submissions, batch_size=2000)
+    attempts, events = [], []
+    for number, one in enumerate(submissions):
+        waits = number < running + queued
+        began = now - timedelta(minutes=draw.randint(5, 5000))
+        events += [
+            Event(submission=one, sequence=n, kind="launched", to_state=one.state, actor="crucible")
+            for n in range(3 if waits else 13)
+        ]
+        for stage in STAGES[:1] if waits or one.state == State.FAILED else STAGES:
+            state = "succeeded" if one.state == State.PUBLISHED else "failed"
+            state = "running" if number < running else "queued" if waits else state
+            over = state in ("succeeded", "failed")
+            attempts.append(
+                Attempt(
+                    submission=one, stage=stage, number=1, key=f"{one.id}-{stage}-a1",
+                    backend="local", state=state, launched_at=None if state == "queued" else began,
+                    finished_at=began + timedelta(seconds=60) if over else None,
+                    result=result_of(stage) if state == "succeeded" else None,
+                    failure=BAD if state == "failed" else None,
+                )
+            )  # fmt: skip
+    Event.objects.bulk_create(events, batch_size=5000)
+    Attempt.objects.bulk_create(attempts, batch_size=5000)
+    for one in submissions[:running]:
+        job = jobs.folder / f"{one.id}-validate-a1"
+        job.mkdir(parents=True)
+        (job / "launch").write_text(f"{time.time()}")
+        (job / "log.txt").write_text("a line of the log\n" * 400)
+        jobs.begin(job, draw.uniform(0.1, 1.5))
+    scores([one for one in submissions if one.state == State.PUBLISHED], draw)
+    return {
+        "user": token_create(user=users[0], label="benchmark")[1],
+        "staff": token_create(user=staff, label="benchmark")[1],
+        "running": str(submissions[0].id), "queued": str(submissions[running + queued - 1].id),
+        "published": str(next(s.id for s in submissions if s.state == State.PUBLISHED)),
+    }  # fmt: skip
+
+
+def result_of(stage: str) -> dict[str, Any]:
+    """A result document of about the size of a real one."""
+    figures: dict[str, Any] = {"documents": 1000, "manifest_sha256": HASH}
+    if stage == "train":
+        figures |= {"loss_curve": [[n, 8 - n / 40] for n in range(200)], "weights_sha256": HASH}
+    return {"stage": stage, "figures": figures, "seconds": 2.0, "outputs": {}}
+
+
+def scores(published: list[Any], draw: random.Random) -> None:
+    """A score for each, which puts it on the board."""
+    from crucible.leaderboard.models import Score
+    from evaluation.metrics import DEFAULT_METRIC_VERSION
+    from evaluation.suite import load_suite
+    from training_recipes.scales import load_scale
+
+    recipe, suite = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
+    tasks = {f"task_{n}": {"score": 0.5, "n": 50, "stderr": 0.07, "baseline": 0.25,
+                           "centered": 1 / 3} for n in range(8)}  # fmt: skip
+    Score.objects.bulk_create(
+        [
+            Score(
+                submission=one, metric_version=DEFAULT_METRIC_VERSION, label="SMOKE",
+                smoke=draw.random(), smoke_stderr=0.02, categories={}, tasks=tasks,
+                suite_sha256=suite, recipe_sha256=recipe, manifest_sha256=HASH,
+                tokenizer_sha256=HASH, seed=124, code_commit="c0ffee", training_engine="composer",
+                evaluation_engine="native", hardware={"cpu": "", "cores": 2, "gpus": []},
+                versions={}, seconds=10, flops=1e12, loss=3.0, tokens=10**6,
+                unique_tokens=10**6, epochs=1.0,
+            )
+            for one in published
+        ],
+        batch_size=1000,
+    )  # fmt: skip
+
+
+class Services:
+    """Site, worker and reconciler as the supervisor starts them."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        from crucible.supervisor import SERVICES
+
+        commands = {name: list(command) for name, command in SERVICES.items()}
+        bind = commands["site"].index("--bind") + 1
+        commands["site"][bind] = f"127.0.0.1:{self.port}"
+        commands["worker"][commands["worker"].index("-A") + 1] = "benchmarks.scale_worker"
+        self.processes = {}
+        for name, command in commands.items():
+            log = (home / f"{name}.log").open("ab")
+            self.processes[name] = psutil.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def usage(self) -> dict[str, tuple[float, float]]:
+        """CPU seconds and MiB of resident memory of each service with its children."""
+        found = {}
+        for name, process in self.processes.items():
+            family = [process, *process.children(recursive=True)]
+            times = [member.cpu_times() for member in family]
+            memory = sum(member.memory_info().rss for member in family) / 2**20
+            found[name] = (sum(t.user + t.system for t in times), memory)
+        return found
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(20)
+            except psutil.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def ask(address: str, token: str | None, cookie: str | None) -> float:
+    """Seconds until the whole answer is there."""
+    request = urllib.request.Request(address)  # noqa: S310  (our own site)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    if cookie:
+        request.add_header("Cookie", f"sessionid={cookie}")
+    began = time.perf_counter()
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            answer.read()
+    except urllib.error.HTTPError as error:
+        if error.code != 503:  # the health page when it is red
+            raise
+    return time.perf_counter() - began
+
+
+def session_of(username: str) -> str:
+    """The cookie of somebody who is logged in."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.get(username=username))
+    return client.cookies["sessionid"].value
+
+
+def measure(arguments: argparse.Namespace, services: Services, known: dict[str, str]) -> Any:
+    """Asks until the time is over; latencies by address, longest looks of the reconciler."""
+    from crucible.jobs.models import Beat
+
+    base = f"http://127.0.0.1:{services.port}"
+    cookie = session_of("staff")
+    pages = {
+        "page of a running submission": (f"/submissions/{known['running']}/", None, cookie),
+        "page of a queued one": (f"/submissions/{known['queued']}/", None, cookie),
+        "page of a published one": (f"/submissions/{known['published']}/", None, cookie),
+        "list of one's own": ("/submissions/", None, session_of("user0")),
+        "submit form": ("/submissions/new/", None, session_of("user0")),
+        "health page": ("/health/pipeline/", None, None),
+        "API: one queued submission": (f"/api/submissions/{known['queued']}", known["staff"], None),
+        "API: one's own submissions": ("/api/submissions", known["user"], None),
+        "metrics": ("/metrics", known["staff"], None),
+        "board": ("/leaderboard/filtering/smoke/", None, None),
+        "API: board": ("/api/leaderboard?track=filtering&scale=smoke", None, None),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in pages}
+    cpu: dict[str, list[float]] = {name: [] for name in pages}
+    looks, memory = [], []
+    ends = time.monotonic() + arguments.seconds
+    while time.monotonic() < ends:
+        for name, (path, token, session) in pages.items():
+            before = services.usage()["site"][0]
+            taken[name].append(ask(base + path, token, session))
+            cpu[name].append(services.usage()["site"][0] - before)
+            time.sleep(0.05)
+        looks.append(Beat.objects.get(name="reconciler").seconds)
+        memory.append({name: mib for name, (_, mib) in services.usage().items()})
+    return taken, cpu, looks, memory
+
+
+def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> None:
+    taken, cpu, looks, memory = measured
+    print(f"{jobs.ended} jobs ended in {wall:.0f} s; load of the machine {os.getloadavg()[0]:.1f}")
+    print("| address | requests | median ms | p95 ms | CPU ms a request |\n|---|---|---|---|---|")
+    for name, seconds in taken.items():
+        p95 = statistics.quantiles(seconds, n=20)[18] if len(seconds) > 1 else seconds[0]
+        print(f"| {name} | {len(seconds)} | {1000 * statistics.median(seconds):.0f} |"
+              f" {1000 * p95:.0f} | {1000 * statistics.mean(cpu[name]):.0f} |")  # fmt: skip
+    print(f"\nreconciler: longest look {max(looks):.2f} s, median of the longest in five seconds"
+          f" {statistics.median(looks):.2f} s")  # fmt: skip
+    print("\n| service | CPU, share of a core | MiB at the start | in the middle | at the end |")
+    print("|---|---|---|---|---|")
+    for name in before:
+        share = (after[name][0] - before[name][0]) / wall
+        steps = [memory[i][name] for i in (0, len(memory) // 2, -1)]
+        print(f"| {name} | {share:.2f} | " + " | ".join(f"{mib:.0f}" for mib in steps) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--submissions", type=int, default=10_000)
+    parser.add_argument("--running", type=int, default=200)
+    parser.add_argument("--queued", type=int, default=2_000)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--job", type=float, default=60, help="mean seconds of a job")
+    arguments = parser.parse_args()
+    home = Path(tempfile.mkdtemp(prefix="crucible-scale-"))
+    home.chmod(0o711)
+    os.environ |= {"CRUCIBLE_HOME": str(home), "CRUCIBLE_LOCAL_SLOTS": str(arguments.running),
+                   "DJANGO_SETTINGS_MODULE": "crucible.settings",
+                   "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}  # fmt: skip
+    from crucible.postgres import EmbeddedPostgres
+
+    postgres = EmbeddedPostgres(home)
+    os.environ["DATABASE_URL"] = postgres.start()
+    jobs, services = Jobs(home / "jobs", arguments.job), None
+    try:
+        subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, check=True)
+        import django
+
+        django.setup()
+        known = populate(arguments, jobs)
+        jobs.start()
+        services = Services(home, dict(os.environ))
+        print("warming up", flush=True)
+        time.sleep(20)
+        before, began = services.usage(), time.monotonic()
+        measured = measure(arguments, services, known)
+        report(jobs, time.monotonic() - began, before, services.usage(), measured)
+    finally:
+        jobs.stop.set()
+        if services:
+            services.stop()
+        postgres.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The site's Celery worker with one difference: a launched job is a folder, not a process.
+
+`celery -A benchmarks.scale_worker worker`, started by benchmarks/scale.py, whose own process then
+plays all jobs: it holds their locks, writes their progress and ends them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crucible.celery import app
+from crucible.jobs.backends.local import LocalBackend
+
+
+def _leave_to_the_benchmark(_self: LocalBackend, directory: Path, _module: str) -> None:
+    (directory / "to-be-played").touch()
+
+
+LocalBackend._spawn = _leave_to_the_benchmark  # type: ignore[method-assign]
+__all__ = ["app"]

@@ -1,0 +1,106 @@
+"""Teams and grants in the admin: where an organiser gives hours, each time with a reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from crucible.accounts.requests import UserRequest
+from crucible.budgets.models import Allowance, Entry, Membership, Team
+from crucible.budgets.services import allowance_grant
+from crucible.entries.admin import ReadOnly
+from submissions.failures import Failure
+
+
+class MembershipInline(admin.TabularInline):
+    """Who is in the team."""
+
+    model = Membership
+    extra = 1
+    autocomplete_fields = ["user"]
+
+
+@admin.register(Team)
+class TeamAdmin(admin.ModelAdmin):
+    """A team with its members; one that has an allowance cannot be deleted."""
+
+    list_display = ["name", "created_at"]
+    search_fields = ["name"]
+    inlines = [MembershipInline]
+
+
+class GrantForm(forms.ModelForm):
+    """The limit at once, and hours to add with the reason."""
+
+    hours = forms.DecimalField(
+        required=False, max_digits=12, decimal_places=2, initial=Decimal(0), label="GPU-hours",
+        help_text="To add to what is available; negative takes back. H100-hours.",
+    )  # fmt: skip
+    reason = forms.CharField(required=False, max_length=200, help_text="The team reads it.")
+
+    class Meta:
+        model = Allowance
+        fields = ["team", "scale", "concurrent"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "scale" in self.fields:
+            choices = [(name, name) for name in settings.CRUCIBLE_SCALES]
+            self.fields["scale"] = forms.ChoiceField(choices=choices)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        hours = data.get("hours") or Decimal(0)
+        if hours and not (data.get("reason") or "").strip():
+            raise ValidationError({"reason": "Say why: the team reads it in the ledger."})
+        if self.instance.available + hours < 0:
+            raise ValidationError({"hours": f"Only {self.instance.available} are available."})
+        return data
+
+
+@admin.register(Allowance)
+class AllowanceAdmin(admin.ModelAdmin):
+    """What each team has; the amounts change by grants and by submissions alone."""
+
+    form = GrantForm
+    list_display = ["team", "scale", "concurrent", "available", "reserved", "spent"]
+    list_filter = ["scale", "team"]
+    list_select_related = ["team"]
+    readonly_fields = ["available", "reserved", "spent"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [*(["team", "scale"] if obj else []), "available", "reserved", "spent"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Allowance, form: Any, change: bool) -> None:
+        actor: UserRequest = request  # type: ignore[assignment]  # the admin is behind a login
+        try:
+            saved = allowance_grant(
+                team=obj.team, scale=obj.scale, concurrent=obj.concurrent,
+                hours=form.cleaned_data.get("hours") or Decimal(0),
+                reason=form.cleaned_data.get("reason") or "", actor=actor.user,
+            )  # fmt: skip
+        except Failure as failure:  # somebody spent it between the form's check and now
+            self.message_user(request, failure.message, "ERROR")
+            obj.pk = obj.pk or Allowance.objects.get(team=obj.team, scale=obj.scale).pk
+        else:
+            obj.pk = saved.pk
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnly, admin.ModelAdmin):
+    """The whole ledger, newest first."""
+
+    list_display = ["created_at", "allowance", "kind", "available", "reserved", "spent",
+                    "submission", "reason", "actor"]  # fmt: skip
+    list_filter = ["kind", "allowance__team", "allowance__scale"]
+    list_select_related = ["allowance__team", "submission"]
+    ordering = ["-id"]

@@ -1,0 +1,214 @@
+"""Who goes next: the order of what waits for a slot, the slots themselves, and a forecast.
+
+A queue is a scale on a backend. Its jobs at once are bounded by the backend's slots and, where an
+organiser set one, by the limit of its `Lane`. The order is the same for everybody who asks:
+
+1. a higher priority first;
+2. then whose team (or user, without a team) has the least running and waiting ahead of it;
+3. then the older submission.
+
+One process at a time gives slots away: an advisory lock of the transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.cache import cache
+from django.db import connection, transaction
+from django.db.models import Avg, F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from crucible.entries.models import Submission
+from crucible.jobs.backends import backend_get
+from crucible.jobs.models import OCCUPYING, Attempt, AttemptState, Lane, Stage
+from training_recipes.cost import cost_of
+from training_recipes.scales import load_scale
+
+GRANT_LOCK = 4_201_178  # any number, the same in every process of an installation
+RECENT = 20  # finished jobs whose mean is the forecast for the next one
+FORECAST_KEPT = 60  # seconds
+BRIEF = 10.0  # seconds that a stage takes of which nothing is known
+
+# Every queued attempt of a backend that may start, in order. `share`: what its holder has running
+# plus its place among the holder's own.
+_ORDER = """
+with running as (
+    select coalesce('t' || m.team_id, 'u' || s.user_id) as holder, count(*) as jobs
+    from jobs_attempt a join entries_submission s on s.id = a.submission_id
+    left join budgets_membership m on m.user_id = s.user_id
+    where a.backend = %(backend)s and a.state in ('launching', 'running') group by 1
+), queued as (
+    select a.id, a.stage, s.scale, s.priority, s.id as submission_id,
+        coalesce('t' || m.team_id, 'u' || s.user_id) as holder
+    from jobs_attempt a join entries_submission s on s.id = a.submission_id
+    left join budgets_membership m on m.user_id = s.user_id
+    left join jobs_lane l on l.backend = a.backend and l.scale = s.scale
+    where a.backend = %(backend)s and a.state = 'queued' and s.held_for = '' and s.state not in
+        ('cancelling', 'cancelled', 'failed') and not coalesce(l.held, false)
+), shared as (
+    select q.*, coalesce(r.jobs, 0)
+        + row_number() over (partition by q.holder order by q.priority desc, q.submission_id, q.id)
+        as share
+    from queued q left join running r on r.holder = q.holder
+), placed as (
+    select *, row_number() over (order by priority desc, share, submission_id, id) as place
+    from shared
+)
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a queued attempt stands among those of its scale; 1 is next.
+
+    `seconds`: until it probably starts; None where something other than the queue stops it.
+    """
+
+    position: int
+    of: int
+    seconds: float | None
+
+
+def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_ORDER + sql, parameters)
+        return list(cursor.fetchall())
+
+
+def _occupied(backend: str) -> Counter[str]:
+    """Jobs that hold a slot, by scale."""
+    held = Attempt.objects.filter(backend=backend, state__in=OCCUPYING)
+    return Counter(held.values_list("submission__scale", flat=True))
+
+
+def _limits(backend: str) -> dict[str, int]:
+    lanes = Lane.objects.filter(backend=backend, jobs_at_once__isnull=False)
+    return {lane.scale: lane.jobs_at_once or 0 for lane in lanes}
+
+
+@transaction.atomic
+def slots_grant(backend: str) -> dict[int, int]:
+    """Gives free slots to whoever is first; returns attempts that may now launch: submissions.
+
+    Does nothing while another process does the same: the reconciler comes by again in any case.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_try_advisory_xact_lock(%s)", [GRANT_LOCK])
+        if not cursor.fetchone()[0]:
+            return {}
+    occupied = _occupied(backend)
+    free = backend_get(backend).slots - occupied.total()
+    if free <= 0:
+        return {}
+    limits = _limits(backend)
+    chosen: dict[int, int] = {}
+    rows = _rows("select id, submission_id, scale from placed order by place",
+                 {"backend": backend})  # fmt: skip
+    for attempt_id, submission_id, scale in rows:
+        if len(chosen) == free:
+            break
+        if occupied[scale] < limits.get(scale, free + occupied[scale]):
+            occupied[scale] += 1
+            chosen[attempt_id] = submission_id
+    Attempt.objects.filter(id__in=chosen, state=AttemptState.QUEUED).update(
+        state=AttemptState.LAUNCHING
+    )
+    Submission.objects.filter(id__in=chosen.values()).update(
+        due_at=Now(), hinted_at=None, waiting_for="its launch"
+    )
+    return chosen
+
+
+def place_of(attempt: Attempt, scale: str) -> Place | None:
+    """The place of a queued attempt; None for one that is held or not queued."""
+    mine = _rows(
+        ", me as (select place from placed where id = %(id)s)"
+        " select p.stage, p.scale, count(*), count(*) filter (where p.place <= me.place)"
+        " from placed p, me group by 1, 2",
+        {"backend": attempt.backend, "id": attempt.id},
+    )
+    if not mine:
+        return None
+    position = sum(ahead for _, of_scale, _, ahead in mine if of_scale == scale)
+    total = sum(count for _, of_scale, count, _ in mine if of_scale == scale)
+    return Place(position, total, _forecast(attempt, scale, mine))
+
+
+def _forecast(attempt: Attempt, scale: str, rows: list[tuple[Any, ...]]) -> float | None:
+    """Seconds until it starts: the longer of waiting for the backend and for its own lane."""
+    limit = _limits(attempt.backend).get(scale)
+    slots = backend_get(attempt.backend).slots
+    if slots <= 0 or limit == 0:
+        return None
+    running = _remaining(attempt.backend)
+    whole = _until_slot(slots, list(running), [(stage, of, ahead) for stage, of, _, ahead in rows])
+    if limit is None:
+        return whole
+    lane = [(stage, of, ahead) for stage, of, _, ahead in rows if of == scale]
+    return max(whole, _until_slot(limit, [(s, of) for s, of in running if of == scale], lane))
+
+
+def _until_slot(
+    slots: int, running: list[tuple[float, str]], ahead: list[tuple[str, str, int]]
+) -> float:
+    """Seconds until the last of `ahead`, which is the asker, gets one of `slots`."""
+    left = sorted(seconds for seconds, _ in running)
+    endings = sum(count for _, _, count in ahead) - max(0, slots - len(left))  # to wait for
+    if endings <= 0:
+        return 0.0
+    if endings <= len(left):
+        return left[endings - 1]
+    work = sum(count * expected_seconds(stage, scale) for stage, scale, count in ahead)
+    return (sum(left) + work) / slots
+
+
+def _remaining(backend: str) -> list[tuple[float, str]]:
+    """Seconds that each job with a slot still takes, with its scale."""
+    jobs = Attempt.objects.filter(backend=backend, state__in=OCCUPYING)
+    found = []
+    for job in jobs.select_related("submission").only(
+        "stage", "progress", "launched_at", "submission__scale"
+    ):
+        left = job.progress.get("metrics", {}).get("eta_seconds")
+        if left is None:
+            ran = (timezone.now() - job.launched_at).total_seconds() if job.launched_at else 0.0
+            left = max(0.0, expected_seconds(job.stage, job.submission.scale) - ran)
+        found.append((float(left), job.submission.scale))
+    return found
+
+
+def expected_seconds(stage: str, scale: str) -> float:
+    """How long a stage takes: as the last ones did, or else as the cost of the scale says."""
+    key = f"expected-{stage}-{scale}"
+    kept: float | None = cache.get(key)
+    if kept is None:
+        kept = _mean_of_recent(stage, scale)
+        if kept is None:
+            kept = _estimate(stage, scale)
+        cache.set(key, kept, FORECAST_KEPT)
+    return kept
+
+
+def _mean_of_recent(stage: str, scale: str) -> float | None:
+    recent = Attempt.objects.filter(
+        stage=stage, submission__scale=scale, state=AttemptState.SUCCEEDED,
+        launched_at__isnull=False,
+    ).order_by("-id")[:RECENT]  # fmt: skip
+    mean = Attempt.objects.filter(id__in=recent.values("id")).aggregate(
+        mean=Avg(F("finished_at") - F("launched_at"))
+    )["mean"]
+    return mean.total_seconds() if mean is not None else None
+
+
+def _estimate(stage: str, scale: str) -> float:
+    cost = cost_of(load_scale(scale))
+    known = {
+        Stage.TOKENIZE.value: 3600 * cost.tokenise_cpu_hours,
+        Stage.TRAIN.value: cost.works[0].seconds,
+        Stage.EVALUATE.value: cost.works[1].seconds,
+    }
+    return max(BRIEF, known.get(stage, BRIEF))

@@ -1,0 +1,1 @@
+"""Mail and signed webhooks about submissions: an outbox that the reconciler empties."""

@@ -1,0 +1,112 @@
+"""POSTs to an address that a user chose, and to nothing inside this network.
+
+The name is resolved once, every address it has must be public, and the connection goes to the very
+address that was checked: a name that points elsewhere a moment later changes nothing. Redirects
+are not followed. An organiser may open private networks: CRUCIBLE_WEBHOOK_NETWORKS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+TIMEOUT = 5.0  # seconds for each step
+DEADLINE = 15.0  # seconds for all of it: a peer that drips its answer is cut off
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Global by Python's books, but they lead to IPv4 addresses that may be anything.
+WRAPPERS = [
+    ipaddress.ip_network(network)
+    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+]
+
+
+class Unreachable(Exception):
+    """The delivery failed; the text says how, without anything the peer said."""
+
+
+def _is_opened(address: Address) -> bool:
+    return any(
+        address in ipaddress.ip_network(network) for network in settings.CRUCIBLE_WEBHOOK_NETWORKS
+    )
+
+
+def may_be_reached(address: Address) -> bool:
+    """Whether it is a public address, or in a network that the organiser opened."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if _is_opened(address):
+        return True
+    if any(address in network for network in WRAPPERS):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def _resolve(host: str, port: int) -> str:
+    """The address to connect to; refused if any address of the name is not public."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable("the name cannot be resolved") from error
+    addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+    if not addresses or not all(may_be_reached(address) for address in addresses):
+        raise Unreachable("the name leads to an address that is not public")
+    return str(addresses[0])
+
+
+def post(url: str, body: bytes, headers: dict[str, str]) -> None:
+    """Delivers, or raises `Unreachable`. Any answer of 200 to 299 counts as received."""
+    parts = urlsplit(url)
+    host, tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    pinned = _resolve(host, port)
+    if not tls and not _is_opened(ipaddress.ip_address(pinned)):
+        raise Unreachable("only https:// is delivered to")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+    connection = kind(host, port, timeout=TIMEOUT)
+    try:
+        connection.sock = _connect(pinned, port, host if tls else None)
+        status = _exchange(connection, target, body, headers)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"no answer ({type(error).__name__})") from error
+    finally:
+        connection.close()
+    if not 200 <= status < 300:
+        raise Unreachable(f"the answer was {status}")
+
+
+def _connect(address: str, port: int, tls_name: str | None) -> socket.socket:
+    plain = socket.create_connection((address, port), timeout=TIMEOUT)
+    if tls_name is None:
+        return plain
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=tls_name)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, target: str, body: bytes, headers: dict[str, str]
+) -> int:
+    opened = connection.sock
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(DEADLINE, cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        connection.request("POST", target, body, headers)
+        return int(connection.getresponse().status)
+    finally:
+        watch.cancel()

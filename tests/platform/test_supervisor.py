@@ -1,0 +1,55 @@
+"""The supervisor's care for a child: started again when it died, and when it stands still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from crucible import supervisor
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path))
+    monkeypatch.setattr(supervisor, "STANDSTILL", 0.3)
+    monkeypatch.setattr(supervisor, "QUICK_DEATH", 0.1)
+    (tmp_path / "log").mkdir()
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    service = supervisor.Service("sleeper", command, dict(os.environ))
+    service.start()
+    yield service
+    service.process.kill()
+    service.process.wait()
+
+
+def watch(service, seconds):
+    """As the supervisor does, until the child is another or the time is over."""
+    first, end = service.process.pid, time.monotonic() + seconds
+    while time.monotonic() < end:
+        service.keep_alive()
+        if service.process is not None and service.process.pid != first:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_child_that_died_is_started_again(service):
+    assert not watch(service, 0.3)
+    os.kill(service.process.pid, signal.SIGKILL)
+    assert watch(service, 10)
+
+
+def test_a_child_that_was_stopped_for_long_is_started_again(service):
+    os.kill(service.process.pid, signal.SIGSTOP)
+    assert watch(service, 10)
+
+
+def test_a_child_that_was_stopped_for_a_moment_is_left_alone(service):
+    os.kill(service.process.pid, signal.SIGSTOP)
+    assert not watch(service, 0.1)
+    os.kill(service.process.pid, signal.SIGCONT)
+    assert not watch(service, 0.8)

@@ -1,4 +1,4 @@
-"""The evaluate stage's engine and audit: what the job is told, and what the page of a score says."""
+"""The engine and audit of an evaluation: what the job is told, what the page of a score says."""
 
 from __future__ import annotations
 

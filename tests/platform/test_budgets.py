@@ -238,7 +238,7 @@ def test_whatever_happens_the_ledger_adds_up(alice, grant, make_submission, back
 
 def test_pages_show_a_team_its_own_ledger_alone(alice, bob, staff, grant, make_submission):
     grant(2 * PRICE)
-    make_submission(alice, scale=BIG, name="costly")
+    submission = make_submission(alice, scale=BIG, name="costly")
     client = Client()
     assert client.get("/budget/").status_code == 302
     client.force_login(alice)
@@ -247,6 +247,9 @@ def test_pages_show_a_team_its_own_ledger_alone(alice, bob, staff, grant, make_s
     assert "costly" in page
     assert f"{PRICE} h" in page
     assert f"{PRICE} h" in client.get("/submissions/new/").text
+    page = client.get(f"/submissions/{submission.id}/").text
+    assert f"{PRICE} GPU-hours of" in page
+    assert "are reserved" in page
     client.force_login(bob)
     page = client.get("/budget/").text
     assert "first round" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.checks import run_checks
 from django.core.management import call_command
 
 from crucible.jobs import pipeline
@@ -229,6 +231,24 @@ def test_the_page_of_a_score_shows_intervals_and_guessing(alice, publish_run, cl
     assert rows["smoke_article"]["beats_chance"] is False
     assert "not shown" in page
     assert score.records_sha256 in page
+
+
+def test_an_organisers_own_suite_judges_every_scale_but_smoke(settings, tmp_path, client):
+    path = tmp_path / "europe.json"
+    settings.CRUCIBLE_SUITE, settings.CRUCIBLE_SCALES = str(path), ["smoke", "400m-1x"]
+    path.write_text("{}")
+    assert "crucible.E007" in {problem.id for problem in run_checks()}
+    row = {"label": "capitals", "category": "knowledge", "type": "schema", "shots": 0, "file": "a",
+           "sha1": "0" * 40, "baselines": {"v1": 50, "v2": 50}}  # fmt: skip
+    suite = {"name": "europe", "max_seq_len": 64, "batch_size": 1, "tasks": [row]}
+    path = tmp_path / "right.json"
+    path.write_text(json.dumps(suite))
+    settings.CRUCIBLE_SUITE = str(path)
+    assert "crucible.E007" not in {problem.id for problem in run_checks()}
+    assert suites.board_suite("400m-1x").name == "europe"
+    assert suites.board_suite("smoke").name == "smoke"
+    page = client.get("/leaderboard/filtering/400m-1x/").text
+    assert "ranked by EUROPE, the mean over 1 task." in page
 
 
 # -- metric versions -------------------------------------------------------------------------------

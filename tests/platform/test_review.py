@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,16 +16,20 @@ from django.test import Client
 from django.urls import reverse
 
 from crucible.entries.models import Submission
+from crucible.leaderboard.models import Score
 from crucible.review.judging import decide
 from crucible.review.models import HoldRule, Item, Scan, Verdict
 from crucible.review.selectors import hold_rule, outcome_of, queue, review_waits_for
 from crucible.review.services import (
     appeal_make,
+    clean_record,
     scan_record,
     submission_settle,
     verdict_give,
 )
 from evaluation.contamination.questions import read_questions
+from evaluation.examples import Example
+from evaluation.records import write_records
 from evaluation.suite import load_suite, task_path
 from submissions.failures import Failure
 
@@ -359,3 +364,73 @@ def test_a_report_is_kept_as_json(submission: Submission) -> None:
     scan = scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
     again = Scan.objects.get(id=scan.id)
     assert json.loads(json.dumps(again.report))["documents"] == 3
+
+
+@pytest.fixture
+def judged(publish: Any, reviewers: tuple[User, User]) -> Callable[..., Submission]:
+    """Publishes a submission of which an item was judged."""
+
+    def make(user: User, kind: str, **fields: Any) -> Submission:
+        made: Submission = publish(user, **fields)
+        item = Item.objects.create(
+            scan=made.scan, task=TASKS[0], severity="high", examples=3, holds=True
+        )
+        verdict_give(item_id=item.id, reviewer=reviewers[0], kind=kind, reason="Because.")
+        return made
+
+    return make
+
+
+BOARD = "/leaderboard/filtering/smoke/"
+
+
+def test_the_board_marks_and_hides(alice: User, judged: Any, publish: Any, page: Any) -> None:
+    judged(alice, "accept_with_mark", name="marked one")
+    publish(alice, name="plain one")
+    judged(alice, "false_alarm", name="false alarm")
+    board = page(None, BOARD)
+    assert board.count("test questions found, accepted: smoke_grammar") == 1
+    assert board.split("<tbody>")[1].count(" ± ") == 4  # three rows and the legend
+    hidden = page(None, BOARD + "?marked=hide")
+    assert "marked one" not in hidden
+    assert "plain one" in hidden
+    assert "false alarm" in hidden
+    assert "Show them" in hidden
+
+
+def test_without_an_excluded_task_there_is_no_mean(
+    alice: User, judged: Any, page: Any, api: Any
+) -> None:
+    submission = judged(alice, "exclude_task")
+    board = page(None, BOARD)
+    assert "smoke_grammar excluded" in board
+    assert " ± " not in board.split("<tbody>")[1].split("</tbody>")[0]
+    _, document = api(None, "GET", "/leaderboard?track=filtering&scale=smoke")
+    row = next(row for row in document["rows"] if row["id"] == submission.id)
+    assert (row["rank"], row["score"], row["smoke"]) == (None, None, None)
+    assert row["marks"] == {"marked": [], "excluded": ["smoke_grammar"]}
+
+
+def test_the_score_without_leaked_questions(
+    alice: User, publish: Any, page: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.RECORDS_DIR = tmp_path
+    submission = publish(alice)
+    examples = [
+        Example(
+            task=task.label, index=index, category=None, correct=index < 40, prediction=0, gold=0
+        )
+        for task in SUITE.tasks
+        for index in range(100)
+    ]
+    write_records(tmp_path / "made", examples, SUITE.hash)
+    (tmp_path / "made").rename(tmp_path / f"{'ab' * 32}.parquet")
+    Score.objects.update(records_sha256="ab" * 32)
+    Scan.objects.update(leaked={TASKS[0]: list(range(40))})
+    clean_record(submission=submission)
+    scan = Scan.objects.get()
+    one = scan.clean_score["tasks"][TASKS[0]]
+    assert (one["full"], one["clean"], one["n"], one["n_clean"]) == (0.4, 0.0, 100, 60)
+    shown = page(None, reverse("submission_contamination", args=[submission.id]))
+    assert "The score without them" in shown
+    assert "60 of 100" in shown

@@ -59,5 +59,6 @@ def ledger_of(user: Any) -> QuerySet[Entry]:
 
 
 def charge_of(submission: Submission) -> Entry | None:
-    """The last entry about a submission: what it holds or has cost."""
-    return submission.ledger.order_by("id").last()
+    """The last entry about a submission, what it holds or has cost; none where that is nothing."""
+    last = submission.ledger.order_by("id").last()
+    return last if last and (last.available or last.spent) else None

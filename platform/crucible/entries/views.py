@@ -33,6 +33,7 @@ from crucible.jobs.selectors import (
 from crucible.leaderboard.comparison import runs_with_other_seeds
 from crucible.leaderboard.selectors import other_versions_of, task_rows
 from crucible.plots import loss_plot
+from crucible.review.selectors import leaked_tasks
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 
@@ -95,7 +96,7 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "waiting_for": waiting_for(submission),
         "retry": inside and services.may_be_retried(submission, request.user),
         "charge": charge_of(submission) if inside else None,
-        "spent": spent_on(submission),
+        "spent": spent_on(submission) if inside else None,
         "stages": stages_of(submission, with_logs=inside),
         "inside": inside,
         "score": score,
@@ -107,6 +108,7 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "mixture": mixture,
         "mixture_counted": mixture_counted,
         "loss": loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),
+        "leaks": leaked_tasks(submission),
         "events": submission.events.all() if inside else [],
     }
 

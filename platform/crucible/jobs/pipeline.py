@@ -355,7 +355,9 @@ def _wait(submission: Submission, what: str, period: timedelta | None = POLL_PER
     By the database's clock, as the reconciler reads it: a worker's may be wrong.
     """
     Submission.objects.filter(id=submission.id).update(
-        waiting_for=what[:200], due_at=Now() + period if period else None, hinted_at=None,
+        waiting_for=what[:200],
+        due_at=Now() + period if period else None,
+        hinted_at=None,
         troubles=0,
     )
     return False

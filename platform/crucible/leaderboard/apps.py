@@ -1,4 +1,4 @@
-"""Registers the app."""
+"""Registers the app and its start-up check."""
 
 from django.apps import AppConfig
 
@@ -8,3 +8,6 @@ class LeaderboardConfig(AppConfig):
 
     name = "crucible.leaderboard"
     verbose_name = "Leaderboard"
+
+    def ready(self) -> None:
+        from crucible.leaderboard import checks  # noqa: F401  (registers itself)

@@ -15,7 +15,15 @@ from crucible.leaderboard.comparison import places_on_board
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.suites import board_suite
 from crucible.plots import Dot, dots_on_one_axis, interval_of
-from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error, versions_that_differ
+from crucible.review.selectors import Marks, marks_of
+from evaluation.metrics import (
+    DEFAULT_METRIC_VERSION,
+    MMLU,
+    aggregates,
+    centred_error,
+    versions_that_differ,
+)
+from evaluation.suite import Suite
 from evaluation.ties import Places
 from training_recipes.scales import load_scale
 
@@ -28,7 +36,8 @@ class Row:
 
     `comparable` is False for a score by another version of the recipe or of the suite. `places` are
     those that the test questions leave open; `other` are the scores under the other metric versions
-    of the board.
+    of the board. `marks` are of reviewers; `withheld` are the names of the means that a task enters
+    which they excluded.
     """
 
     rank: int | None
@@ -38,6 +47,13 @@ class Row:
     comparable: bool
     places: Places | None
     other: list[Score | None]
+    marks: Marks | None
+    withheld: set[str]
+
+    @property
+    def value(self) -> float | None:
+        """The figure that ranks, unless it is withheld."""
+        return None if self.score.figure in self.withheld else self.score.value
 
 
 def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
@@ -54,17 +70,25 @@ def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
 
 
 def leaderboard_rows(
-    *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION
-) -> list[Row]:
-    """Published submissions, the best first; equal scores share a rank, older ones first."""
+    *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
+    with_marked: bool = True,
+) -> list[Row]:  # fmt: skip
+    """Published submissions, the best first; equal scores share a rank, older ones first.
+
+    Without the marked ones the others are ranked as if those were not there.
+    """
     scores = (
         Score.objects.filter(
             submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,
             metric_version=metric_version,
         ).select_related("submission", "submission__user")
     )  # fmt: skip
+    marks = marks_of([score.submission_id for score in scores])
+    if not with_marked:
+        scores = scores.exclude(submission__in=marks)
     recipe = load_scale(scale).recipe_sha256
     suite = board_suite(scale)
+    withheld = {number: means_with(suite, mark.excluded) for number, mark in marks.items()}
     versions = [version for version in versions_that_differ(suite) if version != metric_version]
 
     def comparable(score: Score) -> bool:
@@ -74,9 +98,11 @@ def leaderboard_rows(
         value, score = entry
         return value is None, -(value or 0.0), score.submission_id
 
-    entries = sorted(
-        ((score.value if comparable(score) else None, score) for score in scores), key=best_first
-    )
+    def ranked_by(score: Score) -> float | None:
+        excluded = score.figure in withheld.get(score.submission_id, ())
+        return score.value if comparable(score) and not excluded else None
+
+    entries = sorted(((ranked_by(score), score) for score in scores), key=best_first)
     ranks = competition_ranks([value for value, _ in entries])
     ordered = [score for _, score in entries]
     dots = dots_on_one_axis([(score.value, _interval(score)) for score in ordered])
@@ -85,9 +111,20 @@ def leaderboard_rows(
     others = _other_versions(ordered)
     return [
         Row(rank, score.submission, score, dot, comparable(score), places.get(score.id),
-            [others.get((score.submission_id, version)) for version in versions])
+            [others.get((score.submission_id, version)) for version in versions],
+            marks.get(score.submission_id), withheld.get(score.submission_id, set()))
         for rank, score, dot in zip(ranks, ordered, dots, strict=True)
     ]  # fmt: skip
+
+
+def means_with(suite: Suite, excluded: Sequence[str]) -> set[str]:
+    """The means of the suite, and MMLU, that one of these tasks enters: none is a partial one."""
+    found = {
+        name
+        for name, tasks in aggregates(suite).items()
+        if any(task.label in excluded for task in tasks)
+    }
+    return found | {"mmlu"} if MMLU in excluded else found
 
 
 def _interval(score: Score) -> tuple[float, float] | None:
@@ -149,16 +186,16 @@ def row_document(row: Row) -> dict[str, Any]:
         "id": row.submission.id,
         "name": row.submission.name,
         "user": row.submission.user.get_username(),
-        "score": score.value,
+        "score": row.value,
         "score_label": score.label,
         "stderr": score.stderr,
         "interval": score.interval,
         "places": [row.places.best, row.places.worst] if row.places else None,
-        "core": score.core,
-        "extended": score.extended,
-        "mmlu": score.mmlu,
-        "smoke": score.smoke,
-        "mean": score.mean,
+        **{
+            name: None if name in row.withheld else getattr(score, name)
+            for name in ("core", "extended", "mmlu", "smoke", "mean")
+        },
+        "marks": vars(row.marks) if row.marks else None,
         "loss": score.loss,
         "epochs": score.epochs,
         "published_at": score.created_at.isoformat(),

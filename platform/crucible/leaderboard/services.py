@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from crucible.entries.models import Submission
-from crucible.entries.states import State
 from crucible.jobs.models import Stage
 from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
@@ -54,7 +53,7 @@ def rescore_all() -> tuple[int, int]:
     A score cannot be made where this release no longer has the suite that was answered.
     """
     added = impossible = 0
-    for submission in Submission.objects.filter(state=State.PUBLISHED).order_by("id"):
+    for submission in Submission.objects.filter(scores__isnull=False).distinct().order_by("id"):
         score = submission.scores.order_by("id").first()
         if score is None or suite_of_score(score) is None:
             impossible += 1

@@ -34,13 +34,18 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     version = request.GET.get("metric", DEFAULT_METRIC_VERSION)
     if version not in versions:
         raise Http404
-    rows = leaderboard_rows(track=track, scale=scale, metric_version=version)
+    with_marked = request.GET.get("marked") != "hide"
+    rows = leaderboard_rows(
+        track=track, scale=scale, metric_version=version, with_marked=with_marked
+    )
     context = {
         "track": track,
         "scale": load_scale(scale),
         "tracks": list(dict.fromkeys(t for t, _ in boards())),
         "scales": list(dict.fromkeys(s for _, s in boards())),
         "rows": rows,
+        "with_marked": with_marked,
+        "some_marked": any(row.marks for row in rows),
         "some_repeated": any(row.score.times_read for row in rows),
         "label": headline(suite),
         "tasks": len(suite.tasks),

@@ -10,10 +10,11 @@ from typing import Any
 from django.conf import settings
 from django.core.paginator import Page, Paginator
 
+from crucible.leaderboard.suites import board_suite
 from crucible.review.models import Finding, Item
 from evaluation.contamination.questions import Question, read_questions
 from evaluation.contamination.side_by_side import Pieces, side_by_side, text_of
-from evaluation.suite import load_suite, suite_of, task_path
+from evaluation.suite import task_path
 
 PER_PAGE = 10
 
@@ -52,7 +53,7 @@ def evidence_of(item: Item, finding: Finding) -> Evidence:
 
 @lru_cache(maxsize=8)
 def _questions(scale: str, label: str, data: str) -> dict[int, Question]:
-    suite = load_suite(suite_of(scale))
+    suite = board_suite(scale)
     task = next((task for task in suite.tasks if task.label == label), None)
     path = task_path(suite, task, Path(data) if data else None) if task else None
     if task is None or path is None or not path.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,37 @@ def outcome_of(submission: Submission) -> Outcome:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Marks:
+    """Tasks whose findings were accepted with a mark, and tasks that were excluded."""
+
+    marked: list[str]
+    excluded: list[str]
+
+
+def marks_of(submissions: Collection[int]) -> dict[int, Marks]:
+    """The marks of those of these submissions that bear one, by their number."""
+    judged = Item.objects.filter(
+        scan__submission__in=submissions,
+        verdicts__kind__in=[VerdictKind.MARK, VerdictKind.EXCLUDE],
+    )
+    found: dict[int, Marks] = {}
+    for scan in Scan.objects.filter(items__in=judged).distinct().select_related("submission"):
+        outcome = outcome_of(scan.submission)
+        if outcome.marked or outcome.excluded:
+            found[scan.submission_id] = Marks(outcome.marked, outcome.excluded)
+    return found
+
+
 def scan_exists(submission: Submission) -> bool:
     """Whether the dataset was scanned."""
     return Scan.objects.filter(submission=submission).exists()
+
+
+def leaked_tasks(submission: Submission) -> list[str]:
+    """Tasks of which questions, and not only their passages, were found."""
+    found = Item.objects.filter(scan__submission=submission).exclude(severity=Severity.PASSAGE)
+    return sorted(set(found.values_list("task", flat=True)))
 
 
 def review_waits_for(submission: Submission) -> str:

@@ -12,12 +12,11 @@ from django.db import transaction
 from crucible.entries.models import Submission
 from crucible.entries.services import event_add, submission_move
 from crucible.entries.states import State
-from crucible.jobs.models import Stage
-from crucible.jobs.selectors import results_of
+from crucible.leaderboard.records import answers_of_records
+from crucible.leaderboard.suites import suite_of_score
 from crucible.review.models import Appeal, Finding, Item, Scan, Severity, Verdict, VerdictKind
 from crucible.review.selectors import decision_of, hold_rule, outcome_of, scan_exists
 from evaluation.metrics import DEFAULT_METRIC_VERSION
-from evaluation.suite import load_suite, suite_of
 from submissions.failures import Failure
 from submissions.job import Artifact
 
@@ -139,20 +138,19 @@ def submission_settle(*, submission: Submission) -> None:
 
 
 def clean_record(*, submission: Submission) -> None:
-    """Keeps the score over clean questions beside the full one, once both stages are done.
+    """Keeps the score over clean questions beside the full one, once both are there.
 
-    From the records that the score stage kept; a scan without a leak, or a score from before
-    records were kept, has none.
+    From the records behind the score; where nothing leaked or they are gone, there is none.
     """
-    scan = Scan.objects.filter(submission=submission, clean_score=None).first()
-    records = results_of(submission).get(Stage.SCORE, {}).get("outputs", {}).get("records")
-    if scan is None or not scan.leaked or records is None:
+    scan = Scan.objects.filter(submission=submission, clean_score__isnull=True).first()
+    score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
+    if scan is None or score is None or not scan.leaked:
         return
-    from evaluation.answers import read_answers
+    answers, suite = answers_of_records(score.records_sha256), suite_of_score(score)
+    if answers is None or suite is None:
+        return
     from evaluation.clean_subset import clean_scores
 
-    answers = read_answers(Artifact(**records).path)
-    suite = load_suite(suite_of(submission.scale))
     found = clean_scores(suite, answers, scan.leaked, DEFAULT_METRIC_VERSION)
     scan.clean_score = {
         group: {name: score.as_dict() for name, score in scores.items()}

@@ -4,11 +4,11 @@
                                        [--text FOLDER ...] [--peer PYTHON]
 
 FOLDER holds task files of the full suite; the index is of all that are there. Speed is megabytes of
-raw JSON lines for a second of CPU time of one process, from start to end with imports, reading a
-.jsonl.zst: beside the floor (decompress it and parse every line, no more) and, with --peer, a
-Python that has datatrove with spacy, its n-gram filter on a part of the same shard. Ordinary text
-is the example pool, and the plain text below each --text folder. Seeds up to 100 were used while
-rules were made; figures are to be taken with others.
+raw JSON lines for a second of CPU time of one process, from start to end with imports, reading
+.jsonl.zst shards that hold the texts three times over: beside the floor (decompress and parse every
+line, no more) and, with --peer, a Python that has datatrove with spacy, its n-gram filter on a part
+of the same text. Ordinary text is the example pool, and the plain text below each --text folder.
+Seeds up to 100 were used while rules were made; figures are to be taken with others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +43,26 @@ from evaluation.contamination.words import Words  # noqa: E402
 CARRIER = 6_000  # characters of a document that a leak is planted in, at most
 LONGEST = 100_000  # characters of a document
 PEER_MEGABYTES = 4  # of the shard for the peer, which is slow
-CLI = "import sys; from submissions.cli import main; sys.exit(main(sys.argv[1:]))"
+# Linux hands a child its parent's peak on, so a process tells its own.
+CLI = """
+import re, sys
+from pathlib import Path
+from submissions.cli import main
+code = main(sys.argv[1:])
+print(re.findall(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+sys.exit(code)
+"""
+REPEATED = 3
 FLOOR = """
 import sys, orjson
 from pathlib import Path
 from submissions.documents import read_bytes
-rest, documents = b"", 0
-for chunk in read_bytes(Path(sys.argv[1]), "shard", "zst"):
-    *lines, rest = (rest + chunk).split(b"\\n")
-    for line in lines:
-        orjson.loads(line)["text"]
-        documents += 1
-print(documents)
+for shard in sys.argv[1:]:
+    rest = b""
+    for chunk in read_bytes(Path(shard), "shard", "zst"):
+        *lines, rest = (rest + chunk).split(b"\\n")
+        for line in lines:
+            orjson.loads(line)["text"]
 """
 DATATROVE = """
 import json, sys
@@ -121,10 +128,17 @@ def write_shard(path: Path, texts: Sequence[str]) -> float:
     return len(lines) / 1e6
 
 
-def scan(shard: Path, index: Path, work: Path) -> Cost:
-    """One process from start to end; the report is its output."""
-    report = work / f"{shard.name}-report.json"
-    arguments = ["--index", str(index), "--input", str(shard), "--output", str(report), "--json"]
+def copies(shard: Path) -> list[str]:
+    """The shard under several names, so that starting a process weighs as in real work."""
+    paths = [shard.with_name(f"copy-{number}-{shard.name}") for number in range(REPEATED)]
+    for path in paths:
+        shutil.copy(shard, path)
+    return list(map(str, paths))
+
+
+def scan(shards: Sequence[str], index: Path, report: Path) -> Cost:
+    """One process from start to end; its output ends with its peak of resident memory in KiB."""
+    arguments = ["--index", str(index), "--input", *shards, "--output", str(report)]
     return measured([sys.executable, "-c", CLI, "contamination", "scan", *arguments,
                      "--workers", "1"])  # fmt: skip
 
@@ -136,29 +150,38 @@ def speeds(
     shard, planted_shard = work / "ordinary.jsonl.zst", work / "planted.jsonl.zst"
     size = write_shard(shard, texts)
     planted_size = write_shard(planted_shard, with_passages(texts, index, seed))
-    scan(shard, index.folder, work)  # compiles, where that was not done before
+    report = work / "report.json"
+    scan([str(shard)], index.folder, report)  # also compiles, where that was not done before
+    found = json.loads(report.read_text())
+    plain, leaked = copies(shard), copies(planted_shard)
+    size, planted_size = REPEATED * size, REPEATED * planted_size
     runs = {
-        "floor": (size, measured([sys.executable, "-c", FLOOR, str(shard)])),
-        "scan": (size, scan(shard, index.folder, work)),
-        "scan, passages in 1 of 10": (planted_size, scan(planted_shard, index.folder, work)),
+        "floor": (size, measured([sys.executable, "-c", FLOOR, *plain])),
+        "scan": (size, scan(plain, index.folder, work / "plain.json")),
+        "scan, passages in 1 of 10": (
+            planted_size,
+            scan(leaked, index.folder, work / "leaked.json"),
+        ),
     }
     if peer:
         part = work / "part.jsonl.zst"
-        part_size = write_shard(part, texts[: int(len(texts) * PEER_MEGABYTES / size) + 1])
+        part_size = write_shard(
+            part, texts[: int(len(texts) * REPEATED * PEER_MEGABYTES / size) + 1]
+        )
         script = work / "peer.py"
         script.write_text(DATATROVE)
         command = [peer, str(script), str(part), str(index.folder / "examples.jsonl"),
                    str(work / "peer-index")]  # fmt: skip
         measured([*command, "build"])
         runs["datatrove's filter"] = (part_size, measured(command))
-    report = json.loads((work / f"{shard.name}-report.json").read_text())
     costs = {}
     for name, (megabytes, cost) in runs.items():
-        kept = {key: value for key, value in asdict(cost).items() if key != "output"}
-        costs[name] = {"megabytes": megabytes, **kept}
+        peak = int(cost.output.split()[-1]) * 1024 if name.startswith("scan") else None
+        costs[name] = {"megabytes": megabytes, "cpu": cost.cpu, "wall": cost.wall, "peak": peak}
+        memory = f"{peak / 1e6:>7.0f} MB peak" if peak else ""
         print(f"{name:<28} {megabytes:>7.1f} MB {cost.cpu:>8.2f} CPU s "
-              f"{megabytes / cost.cpu:>8.1f} MB/CPU s {cost.peak / 1e6:>7.0f} MB peak")  # fmt: skip
-    return costs, report
+              f"{megabytes / cost.cpu:>8.1f} MB/CPU s {memory}", flush=True)  # fmt: skip
+    return costs, found
 
 
 def recall(
@@ -210,14 +233,15 @@ def false_alarms(report: dict[str, Any]) -> dict[str, Any]:
 def build(data: Path, work: Path) -> Index:
     """The index, built by the command."""
     command = [sys.executable, "-c", CLI, "contamination", "index", "--data", str(data.resolve()),
-               "--output", str(work / "index"), "--json"]  # fmt: skip
+               "--output", str(work / "index")]  # fmt: skip
     measured(command)  # compiles
     cost = measured(command)
     size = sum(path.stat().st_size for path in (work / "index").iterdir())
     index = load_index(work / "index")
     grams = len(index.units.first_posting) - 1
     print(f"index: {len(index.tasks)} tasks, {grams:,} n-grams, {size / 1e6:.0f} MB, "
-          f"built in {cost.cpu:.1f} CPU s, {cost.peak / 1e6:.0f} MB peak", flush=True)  # fmt: skip
+          f"built in {cost.cpu:.1f} CPU s, {int(cost.output.split()[-1]) / 1e3:.0f} MB peak",
+          flush=True)  # fmt: skip
     return index
 
 

@@ -22,7 +22,7 @@ from evaluation.answers import TaskAnswers, read_answers, strata_of
 from evaluation.examples import Example, write_examples
 from evaluation.proportions import task_differences
 from evaluation.records import read_records, write_records
-from evaluation.statistics import covariance, differences, estimates, figures_of, points
+from evaluation.statistics import ADDED, covariance, differences, estimates, figures_of, points
 from evaluation.suite import Task, load_suite
 from evaluation.ties import places_of
 
@@ -103,7 +103,7 @@ def speed(folder: Path) -> None:
     figure = figures_of(FULL, "v2", list(one))[0]
     with timed("places of a board of 40"):
         strata = strata_of(FULL, [one, two] * 20)
-        matrix = covariance(strata, figure)
+        matrix = covariance(strata, figure, added=ADDED)
         assert matrix is not None
         places_of(points(strata, figure).tolist(), matrix)
 

@@ -13,6 +13,8 @@ from typing import Any
 import numba
 
 FOLDER = Path(__file__).parent
+# The modules with compiled functions, or with constants that these take in when compiled.
+COMPILED = ("compiling", "folding", "grams", "hits", "rules", "scanner", "verify", "words")
 # NumPy's division by zero instead of a check at each division; no lock of Python is held.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -21,7 +23,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     """The function as machine code, made at its first call and kept for later processes.
 
     Numba looks for changes only in the file of the function itself, and would go on with old code
-    of a function or constant from another file: so the folder is named after all of them.
+    of a function or constant from another file: so the folder is named after all that matter.
     """
     settings: Any = numba.config
     before, settings.CACHE_DIR = settings.CACHE_DIR, _cache_folder()
@@ -34,7 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 @cache
 def _cache_folder() -> str:
     """Beside Python's own compiled files, or below the user's cache where that is read-only."""
-    sources = sorted(FOLDER.glob("*.py"))
+    sources = [FOLDER / f"{name}.py" for name in COMPILED]
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
     parent = FOLDER / "__pycache__"
     if not os.access(parent if parent.exists() else FOLDER, os.W_OK):

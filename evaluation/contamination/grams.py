@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
+from evaluation.contamination.hits import power
 from evaluation.contamination.scanner import Grams, place_of
-from evaluation.contamination.verify import power
 from evaluation.contamination.words import BASE, KEY_LONG, KEY_SHORT, SHORT
 
 # An n-gram of more units than this is a template, or something that everybody says.

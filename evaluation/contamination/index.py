@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.contamination.code import Programs, programs_of
 from evaluation.contamination.folding import Fold, fold_table
 from evaluation.contamination.grams import MOST_UNITS, CommonGrams, gram_table, keep_grams
+from evaluation.contamination.hits import Units, running_sums
 from evaluation.contamination.questions import Question, read_questions
 from evaluation.contamination.rules import RULES
 from evaluation.contamination.scanner import Grams
-from evaluation.contamination.verify import STRONG_ANSWER, Units, running_sums
+from evaluation.contamination.verify import STRONG_ANSWER
 from evaluation.contamination.words import LONG, SHORT, Words
 from evaluation.suite import Suite, Task, check_task_file, hash_of
 from submissions.failures import Failure
@@ -50,6 +52,7 @@ class Index:
     fold: Fold
     grams: Grams
     units: Units
+    programs: Programs
     owners: npt.NDArray[np.int32]
     checkable: npt.NDArray[np.bool_]  # of each example
     folder: Path
@@ -125,8 +128,11 @@ def load_index(folder: Path) -> Index:
         plain = {name: np.asarray(array) for name, array in mapped.items()}
         fold = Fold(*(plain[f"fold_{name}"] for name in Fold._fields))
         grams = Grams(*(plain[f"grams_{name}"] for name in Grams._fields))
+        programs = Programs(*(plain[f"programs_{name}"] for name in Programs._fields))
         units = Units(*(plain[f"units_{name}"] for name in Units._fields))
-        index = Index(meta, fold, grams, units, plain["owners"], plain["checkable"], folder)
+        index = Index(
+            meta, fold, grams, units, programs, plain["owners"], plain["checkable"], folder
+        )
         known = index.meta["rules"], index.meta["index_hash"]
     except (OSError, ValueError, KeyError) as error:
         raise Failure("index_invalid", f"{folder} holds no index: {error}") from None
@@ -240,6 +246,8 @@ class _Builder:
         arrays = self._unit_arrays(words, first, n, asked, sizes, kept, table, without_text)
         made = {f"units_{name}": array for name, array in arrays._asdict().items()}
         made |= {f"grams_{name}": array for name, array in table.grams._asdict().items()}
+        programs = programs_of([unit.text.code for unit in self.units])
+        made |= {f"programs_{name}": array for name, array in programs._asdict().items()}
         made |= {f"fold_{name}": array for name, array in fold_table()._asdict().items()}
         owners = np.array(self.owners, np.int32).reshape(-1, 3)
         made["checkable"] = self._checkable(made)
@@ -315,7 +323,7 @@ class _Builder:
         with path.open("w", encoding="utf-8") as file:
             for unit in self.units:
                 one = unit.text
-                record = {"passage": one.passage, "question": one.question,
+                record = {"passage": one.passage, "question": one.question, "code": one.code,
                           "choices": one.choices, "answers": one.answers}  # fmt: skip
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.contamination.hits import power, running_sums, units_in
 from evaluation.contamination.index import Index, read_examples
-from evaluation.contamination.verify import power, running_sums, units_in
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
 

@@ -7,12 +7,14 @@ documents themselves, the evidence, only the first few of each are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from evaluation.contamination.code import MOST
+from evaluation.contamination.code import Found as Program
 from evaluation.contamination.methods import Found, by_task, merged
-from evaluation.contamination.rules import PASSAGE, SEVERITIES
+from evaluation.contamination.rules import HIGH, PASSAGE, REVIEW, SEVERITIES
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 EVIDENCE = 5  # documents that are kept of an example at a severity: the first by shard and line
 CONTEXT = 200  # characters before and behind what was found
+
+
+# The severity of every example found in a document, and what makes the evidence of it.
+FoundExamples = dict[int, tuple[int, Callable[[], dict[str, Any]]]]
 
 
 @dataclass
@@ -43,6 +49,16 @@ class ShardReport:
         methods = {name: sorted(found.items()) for name, found in self.methods.items()}
         return {**vars(self), "counts": sorted(self.counts.items()), "methods": methods}
 
+    def count(self, found: FoundExamples) -> None:
+        """Adds one document's findings; documents come in order."""
+        if found:
+            self.flagged[min(severity for severity, _ in found.values())] += 1
+        for example, (severity, evidence) in found.items():
+            counts = self.counts.setdefault(example, [0] * len(SEVERITIES))
+            counts[severity] += 1
+            if counts[severity] <= EVIDENCE:
+                self.findings.append(evidence())
+
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
         """The report that `as_dict` gave."""
@@ -50,12 +66,32 @@ class ShardReport:
         return cls(**{**document, "counts": dict(document["counts"]), "methods": methods})
 
 
+def program_finding(line: int, text: str, found: Program) -> dict[str, Any]:
+    """The evidence of a program with other names; `example_span` counts its tokens."""
+    start, end = found.doc_span
+    before = max(start - CONTEXT, 0)
+    return {
+        "example": found.example,
+        "severity": HIGH if found.coverage >= MOST else REVIEW,
+        "line": line,
+        "doc_span": [start, end],
+        "part": "code",
+        "example_span": list(found.example_span),
+        "question_coverage": round(found.coverage, 3),
+        "similarity": round(found.coverage, 3),
+        "passage_coverage": 0.0,
+        "answer_near": found.coverage >= MOST,
+        "text": text[before : end + CONTEXT],
+        "text_span": [start - before, end - before],
+    }
+
+
 def finding_of(match: Match, row: list[int], scores: list[float]) -> dict[str, Any]:
     """One piece of evidence; `example` is its number in the index, spans are [first, behind).
 
     `doc_span` counts characters of the document; `example_span` words of the example's question and
-    answer, or of its passage where `part` says so. `text` is what was found with its context, in
-    which `text_span` says where it stands.
+    answer, of its passage or, of code, tokens of the program, as `part` says. `text` is what was
+    found with its context, in which `text_span` says where it stands.
     """
     example, severity, first, behind, unit_first, unit_behind, near, _ = row
     data = match.text.encode()

@@ -13,22 +13,28 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from evaluation.contamination.blocks import Read, candidates
+from evaluation.contamination.code import looks_like_code, programs_in
 from evaluation.contamination.index import Index, load_index
 from evaluation.contamination.methods import Methods
-from evaluation.contamination.report import EVIDENCE, Report, ShardReport, finding_of
-from evaluation.contamination.rules import SEVERITIES
+from evaluation.contamination.report import (
+    FoundExamples,
+    Report,
+    ShardReport,
+    finding_of,
+    program_finding,
+)
 from evaluation.contamination.verify import findings_of
 from evaluation.contamination.words import Words
 from submissions.dataset import find_dataset
 from submissions.executor import LocalProcesses, Placement
 from submissions.job import write_json_atomically
 from submissions.progress import Progress, no_progress
-from submissions.shards import LocalShard, Shard
+from submissions.shards import LocalShard, Shard, read_documents
 
 
 @dataclass(frozen=True)
@@ -124,19 +130,36 @@ def report_of(shard: LocalShard, index: Index, methods: tuple[str, ...] = ()) ->
     """What stands in one shard."""
     read, rules = Read(), Methods(index, methods)
     report = ShardReport(index.hash, shard.name, methods=rules.found, by_method=rules.documents)
+    programs = _programs(shard, index)
     for line, text in candidates(shard, index, read):
+        for earlier in [known for known in programs if known < line]:
+            report.count(programs.pop(earlier))
         match = match_of(line, text, index)
         if methods:
             rules.add(text, match.words)
-        if match.rows:
-            report.flagged[min(row[1] for row in match.rows)] += 1
+        found = programs.pop(line, {})
         for row, scores in zip(match.rows, match.scores, strict=True):
-            counts = report.counts.setdefault(row[0], [0] * len(SEVERITIES))
-            counts[row[1]] += 1
-            if counts[row[1]] <= EVIDENCE:
-                report.findings.append(finding_of(match, row, scores))
+            if row[0] not in found or row[1] < found[row[0]][0]:
+                found[row[0]] = row[1], partial(finding_of, match, row, scores)
+        report.count(found)
+    for later in programs.values():
+        report.count(later)
     report.documents, report.bytes = read.documents, read.bytes
     return report
+
+
+def _programs(shard: LocalShard, index: Index) -> dict[int, FoundExamples]:
+    """Findings of programs by line, in order; a second pass, only for tasks that ask for code."""
+    found: dict[int, FoundExamples] = {}
+    if not len(index.programs.keys):
+        return found
+    for document in read_documents(shard):
+        if looks_like_code(document.text):
+            for one in programs_in(document.text, index.programs):
+                finding = program_finding(document.line, document.text, one)
+                known = found.setdefault(document.line, {})
+                known[one.example] = finding["severity"], partial(dict, finding)
+    return found
 
 
 def match_of(line: int, text: str, index: Index) -> Match:

@@ -7,12 +7,13 @@ are, whether an answer is near, and what the rules make of it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
+from evaluation.contamination.hits import Units, hits_of, power, running_sums
 from evaluation.contamination.rules import (
     HIGH,
     NOTHING,
@@ -21,16 +22,8 @@ from evaluation.contamination.rules import (
     REVIEW,
     severity_of,
 )
-from evaluation.contamination.scanner import Grams, log2, maybe, place_of
-from evaluation.contamination.words import (
-    BASE,
-    BASE_LONG,
-    BASE_SHORT,
-    KEY_LONG,
-    KEY_SHORT,
-    LONG,
-    SHORT,
-)
+from evaluation.contamination.scanner import Grams
+from evaluation.contamination.words import LONG, SHORT
 
 ANSWER_WINDOW = 50  # words before and behind the question in which an answer is near
 STRONG_ANSWER = 4  # words of an answer that, with a passage, stands for a question all tasks ask
@@ -41,94 +34,6 @@ LONGEST_COMPARED = 400  # words of a question; of a longer one enough n-grams re
 ROW, SCORES = 8, 3  # columns of a finding
 # A short question is a sentence that anybody may write; several in one document are a test.
 SHORT_WORDS, TOGETHER = 8, 3
-
-
-class Units(NamedTuple):
-    """The examples and passages of an index, for compiled code; see index.py.
-
-    Unit u is an example for u < E = len(question) and else the passage u - E. Postings: n-gram g
-    stands in unit `posting_unit[p]` at word `posting_word[p]`, `first_posting[g]` <= p <
-    `first_posting[g + 1]`. Words of unit u: from `first_word[u]`; `covered` (uint8) tells which of
-    them any n-gram of the index covers, `words` (uint64; empty in an index to hand out) their
-    hashes. Of an example: words of the question, of the answer that follows it, of all choices,
-    `alone` (rules.py), its passage's number or -1. Answers: `answer_key` the polynomial hash,
-    words, `weak`, and where the hashes begin in `answer_hashes`.
-    """
-
-    first_posting: npt.NDArray[np.int64]
-    posting_unit: npt.NDArray[np.int32]
-    posting_word: npt.NDArray[np.int32]
-    first_word: npt.NDArray[np.int64]
-    covered: npt.NDArray[np.uint8]
-    words: npt.NDArray[np.uint64]
-    n: npt.NDArray[np.uint8]
-    question: npt.NDArray[np.int32]
-    answer: npt.NDArray[np.int32]
-    choices: npt.NDArray[np.int32]
-    alone: npt.NDArray[np.uint8]
-    passage: npt.NDArray[np.int32]
-    first_answer: npt.NDArray[np.int64]
-    answer_key: npt.NDArray[np.uint64]
-    answer_words: npt.NDArray[np.int32]
-    answer_weak: npt.NDArray[np.uint8]
-    answer_place: npt.NDArray[np.int64]
-    answer_hashes: npt.NDArray[np.uint64]
-    first_example: npt.NDArray[np.int64]  # of each passage, in passage_examples
-    passage_examples: npt.NDArray[np.int32]
-
-
-@compiled
-def running_sums(hashes: Any) -> Any:
-    """[n + 1]: the polynomial hash of the first k words at k."""
-    sums = np.zeros(len(hashes) + 1, np.uint64)
-    for k in range(len(hashes)):
-        sums[k + 1] = sums[k] * BASE + hashes[k]
-    return sums
-
-
-@compiled
-def power(n: int) -> Any:
-    """BASE to the n."""
-    product = np.uint64(1)
-    for _ in range(n):
-        product *= BASE
-    return product
-
-
-@compiled
-def _hits(sums: Any, grams: Any, units: Any) -> Any:
-    """[hits, 3] int64 (unit, its word, the document's word), by place in the document."""
-    key_shift = np.uint64(64 - log2(len(grams.keys)))
-    long_shift = np.uint64(64 - log2(len(grams.long_filter)))
-    short_shift = np.uint64(64 - log2(len(grams.short_filter)))
-    hits = np.empty((256, 3), np.int64)
-    found = 0
-    for k in range(len(sums) - SHORT):
-        for n in (SHORT, LONG):
-            if k + n >= len(sums):
-                continue
-            if n == SHORT:
-                key = (sums[k + n] - sums[k] * BASE_SHORT) * KEY_SHORT
-                if not maybe(grams.short_filter, key, short_shift):
-                    continue
-            else:
-                key = (sums[k + n] - sums[k] * BASE_LONG) * KEY_LONG
-                if not maybe(grams.long_filter, key, long_shift):
-                    continue
-            place = place_of(key, grams.keys, key_shift)
-            if grams.keys[place] == 0:
-                continue
-            gram = np.int64(grams.numbers[place])
-            for p in range(units.first_posting[gram], units.first_posting[gram + 1]):
-                if found == len(hits):
-                    more = np.empty((2 * found, 3), np.int64)
-                    more[:found] = hits
-                    hits = more
-                hits[found, 0] = units.posting_unit[p]
-                hits[found, 1] = units.posting_word[p]
-                hits[found, 2] = k
-                found += 1
-    return hits[:found]
 
 
 @compiled
@@ -261,7 +166,7 @@ def _answer_near(unit: int, start: int, end: int, hashes: Any, sums: Any, units:
 def judge(hits: Any, hashes: Any, sums: Any, units: Any, rows: Any, scores: Any) -> Any:
     """Writes the findings of a document; returns how many there are.
 
-    `hits` as `_hits` gives them, sorted by unit; `hashes` and `sums` of the document's words.
+    `hits` as `hits_of` gives them, sorted by unit; `hashes` and `sums` of the document's words.
     `rows` [any, 8] int64: example, severity, first and behind the last word in the document, the
     same in the unit, answer near, words that were looked for. `scores` [any, 3] float64: coverage,
     similarity, the passage's coverage. More findings than rows are counted, not written.
@@ -429,7 +334,7 @@ def findings_of(
     if len(hashes) < SHORT:
         return np.empty((0, ROW), np.int64), np.empty((0, SCORES))
     sums = running_sums(hashes)
-    hits = _hits(sums, grams, units)
+    hits = hits_of(sums, grams, units)
     hits = hits[np.argsort(hits[:, 0], kind="stable")]
     room = 256
     while True:
@@ -438,17 +343,3 @@ def findings_of(
         if written <= room:
             return rows[:written], scores[:written]
         room = written
-
-
-def units_in(sums: npt.NDArray[np.uint64], grams: Grams, units: Units) -> list[int]:
-    """Every example of which, or of whose passage, the document shares an n-gram."""
-    found = np.unique(_hits(sums, grams, units)[:, 0])
-    count = len(units.question)
-    examples = set(found[found < count].tolist())
-    for number in (found[found >= count] - count).tolist():
-        examples |= set(
-            units.passage_examples[
-                units.first_example[number] : units.first_example[number + 1]
-            ].tolist()
-        )
-    return sorted(examples)

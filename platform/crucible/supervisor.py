@@ -29,6 +29,7 @@ PORT = os.environ.get("CRUCIBLE_PORT", "8000")
 ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
 STOP_SECONDS = 20  # then SIGKILL: everything is written to survive it
 QUICK_DEATH = 5.0  # a child that lives shorter is restarted only after a pause
+PREPARE_TRIES = 5
 STANDSTILL = 30.0  # seconds after which a child that something stopped (SIGSTOP) counts as dead
 
 
@@ -140,6 +141,22 @@ def _manage(environment: dict[str, str], *arguments: str) -> None:
     subprocess.run(python("manage.py", *arguments), cwd=REPOSITORY, env=environment, check=True)
 
 
+def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
+    """Database, settings and tables; begun again when our database died in the middle of it."""
+    for _ in range(PREPARE_TRIES):
+        environment = _environment(postgres.start() if postgres else None)
+        try:
+            _manage(environment, "check")
+            _manage(environment, "prepare")
+        except subprocess.CalledProcessError:
+            if postgres is None or postgres.alive():
+                raise
+            say("PostgreSQL ended; starting it again")
+            continue
+        return environment
+    raise RuntimeError("PostgreSQL ends again and again: see log/postgres.log")
+
+
 def _take_turn() -> int | None:
     """The lock that makes one supervisor at a time of this home; None when one runs already."""
     home().mkdir(parents=True, exist_ok=True)
@@ -196,9 +213,7 @@ def up() -> int:
     postgres = None if os.environ.get("DATABASE_URL") else EmbeddedPostgres(home())
     services: list[Service] = []
     try:
-        environment = _environment(postgres.start() if postgres else None)
-        _manage(environment, "check")
-        _manage(environment, "prepare")
+        environment = _prepare(postgres)
         services += [Service(name, command, environment) for name, command in SERVICES.items()]
         if _wait_until_healthy(services, stop.is_set):
             say(f"ready at http://{ADDRESS}:{PORT}/ (logs in {home() / 'log'}; Ctrl-C stops)")

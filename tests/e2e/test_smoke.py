@@ -1,8 +1,9 @@
 """The whole way on a real installation: from a form in a browser to a score, through two murders.
 
-One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset is
-handed in through the browser; in mid-training the worker and then the training job itself are
-killed with SIGKILL; the submission must end in a published score all the same.
+One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset, in
+which test questions are hidden, is handed in through the browser; in mid-training the worker and
+then the training job itself are killed with SIGKILL. It must get its score all the same, wait for a
+reviewer, and be published with a mark once she has judged.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from evaluation.contamination.questions import read_questions
+from evaluation.suite import load_suite, task_path
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy"))
 import browser as chromium  # noqa: E402  (deploy/ is no package)
 
 PATIENCE = 900  # seconds for a whole submission on a slow machine
 PYTHON = str(ROOT / ".venv/bin/python")
+SUITE = load_suite("smoke")
+LEAKED = "smoke_word_order"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["curate.py", str(folder / "raw"), str(folder / "curated")],
     ):
         subprocess.run([PYTHON, f"examples/{command[0]}", *command[1:]], cwd=ROOT, check=True)
+    task = next(task for task in SUITE.tasks if task.label == LEAKED)
+    leaked = read_questions(task, task_path(SUITE, task, None))[:12]
+    text = "\n\n".join(f"{one.question} {one.answers[0]}" for one in leaked)
+    (folder / "curated" / "leak.jsonl").write_text(json.dumps({"text": text}) + "\n")
     return folder / "curated"
 
 
@@ -103,15 +113,39 @@ def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, br
     os.kill(first, signal.SIGKILL)
     wait_live(page, r"attempt 2", 60)
 
-    wait_live(page, r"What the score rests on", PATIENCE)
+    wait_live(page, r"waiting for a reviewer", PATIENCE)
     assert not complaints
     text = page.inner_text("main")
     assert "SMOKE" in text
     assert "smoke_" in text
     history = page.inner_text(".events")
-    assert history.count("launched") == 6  # five stages, one of them twice
+    assert history.count("launched") == 7  # six stages, one of them twice
     assert len(re.findall(r"-train-a2", history)) == 2  # launched and finished
     page.close()
+
+
+def test_a_reviewer_judges_the_leak_and_it_is_published_with_a_mark(site, passwords, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    log_in(page, site, "olga", passwords["olga"])
+    page.goto(f"{site.url}/admin/review/item/?severity__exact=high")
+    page.click("#result_list tbody th a")
+    evidence = page.inner_text(".pair >> nth=0")
+    assert "opens a connection to the host" in evidence
+    assert page.locator(".pair mark").count() > 1
+    page.check("input[value=accept_with_mark]")
+    page.fill("textarea", "Twelve questions in one document.")
+    page.click(".verdict button")
+    page.goto(f"{site.url}/submissions/1/contamination/")
+    text = page.inner_text("main")
+    assert "Twelve questions in one document." in text
+    assert "The score without them" in text
+    assert "88 of 100" in text
+    page.goto(f"{site.url}/leaderboard/filtering/smoke/")
+    assert f"test questions found, accepted: {LEAKED}" in page.inner_text(".board")
+    page.goto(f"{site.url}/leaderboard/filtering/smoke/?marked=hide")
+    assert "by browser" not in page.inner_text("main")
+    context.close()
 
 
 def test_the_command_line_sees_the_same(site, passwords):
@@ -142,7 +176,8 @@ def test_pages_fit_the_screen_and_need_no_script(site, passwords, browser, width
     page = context.new_page()
     log_in(page, site, "ann", passwords["ann"])
     for path in ("/leaderboard/filtering/smoke/", "/submissions/", "/submissions/new/",
-                 "/submissions/1/", "/submissions/1/log/train/", "/account/"):  # fmt: skip
+                 "/submissions/1/", "/submissions/1/log/train/", "/submissions/1/contamination/",
+                 "/account/"):  # fmt: skip
         answer = page.goto(site.url + path)
         assert answer is not None
         assert answer.status == 200, path

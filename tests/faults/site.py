@@ -110,7 +110,9 @@ class Site:
         raise AssertionError(f"not healthy: {(self.folder / 'up.log').read_text()[-3000:]}")
 
     def tend(self) -> None:
-        """What belongs to the machines, not to the site: a cluster's health check."""
+        """What the machines do, not the site: start again what ended, check a cluster's nodes."""
+        if self.supervisor is not None and self.supervisor.poll() is not None:
+            self.start()
         if self.cluster is not None:
             self.cluster.resume_nodes()
 

@@ -80,7 +80,11 @@ def judge(url: str, ledger: Path, names: list[str]) -> Verdict:
     verdict.doubled += [f"{name}: there {n} times" for name, n in found.items() if n > 1]
     for number, _, state, failure, *rest in submissions:
         if state not in OVER:
-            verdict.stuck.append(f"submission {number} is {state}: {rest}")
+            attempts = _rows(
+                url, "select key, state, created_at::text from jobs_attempt"
+                f" where submission_id = {number} order by id"
+            )  # fmt: skip
+            verdict.stuck.append(f"submission {number} is {state}: {rest}, {attempts}")
         if state == "failed" and not (failure or {}).get("code"):
             verdict.lost.append(f"submission {number} failed without a reason")
     _judge_events(verdict, url)

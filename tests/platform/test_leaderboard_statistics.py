@@ -20,6 +20,7 @@ from crucible.leaderboard.models import Score
 from crucible.leaderboard.records import answers_of_records, records_keep, records_path
 from crucible.leaderboard.selectors import leaderboard_rows, row_document, task_rows
 from crucible.leaderboard.services import rescore_all
+from crucible.review.selectors import Marks
 from evaluation.answers import read_answers
 from evaluation.examples import Example
 from evaluation.records import write_records
@@ -205,6 +206,16 @@ def test_other_questions_or_lost_answers_are_refused(alice, publish_run, client)
     assert "answers of other were not kept" in client.get(address).text
     same = client.get(f"/compare/?s={one.submission_id}&s={one.submission_id}").text
     assert "two different submissions" in same
+
+
+def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, client, monkeypatch):
+    one, other = publish_run(alice, "one", 0.5, 1), publish_run(alice, "other", 0.6, 2)
+    marks = {other.submission_id: Marks(marked=[], excluded=["smoke_article"])}
+    monkeypatch.setattr("crucible.leaderboard.compare_page.marks_of", lambda numbers: marks)
+    page = client.get(f"/compare/?s={one.submission_id}&s={other.submission_id}").text
+    assert "There is no SMOKE of both to compare." in page
+    assert "Differences of the scores" not in page
+    assert page.count("<svg") == 10
 
 
 def test_runs_with_several_seeds_show_how_far_they_lie_apart(alice, bob, publish_run, client):

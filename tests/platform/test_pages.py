@@ -182,7 +182,8 @@ def test_every_model_is_in_the_admin_and_its_pages_open(as_user, staff, alice, p
     for path in ("accounts/apitoken", "entries/submission", "entries/upload", "entries/shard",
                  "entries/event", "jobs/attempt", "leaderboard/score", "auth/user", "jobs/lane",
                  "budgets/team", "budgets/allowance", "budgets/entry", "notifications/webhook",
-                 "notifications/notice"):  # fmt: skip
+                 "notifications/notice", "review/item", "review/scan", "review/holdrule",
+                 "review/verdict", "review/appeal"):  # fmt: skip
         assert f"/admin/{path}/" in index
         assert client.get(f"/admin/{path}/").status_code == 200
     submission = Submission.objects.get()
@@ -208,7 +209,7 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
         "home", "leaderboard", "submissions", "submission_new", "submission", "submission_cancel",
         "compare", "log", "account", "token_create", "token_revoke", "login", "logout", "health",
         "pipeline_health", "metrics", "budget", "mail", "webhook_create", "webhook_remove",
-        "submission_retry",
+        "submission_retry", "submission_contamination", "findings", "appeal",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from crucible.entries.models import Submission
 from crucible.jobs import tasks
+from crucible.jobs.models import Attempt, AttemptState
 from crucible.jobs.reconciler import HINT_PATIENCE, due_submissions_claim
 
 pytestmark = pytest.mark.django_db
@@ -48,3 +49,16 @@ def test_a_dead_broker_hurts_nobody(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(tasks.advance_submission_task, "apply_async", refuse)
     assert tasks.send_hint(1) is False
+
+
+def test_whoever_has_a_slot_is_never_forgotten(alice, make_submission):
+    """However it came to wait without a time: only what is queued is woken by somebody else."""
+    submission = make_submission(alice)
+    attempt = Attempt.objects.create(
+        submission=submission, stage="validate", number=1, backend="local",
+        key=f"{submission.id}-validate-a1",
+    )  # fmt: skip
+    Submission.objects.update(due_at=None)
+    assert due_submissions_claim() == []
+    Attempt.objects.filter(id=attempt.id).update(state=AttemptState.LAUNCHING)
+    assert due_submissions_claim() == [submission.id]

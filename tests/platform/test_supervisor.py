@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -53,3 +54,43 @@ def test_a_child_that_was_stopped_for_a_moment_is_left_alone(service):
     assert not watch(service, 0.1)
     os.kill(service.process.pid, signal.SIGCONT)
     assert not watch(service, 0.8)
+
+
+class DyingPostgres:
+    """Dies in the first preparation and lives in the second."""
+
+    def __init__(self):
+        self.starts = 0
+
+    def start(self):
+        self.starts += 1
+        return "postgresql://nobody@127.0.0.1:1/none"
+
+    def alive(self):
+        return self.starts > 1
+
+
+def test_a_database_that_dies_during_the_start_is_started_again(monkeypatch):
+    postgres = DyingPostgres()
+
+    def manage(environment, *arguments):
+        if not postgres.alive():
+            raise subprocess.CalledProcessError(1, arguments)
+
+    monkeypatch.setattr(supervisor, "_manage", manage)
+    environment = supervisor._prepare(postgres)
+    assert postgres.starts == 2
+    assert environment["DATABASE_URL"].startswith("postgresql://")
+
+
+def test_settings_that_are_wrong_end_the_start_at_once(monkeypatch):
+    postgres = DyingPostgres()
+    postgres.starts = 1  # it lives
+
+    def refuse(environment, *arguments):
+        raise subprocess.CalledProcessError(1, arguments)
+
+    monkeypatch.setattr(supervisor, "_manage", refuse)
+    with pytest.raises(subprocess.CalledProcessError):
+        supervisor._prepare(postgres)
+    assert postgres.starts == 2

@@ -176,7 +176,7 @@ def _ask_for_a_slot(submission: Submission, attempt: Attempt) -> bool:
     """Launches next if it is its turn; otherwise the queue wakes it when it is."""
     granted = slots_grant(attempt.backend)
     hints_on_commit([other for other in granted.values() if other != submission.id])
-    if attempt.id in granted:
+    if submission.id in granted.values():  # for this attempt, or the one beside it: look again
         return True
     return _wait(submission, "a free slot", None)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from crucible.entries.models import Submission
 from crucible.entries.states import TERMINAL
-from crucible.jobs.models import LIVE, Attempt, AttemptState, Beat
+from crucible.jobs.models import LIVE, OCCUPYING, Attempt, AttemptState, Beat
 from crucible.jobs.pipeline import LONGEST_PERIOD
 from crucible.jobs.queue import slots_grant
 from crucible.jobs.tasks import send_hint
@@ -35,6 +35,9 @@ def due_submissions_claim() -> list[int]:
     """The submissions that need a hint now, marked as hinted in the same transaction."""
     # A time further ahead than anybody waits was written by a clock that was wrong.
     timely = Q(due_at__lte=Now()) | Q(due_at__gt=Now() + LONGEST_PERIOD * 2)
+    # Only what is queued may wait without a time: whoever has a slot is never forgotten.
+    granted = Attempt.objects.filter(submission=OuterRef("id"), state__in=OCCUPYING)
+    timely |= Q(due_at=None) & Exists(granted)
     fresh = Q(hinted_at__gte=Now() - HINT_PATIENCE) & Q(hinted_at__lte=Now())
     with transaction.atomic():
         due = (

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crucible.entries.models import Submission
 from crucible.entries.states import State
 from crucible.leaderboard.comparison import Comparison, compare
 from crucible.leaderboard.models import Score
+from crucible.leaderboard.selectors import means_with
+from crucible.leaderboard.suites import suite_of_score
 from crucible.plots import Dot, dots_on_one_axis, interval_of
+from crucible.review.selectors import marks_of
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from evaluation.statistics import Estimate
 from evaluation.ties import ERROR_RATE
@@ -67,7 +70,7 @@ def compare_page(one: int, other: int) -> ComparePage:
     if one == other:
         raise Failure("refused", "choose two different submissions")
     scores = [_score(number) for number in (one, other)]
-    found = compare(*scores)
+    found = _without_withheld(compare(*scores), *scores)
     return ComparePage(scores[0], scores[1], *_lines(found, *scores), _verdict(found, *scores))
 
 
@@ -84,6 +87,16 @@ def _score(number: int) -> Score:
     if score is None:
         raise Failure("not_found", f"there is no published submission {number}")
     return score
+
+
+def _without_withheld(found: Comparison, one: Score, other: Score) -> Comparison:
+    """Without the means of which a reviewer excluded a task of either submission."""
+    marks = marks_of([one.submission_id, other.submission_id])
+    excluded = [label for mark in marks.values() for label in mark.excluded]
+    suite = suite_of_score(one)
+    withheld = means_with(suite, excluded) if suite is not None else set()
+    kept = {name: value for name, value in found.figures.items() if name not in withheld}
+    return replace(found, figures=kept)
 
 
 def _lines(found: Comparison, one: Score, other: Score) -> tuple[list[Line], list[Line]]:

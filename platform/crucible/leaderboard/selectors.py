@@ -27,6 +27,8 @@ from evaluation.suite import Suite
 from evaluation.ties import Places
 from training_recipes.scales import load_scale
 
+# Large columns of a score that no row shows.
+NOT_ON_THE_BOARD = ("tasks", "categories", "hardware", "versions")
 CHANCE_LEVEL = 0.05  # one-sided, of a single task
 
 
@@ -81,18 +83,19 @@ def leaderboard_rows(
         Score.objects.filter(
             submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,
             metric_version=metric_version,
-        ).select_related("submission", "submission__user")
+        ).select_related("submission", "submission__user").defer(*NOT_ON_THE_BOARD)
     )  # fmt: skip
     marks = marks_of([score.submission_id for score in scores])
     if not with_marked:
         scores = scores.exclude(submission__in=marks)
     recipe = load_scale(scale).recipe_sha256
     suite = board_suite(scale)
+    suite_hash = suite.hash  # computed at each look
     withheld = {number: means_with(suite, mark.excluded) for number, mark in marks.items()}
     versions = [version for version in versions_that_differ(suite) if version != metric_version]
 
     def comparable(score: Score) -> bool:
-        return score.recipe_sha256 == recipe and score.suite_sha256 == suite.hash
+        return score.recipe_sha256 == recipe and score.suite_sha256 == suite_hash
 
     def best_first(entry: tuple[float | None, Score]) -> tuple[bool, float, int]:
         value, score = entry
@@ -108,7 +111,7 @@ def leaderboard_rows(
     dots = dots_on_one_axis([(score.value, _interval(score)) for score in ordered])
     ranked = [score for value, score in entries if value is not None]
     places = dict(zip([score.id for score in ranked], places_on_board(ranked), strict=True))
-    others = _other_versions(ordered)
+    others = _other_versions(ordered, versions)
     return [
         Row(rank, score.submission, score, dot, comparable(score), places.get(score.id),
             [others.get((score.submission_id, version)) for version in versions],
@@ -133,9 +136,13 @@ def _interval(score: Score) -> tuple[float, float] | None:
     return interval_of(score.value, score.stderr)
 
 
-def _other_versions(scores: Sequence[Score]) -> dict[tuple[int, str], Score]:
-    """The scores of the same submissions, by submission and metric version."""
-    found = Score.objects.filter(submission__in=[score.submission_id for score in scores])
+def _other_versions(
+    scores: Sequence[Score], versions: Sequence[str]
+) -> dict[tuple[int, str], Score]:
+    """The scores of the same submissions under these metric versions, by submission and version."""
+    found = Score.objects.filter(
+        submission__in=[score.submission_id for score in scores], metric_version__in=versions
+    ).defer(*NOT_ON_THE_BOARD)
     return {(score.submission_id, score.metric_version): score for score in found}
 
 

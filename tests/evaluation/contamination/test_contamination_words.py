@@ -85,7 +85,7 @@ WRITERS: list[Callable[[str], bytes]] = [
 def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
     """Each n-gram of a text, looked for alone, is found in its JSON; that of another is not."""
     from evaluation.contamination.grams import CommonGrams, gram_table
-    from evaluation.contamination.verify import power, running_sums
+    from evaluation.contamination.hits import power, running_sums
     from evaluation.contamination.words import KEY_LONG, KEY_SHORT
 
     draw = random.Random(writer)

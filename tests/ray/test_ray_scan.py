@@ -1,0 +1,92 @@
+"""Shards scanned on a real Ray cluster whose workers are killed in the middle: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.contamination.index import Index, build_index
+from evaluation.contamination.questions import read_questions
+from evaluation.contamination.scan import ScanTask, scan_dataset, scan_shard
+from evaluation.suite import load_suite, task_path
+from submissions.executor import LocalProcesses
+from submissions.ray_executor import RayCluster
+
+
+@pytest.fixture(scope="module")
+def placement() -> Iterator[RayCluster]:
+    """One machine with two processors."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield RayCluster(made.address)
+    ray.shutdown()
+    made.shutdown()
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Scans; the first time at each shard its worker is killed while it reads."""
+
+    folder: Path
+
+    def __call__(self, task: ScanTask) -> Any:
+        seen = self.folder / task.shard.name
+        if not seen.exists():
+            seen.touch()
+            from evaluation.contamination import scan
+
+            def killed(*_: Any) -> Any:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            scan.match_of = killed  # type: ignore[assignment]
+        return scan_shard(task)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A placement whose workers are killed once at every shard."""
+
+    placement: RayCluster
+    folder: Path
+
+    def __call__(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any], tick: Callable[[], None]
+    ) -> Iterator[tuple[Any, Any]]:
+        assert function is scan_shard
+        return self.placement(KilledOnce(self.folder), tasks, tick)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    return build_index(load_suite("smoke"), None, tmp_path / "index")
+
+
+def test_a_scan_survives_the_death_of_every_worker(
+    placement: RayCluster, index: Index, tmp_path: Path
+) -> None:
+    suite = load_suite("smoke")
+    task = next(task for task in suite.tasks if task.label == "smoke_word_order")
+    questions = read_questions(task, task_path(suite, task, None))
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        texts = [f"{one.question} {one.answers[0]}" for one in questions[number::3]]
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        (tmp_path / "data" / f"{number}.jsonl").write_text(lines)
+    paths, seen = [tmp_path / "data"], tmp_path / "seen"
+    seen.mkdir()
+    here = scan_dataset(paths, index.folder, tmp_path / "here.json", placement=LocalProcesses(1))
+    there = scan_dataset(
+        paths, index.folder, tmp_path / "there.json", placement=Deadly(placement, seen)
+    )
+    assert sorted(path.name for path in seen.iterdir()) == ["0.jsonl", "1.jsonl", "2.jsonl"]
+    assert here["tasks"]["smoke_word_order"]["high"] == len(questions)
+    assert {**there, "seconds": 0} == {**here, "seconds": 0}

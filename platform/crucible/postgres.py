@@ -27,7 +27,7 @@ from crucible.paths import read_secret, write_secret
 
 UNPRIVILEGED = "nobody"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-START_ATTEMPTS = 5
+START_ATTEMPTS = 10
 READY_POLLS, READY_PERIOD = 200, 0.05  # 10 s: recovery after a crash is slower than a clean start
 
 
@@ -74,7 +74,8 @@ class EmbeddedPostgres:
             return running
         password = read_secret(self.home / "postgres.password")
         for attempt in range(START_ATTEMPTS):
-            # The children of a killed server hold its shared memory for about 0.3 s.
+            # The children of a killed server hold its shared memory: for about 0.3 s, but for
+            # several seconds on a machine that is overloaded.
             time.sleep(attempt * 0.3)
             port = _free_port(read_secret(self.home / "postgres.port"))
             self.process = self._spawn(port)

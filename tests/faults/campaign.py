@@ -51,11 +51,10 @@ class Client(threading.Thread):
         self.error = ""
 
     def run(self) -> None:
-        url = (self.site.home / "database.url").read_text().strip()
         try:
             while not self.stopped.wait(0.3):
                 try:
-                    room = IN_FLIGHT - open_submissions(url)
+                    room = IN_FLIGHT - open_submissions(self.site.database_url())
                 except Exception:
                     continue
                 if room > 0:
@@ -107,12 +106,11 @@ def _strike(site: Site, campaign: Campaign, faults: int, seconds: float, patienc
     campaign.seconds = time.monotonic() - began
     client.stopped.set()
     client.join(150)
-    url = (site.home / "database.url").read_text().strip()
     rest = time.monotonic()
-    wait_until_over(url, patience, site.tend)
+    wait_until_over(site.database_url, patience, site.tend)
     campaign.settled_after = time.monotonic() - rest
     time.sleep(1.5)  # so that what runs although it should not is seen
-    campaign.verdict = judge(url, site.ledger, client.names)
+    campaign.verdict = judge(site.database_url(), site.ledger, client.names)
     if client.error:
         campaign.verdict.stuck.append(client.error)
 

@@ -109,6 +109,10 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"not healthy: {(self.folder / 'up.log').read_text()[-3000:]}")
 
+    def database_url(self) -> str:
+        """Where the database is now: after a restart it may have another port."""
+        return (self.home / "database.url").read_text().strip()
+
     def tend(self) -> None:
         """What the machines do, not the site: start again what ended, check a cluster's nodes."""
         if self.supervisor is not None and self.supervisor.poll() is not None:

@@ -51,12 +51,12 @@ def open_submissions(url: str) -> int:
     return sum(count for state, count in rows if state not in OVER)
 
 
-def wait_until_over(url: str, seconds: float, tend: Callable[[], None]) -> bool:
+def wait_until_over(url: Callable[[], str], seconds: float, tend: Callable[[], None]) -> bool:
     """Whether all are over within that time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            if open_submissions(url) == 0:
+            if open_submissions(url()) == 0:
                 return True
         except Exception:
             pass

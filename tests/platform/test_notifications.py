@@ -70,11 +70,11 @@ def test_every_move_reaches_the_webhook_signed(alice, bob, publish, receiver):
     hook = webhook_create(user=alice, url=receiver.url)
     webhook_create(user=bob, url=receiver.url)
     submission = publish(alice, name="mine")
-    assert outbox_send_once() == 6
+    assert outbox_send_once() == 7
     assert outbox_send_once() == 0
     told = [json.loads(body) for _, _, body in receiver.received]
     assert {one["to"] for one in told} == {
-        "validating", "tokenizing", "training", "evaluating", "scoring", "published",
+        "validating", "tokenizing", "training", "evaluating", "scoring", "reviewing", "published",
     }  # fmt: skip
     assert {one["submission"] for one in told} == {submission.id}
     path, headers, body = receiver.received[0]

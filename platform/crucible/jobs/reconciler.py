@@ -37,7 +37,7 @@ def due_submissions_claim() -> list[int]:
     timely = Q(due_at__lte=Now()) | Q(due_at__gt=Now() + LONGEST_PERIOD * 2)
     # Only what is queued may wait without a time: whoever has a slot is never forgotten.
     granted = Attempt.objects.filter(submission=OuterRef("id"), state__in=OCCUPYING)
-    timely |= Q(due_at=None) & Exists(granted)
+    timely |= Q(Exists(granted), due_at=None)
     fresh = Q(hinted_at__gte=Now() - HINT_PATIENCE) & Q(hinted_at__lte=Now())
     with transaction.atomic():
         due = (

@@ -57,8 +57,15 @@ lint: dev ## style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup $(PEERS) ## speed beside peers, side by side; OPEN_LM=checkout adds training
+bench: setup $(PEERS) ## speed beside peers; more with TASKS=, NEOX= and OPEN_LM= (docs/benchmarks.md)
 	$(BIN)/python benchmarks/tokenise.py --megabytes 60 --peer .venv-bench/bin/python
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scores
+ifdef TASKS
+	$(BIN)/python benchmarks/contamination.py --data $(TASKS) --peer .venv-bench/bin/python
+endif
+ifdef NEOX
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/evaluation.py --data $(TASKS) --tokenizer $(NEOX)
+endif
 ifdef OPEN_LM
 	OMP_NUM_THREADS=1 PYTHONPATH=.:$(OPEN_LM) $(BIN)/python benchmarks/training.py
 endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ from tests.faults.verdict import Verdict, judge_ledger
 SEED, FAULTS, SECONDS, PATIENCE = 20, 12, 25.0, 120.0
 
 
-def test_a_site_that_is_struck_again_and_again_loses_and_doubles_nothing(tmp_path):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    for path in [folder, *folder.parents[:-2]]:
-        path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL runs as `nobody` where we are root
+@pytest.fixture
+def folder():
+    """Not pytest's: as root PostgreSQL runs as `nobody`, whom every pytest run locks out of that."""
+    with tempfile.TemporaryDirectory(prefix="crucible-faults-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def test_a_site_that_is_struck_again_and_again_loses_and_doubles_nothing(folder):
     campaign = run(folder, "pgmq", "local", SEED, FAULTS, SECONDS, PATIENCE)
     log = (folder / "up.log").read_text()[-4000:]
     assert campaign.verdict.problems == [], f"{table([campaign])}\n{log}"

@@ -52,7 +52,7 @@ def _enumerate(words: Any, lettered: Any, first: Any, n: Any, step: Any, keys: A
 
 @dataclass
 class CommonGrams:
-    """The n-grams that are kept, one entry each time one stands in a unit, sorted by key.
+    """The n-grams that are kept, one entry each time one stands in a unit; one key's together.
 
     `covered` (uint8) tells of each word of all units whether one of them covers it.
     """
@@ -69,6 +69,24 @@ class CommonGrams:
         for unit in units:
             self.covered[first[unit] : first[unit + 1]] = 0
 
+    def put_in_reading_order(self) -> None:
+        """N-grams that follow one another in a text come to lie side by side in memory.
+
+        A document that holds the text then reads them from few places.
+        """
+        new = _starts(self.keys)
+        leaders = np.lexsort((self.word[new], self.unit[new]))
+        rank = np.empty(len(leaders), np.int64)
+        rank[leaders] = np.arange(len(leaders))
+        order = np.argsort(rank[np.cumsum(new) - 1], kind="stable")
+        self.keys, self.unit, self.word = self.keys[order], self.unit[order], self.word[order]
+
+
+def _starts(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Whether each entry is the first of its key."""
+    starts: npt.NDArray[np.bool_] = np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]
+    return starts
+
 
 def keep_grams(words: Any, lettered: Any, first: Any, n: Any, step: Any) -> CommonGrams:
     """The n-grams that are kept: not those with few letters, nor those of too many units.
@@ -81,7 +99,7 @@ def keep_grams(words: Any, lettered: Any, first: Any, n: Any, step: Any) -> Comm
     count = _enumerate(words, lettered, first, n, step, keys, unit, word)
     order = np.lexsort((word[:count], unit[:count], keys[:count]))
     keys, unit, word = keys[order], unit[order], word[order]
-    new_key = np.concatenate([[True], keys[1:] != keys[:-1]])[:count]
+    new_key = _starts(keys)
     new_unit = new_key | np.concatenate([[True], unit[1:] != unit[:-1]])[:count]
     group = np.cumsum(new_key) - 1
     units = np.bincount(group, weights=new_unit) if count else np.empty(0)
@@ -111,7 +129,8 @@ def _fill(unique: Any, keys: Any, numbers: Any, shift: Any) -> None:
 
 def gram_table(kept: CommonGrams, n: npt.NDArray[np.uint8]) -> Table:
     """The table of the n-grams that are kept; unit u has n-grams of `n[u]` words."""
-    new = np.concatenate([[True], kept.keys[1:] != kept.keys[:-1]])[: len(kept.keys)]
+    kept.put_in_reading_order()
+    new = _starts(kept.keys)
     first = np.append(np.flatnonzero(new), len(kept.keys))
     unique = kept.keys[new]
     room = 1 << max(4, (2 * len(unique) - 1).bit_length())

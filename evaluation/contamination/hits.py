@@ -78,38 +78,41 @@ def power(n: int) -> Any:
 @compiled
 def hits_of(sums: Any, grams: Any, units: Any) -> Any:
     """[hits, 3] int64 (unit, its word, the document's word), those of each unit in order."""
-    hits = np.empty((256, 3), np.int64)
-    found = 0
-    # A loop for each n, in which many reads of the filter are on the way at the same time.
-    shift = np.uint64(64 - log2(len(grams.short_filter)))
-    for k in range(len(sums) - SHORT):
-        key = (sums[k + SHORT] - sums[k] * BASE_SHORT) * KEY_SHORT
-        if maybe(grams.short_filter, key, shift):
-            hits, found = _add_postings(key, k, grams, units, hits, found)
-    shift = np.uint64(64 - log2(len(grams.long_filter)))
-    for k in range(len(sums) - LONG):
-        key = (sums[k + LONG] - sums[k] * BASE_LONG) * KEY_LONG
-        if maybe(grams.long_filter, key, shift):
-            hits, found = _add_postings(key, k, grams, units, hits, found)
-    return hits[:found]
+    found = np.empty((2 * len(sums), 2), np.int64)
+    count = _lookup(sums, SHORT, BASE_SHORT, KEY_SHORT, grams.short_filter, grams, found, 0)
+    count = _lookup(sums, LONG, BASE_LONG, KEY_LONG, grams.long_filter, grams, found, count)
+    first, unit, word = units.first_posting, units.posting_unit, units.posting_word
+    total = 0
+    for k in range(count):
+        total += first[found[k, 0] + 1] - first[found[k, 0]]
+    hits = np.empty((total, 3), np.int64)
+    place = 0
+    for k in range(count):
+        for p in range(first[found[k, 0]], first[found[k, 0] + 1]):
+            hits[place, 0], hits[place, 1], hits[place, 2] = unit[p], word[p], found[k, 1]
+            place += 1
+    return hits
 
 
 @compiled
-def _add_postings(key: Any, word: Any, grams: Any, units: Any, hits: Any, found: Any) -> Any:
-    """(hits, their number) with those of an n-gram of the document, if the index has it."""
-    place = place_of(key, grams.keys, np.uint64(64 - log2(len(grams.keys))))
-    if grams.keys[place] == 0:
-        return hits, found
-    gram = np.int64(grams.numbers[place])
-    for p in range(units.first_posting[gram], units.first_posting[gram + 1]):
-        if found == len(hits):
-            more = np.empty((2 * found, 3), np.int64)
-            more[:found] = hits
-            hits = more
-        hits[found, 0], hits[found, 1] = units.posting_unit[p], units.posting_word[p]
-        hits[found, 2] = word
-        found += 1
-    return hits, found
+def _lookup(
+    sums: Any, n: Any, base: Any, multiplier: Any, filter_: Any, grams: Any, found: Any, count: Any
+) -> Any:
+    """Writes (number, the document's word) of each n-gram that the index has behind `count` others.
+
+    A plain loop, in which many reads of the filter are on the way at the same time.
+    """
+    keys, numbers = grams.keys, grams.numbers
+    shift = np.uint64(64 - log2(len(filter_)))
+    key_shift = np.uint64(64 - log2(len(keys)))
+    for k in range(len(sums) - n):
+        key = (sums[k + n] - sums[k] * base) * multiplier
+        if maybe(filter_, key, shift):
+            place = place_of(key, keys, key_shift)
+            if keys[place] != 0:
+                found[count, 0], found[count, 1] = numbers[place], k
+                count += 1
+    return count
 
 
 def units_in(sums: npt.NDArray[np.uint64], grams: Grams, units: Units) -> list[int]:

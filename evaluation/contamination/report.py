@@ -94,7 +94,7 @@ def finding_of(match: Match, row: list[int], scores: list[float]) -> dict[str, A
     found with its context, in which `text_span` says where it stands.
     """
     example, severity, first, behind, unit_first, unit_behind, near, _ = row
-    data = match.text.encode()
+    data = match.data
     start = len(data[: match.words.spans[first, 0]].decode())
     end = start + len(data[match.words.spans[first, 0] : match.words.spans[behind - 1, 1]].decode())
     before = max(start - CONTEXT, 0)

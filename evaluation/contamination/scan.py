@@ -53,6 +53,7 @@ class Match:
 
     line: int
     text: str
+    data: bytes  # the text as UTF-8, in which spans of words count
     words: Words
     rows: list[list[int]]
     scores: list[list[float]]
@@ -164,6 +165,7 @@ def _programs(shard: LocalShard, index: Index) -> dict[int, FoundExamples]:
 
 def match_of(line: int, text: str, index: Index) -> Match:
     """One document, judged."""
-    words = Words(text.encode(), index.fold)
+    data = text.encode()
+    words = Words(data, index.fold)
     rows, scores = findings_of(words.hashes, index.grams, index.units)
-    return Match(line, text, words, rows.tolist(), scores.tolist())
+    return Match(line, text, data, words, rows.tolist(), scores.tolist())

@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.platform.slurm_cluster import DIES_WITH_US
+
 QUEUE = "hints"
 
 
@@ -109,8 +111,9 @@ class Server(Broker):
     def restart(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), env=self.environment(), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, cwd=self.folder,
+                [*DIES_WITH_US, *self.command()], env=self.environment(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd=self.folder,
             )  # fmt: skip
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -166,7 +169,8 @@ class RabbitMq(Server):
         (self.folder / "plugins").write_text("[].\n")
         # In the foreground: the server would start one that outlives it.
         mapper = [
-            shutil.which("epmd") or "epmd",
+            *DIES_WITH_US,
+            "epmd",
             "-port",
             str(self.mapper),
             "-address",

@@ -12,12 +12,12 @@ from tests.faults.campaign import Campaign, run, table
 from tests.faults.quick_stage import STEPS
 from tests.faults.verdict import Verdict, judge_ledger
 
-SEED, FAULTS, SECONDS, PATIENCE = 20, 12, 25.0, 120.0
+SEED, FAULTS, SECONDS, PATIENCE = 20, 10, 18.0, 180.0
 
 
 @pytest.fixture
 def folder():
-    """Not pytest's: as root PostgreSQL runs as `nobody`, whom every pytest run locks out of that."""
+    """Not pytest's: PostgreSQL may run as `nobody`, whom each pytest run locks out of that one."""
     with tempfile.TemporaryDirectory(prefix="crucible-faults-") as name:
         Path(name).chmod(0o711)
         yield Path(name)

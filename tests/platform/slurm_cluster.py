@@ -18,6 +18,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 CPUS = 32  # declared, not counted: the tests' jobs sleep most of the time
 NODES = ("n1", "n2")
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a test run that is killed leaves nothing behind
 CONF = """\
 ClusterName=crucible
 SlurmctldHost={host}(127.0.0.1)
@@ -170,8 +171,8 @@ class SlurmCluster:
                        "HOME": os.environ.get("HOME", "/")} | self.environment  # fmt: skip
         with (self.folder / "log" / f"{label or program}.out").open("ab") as log:
             self.processes[label or program] = subprocess.Popen(
-                [path, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, cwd="/",
+                [*DIES_WITH_US, path, *arguments], env=environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
             )  # fmt: skip
 
     def _start_node(self, node: str, *arguments: str) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from crucible.paths import read_secret, write_secret
 
 UNPRIVILEGED = "nobody"
+ELSEWHERE = Path("/var/lib/crucible")  # for a home that he cannot walk into
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 START_ATTEMPTS = 10
 READY_POLLS, READY_PERIOD = 200, 0.05  # 10 s: recovery after a crash is slower than a clean start
@@ -53,8 +54,8 @@ class EmbeddedPostgres:
         self._account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
         self._binaries = bundled_binaries()
         self._base = home / "postgres"
-        if self._account and not (self._reachable(home) and self._reachable(self._binaries)):
-            self._move_out_of_reach_of_nobody()
+        if self._account:
+            self._choose_place()
 
     @property
     def url_file(self) -> Path:
@@ -167,10 +168,26 @@ class EmbeddedPostgres:
             path = path.parent
         return all(p.stat().st_mode & 0o001 for p in [path, *path.parents])
 
-    def _move_out_of_reach_of_nobody(self) -> None:
-        """In a private folder such as /root `nobody` can neither run the binaries nor hold data."""
+    def _choose_place(self) -> None:
+        """Data stay where they are, or an empty database would take their place unnoticed.
+
+        New ones go where `nobody` can hold them. Raises RuntimeError when he cannot reach old ones.
+        """
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-        self._base = Path("/var/lib/crucible") / name
+        elsewhere = ELSEWHERE / name
+        hidden = [p for p in (self.home, self._binaries) if not self._reachable(p)]
+        if (self.data / "PG_VERSION").exists():
+            if hidden:
+                raise RuntimeError(
+                    f"the database is in {self.data}, and the user {UNPRIVILEGED}, as whom "
+                    f"PostgreSQL runs, cannot reach {hidden[0]}: open the folders above (chmod o+x)"
+                )
+        elif hidden or (elsewhere / "data" / "PG_VERSION").exists():
+            self._move_to(elsewhere)
+
+    def _move_to(self, base: Path) -> None:
+        """In a private folder such as /root `nobody` can neither run the binaries nor hold data."""
+        self._base = base
         binaries = self._base / "pginstall18" / "bin"
         if not binaries.exists():
             partial = self._base / "pginstall18.partial"

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from crucible import postgres
 from crucible.postgres import EmbeddedPostgres
 
 
@@ -72,6 +73,31 @@ def test_it_asks_for_the_password_and_listens_here_alone(home):
         assert owner != 0  # as root it runs as somebody else
     finally:
         server.stop()
+
+
+def test_data_are_found_again_or_missed_aloud_when_rights_have_changed(home, monkeypatch, tmp_path):
+    """As root: a database in the home is never followed by an empty one elsewhere, nor back."""
+    monkeypatch.setattr(postgres, "ELSEWHERE", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    reachable = {"all": True}
+    monkeypatch.setattr(EmbeddedPostgres, "_reachable", lambda self, path: reachable["all"])
+    monkeypatch.setattr(
+        shutil, "copytree", lambda _, target, **options: target.mkdir(parents=True, exist_ok=True)
+    )
+    data = EmbeddedPostgres(home).data
+    assert data.is_relative_to(home)
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18")
+    reachable["all"] = False
+    with pytest.raises(RuntimeError, match="cannot reach"):
+        EmbeddedPostgres(home)
+    (data / "PG_VERSION").unlink()
+    moved = EmbeddedPostgres(home).data
+    assert moved.is_relative_to(tmp_path)
+    moved.mkdir(parents=True)
+    (moved / "PG_VERSION").write_text("18")
+    reachable["all"] = True
+    assert EmbeddedPostgres(home).data == moved
 
 
 def test_a_private_home_works_and_is_left_private(home):

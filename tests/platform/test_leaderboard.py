@@ -26,7 +26,7 @@ def test_the_board_ranks_the_best_first_and_the_unscored_last(alice, publish):
     for name, value in pairs:
         submission = publish(alice, name=name)
         Score.objects.filter(submission=submission).update(smoke=value)
-    rows = leaderboard_rows(track="filtering", scale="smoke")
+    rows, _ = leaderboard_rows(track="filtering", scale="smoke")
     board = [(row.rank, row.submission.name) for row in rows]
     tied = sorted(board[1:3])
     assert [board[0], *tied, *board[3:]] == [
@@ -40,9 +40,9 @@ def test_the_board_ranks_the_best_first_and_the_unscored_last(alice, publish):
 def test_scores_of_another_metric_version_or_board_stay_out(alice, publish):
     submission = publish(alice)
     Score.objects.filter(submission=submission).update(metric_version="v1")
-    assert leaderboard_rows(track="filtering", scale="smoke") == []
-    assert len(leaderboard_rows(track="filtering", scale="smoke", metric_version="v1")) == 1
-    assert leaderboard_rows(track="mixing", scale="smoke", metric_version="v1") == []
+    assert leaderboard_rows(track="filtering", scale="smoke") == ([], 0)
+    assert leaderboard_rows(track="filtering", scale="smoke", metric_version="v1")[1] == 1
+    assert leaderboard_rows(track="mixing", scale="smoke", metric_version="v1") == ([], 0)
 
 
 @pytest.mark.django_db
@@ -50,7 +50,7 @@ def test_scores_of_another_metric_version_or_board_stay_out(alice, publish):
 def test_what_another_recipe_or_suite_made_is_shown_but_not_ranked(alice, publish, field, client):
     old, new = publish(alice, name="old"), publish(alice, name="new")
     Score.objects.filter(submission=old).update(smoke=0.9, **{field: "cd" * 32})
-    rows = leaderboard_rows(track="filtering", scale="smoke")
+    rows, _ = leaderboard_rows(track="filtering", scale="smoke")
     assert [(row.rank, row.submission.id, row.comparable) for row in rows] == [
         (1, new.id, True), (None, old.id, False),
     ]  # fmt: skip
@@ -85,3 +85,21 @@ def test_one_that_was_read_once_at_most_bears_no_mark(alice, publish, client, ep
 def test_a_score_carries_what_the_dataset_had(alice, publish):
     score = Score.objects.get(submission=publish(alice))
     assert (score.tokens, score.unique_tokens, score.epochs) == (6, 5, 0.75)
+
+
+def test_a_long_board_has_pages(alice, publish, client, monkeypatch):
+    monkeypatch.setattr("crucible.leaderboard.selectors.PAGE", 2)
+    monkeypatch.setattr("crucible.leaderboard.views.PAGE", 2)
+    names = [f"number {n}" for n in range(5)]
+    for place, name in enumerate(names):
+        submission = publish(alice, name=name)
+        Score.objects.filter(submission=submission).update(smoke=0.5 - place / 10)
+    address = "/leaderboard/filtering/smoke/"
+    for page, shown in ((1, names[:2]), (2, names[2:4]), (3, names[4:])):
+        text = client.get(f"{address}?page={page}").text
+        assert [name for name in names if f">{name}<" in text] == shown
+        assert f"page {page} of 3" in text
+    rows, total = leaderboard_rows(track="filtering", scale="smoke", page=2)
+    assert ([row.rank for row in rows], total) == ([3, 4], 5)
+    assert client.get(f"{address}?page=4").status_code == 404
+    assert "page 1 of 3" in client.get(f"{address}?page=nonsense").text

@@ -195,7 +195,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> dict[str, Any]:
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure("not_found", f"this site keeps no board for {scale}")
-    rows = leaderboard_rows(track=track, scale=scale)
+    rows, _ = leaderboard_rows(track=track, scale=scale)
     return {
         "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
         "rows": [_shown(request, row_document(row)) for row in rows],

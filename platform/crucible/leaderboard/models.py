@@ -12,6 +12,14 @@ from crucible.entries.models import Submission
 HASHES = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256"]
 
 
+RANKING = ("core", "smoke", "mean")  # fields, one of which ranks
+
+
+def figure_of(label: str) -> str:
+    """The field that ranks by what the label says: CORE, SMOKE, or the name of one's own suite."""
+    return label.lower() if label in ("CORE", "SMOKE") else "mean"
+
+
 class Score(models.Model):
     """One submission under one metric version. Nothing of the provenance may be missing."""
 
@@ -90,7 +98,7 @@ class Score(models.Model):
     @property
     def figure(self) -> str:
         """The name of the field that ranks."""
-        return self.label.lower() if self.label in ("CORE", "SMOKE") else "mean"
+        return figure_of(self.label)
 
     @property
     def value(self) -> float | None:

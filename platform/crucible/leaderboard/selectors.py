@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from crucible.entries.models import Submission
 from crucible.entries.states import State, Track
 from crucible.leaderboard.comparison import places_on_board
-from crucible.leaderboard.models import Score
+from crucible.leaderboard.models import RANKING, Score, figure_of
 from crucible.leaderboard.suites import board_suite
 from crucible.plots import Dot, dots_on_one_axis, interval_of
 from crucible.review.selectors import Marks, marks_of
@@ -29,6 +30,7 @@ from training_recipes.scales import load_scale
 
 # Large columns of a score that no row shows.
 NOT_ON_THE_BOARD = ("tasks", "categories", "hardware", "versions")
+PAGE = 100  # rows; as many as have places: see comparison.py
 CHANCE_LEVEL = 0.05  # one-sided, of a single task
 
 
@@ -71,53 +73,75 @@ def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
     return ranks
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A score's place in the order of its board, before anything else of it is read."""
+
+    score_id: int
+    submission_id: int
+    value: float | None  # by which it is ranked
+    comparable: bool
+
+
 def leaderboard_rows(
     *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
-    with_marked: bool = True,
-) -> list[Row]:  # fmt: skip
-    """Published submissions, the best first; equal scores share a rank, older ones first.
+    with_marked: bool = True, page: int | None = None,
+) -> tuple[list[Row], int]:  # fmt: skip
+    """Published submissions, the best first, and how many there are; equal scores share a rank.
 
-    Without the marked ones the others are ranked as if those were not there.
+    Without the marked ones the others are ranked as if those were not there. `page` counts from 1
+    and has PAGE rows; None: all of them.
     """
-    scores = (
-        Score.objects.filter(
-            submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,
-            metric_version=metric_version,
-        ).select_related("submission", "submission__user").defer(*NOT_ON_THE_BOARD)
+    suite = board_suite(scale)
+    scores = Score.objects.filter(
+        submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,
+        metric_version=metric_version,
     )  # fmt: skip
-    marks = marks_of([score.submission_id for score in scores])
+    marks = marks_of(scores.values("submission"))
     if not with_marked:
         scores = scores.exclude(submission__in=marks)
-    recipe = load_scale(scale).recipe_sha256
-    suite = board_suite(scale)
-    suite_hash = suite.hash  # computed at each look
     withheld = {number: means_with(suite, mark.excluded) for number, mark in marks.items()}
+    standings = _standings(scores, load_scale(scale).recipe_sha256, suite.hash, withheld)
+    ranks = competition_ranks([standing.value for standing in standings])
+    first = 0 if page is None else PAGE * (page - 1)
+    shown = slice(first, None if page is None else first + PAGE)
+    found = (
+        scores.select_related("submission", "submission__user")
+        .defer(*NOT_ON_THE_BOARD)
+        .in_bulk([standing.score_id for standing in standings[shown]])
+    )
+    ordered = [found[standing.score_id] for standing in standings[shown]]
+    ranked = [found[s.score_id] for s in standings[shown] if s.value is not None]
+    # They are those of the first rows; see comparison.py.
+    places = dict(zip([s.id for s in ranked], places_on_board(ranked), strict=True))
     versions = [version for version in versions_that_differ(suite) if version != metric_version]
-
-    def comparable(score: Score) -> bool:
-        return score.recipe_sha256 == recipe and score.suite_sha256 == suite_hash
-
-    def best_first(entry: tuple[float | None, Score]) -> tuple[bool, float, int]:
-        value, score = entry
-        return value is None, -(value or 0.0), score.submission_id
-
-    def ranked_by(score: Score) -> float | None:
-        excluded = score.figure in withheld.get(score.submission_id, ())
-        return score.value if comparable(score) and not excluded else None
-
-    entries = sorted(((ranked_by(score), score) for score in scores), key=best_first)
-    ranks = competition_ranks([value for value, _ in entries])
-    ordered = [score for _, score in entries]
-    dots = dots_on_one_axis([(score.value, _interval(score)) for score in ordered])
-    ranked = [score for value, score in entries if value is not None]
-    places = dict(zip([score.id for score in ranked], places_on_board(ranked), strict=True))
     others = _other_versions(ordered, versions)
-    return [
-        Row(rank, score.submission, score, dot, comparable(score), places.get(score.id),
+    dots = dots_on_one_axis([(score.value, _interval(score)) for score in ordered])
+    rows = [
+        Row(rank, score.submission, score, dot, standing.comparable,
+            None if first else places.get(score.id),
             [others.get((score.submission_id, version)) for version in versions],
             marks.get(score.submission_id), withheld.get(score.submission_id, set()))
-        for rank, score, dot in zip(ranks, ordered, dots, strict=True)
+        for rank, standing, score, dot in zip(
+            ranks[shown], standings[shown], ordered, dots, strict=True
+        )
     ]  # fmt: skip
+    return rows, len(standings)
+
+
+def _standings(
+    scores: QuerySet[Score], recipe: str, suite: str, withheld: Mapping[int, set[str]]
+) -> list[Standing]:
+    """The order of a board: what can be ranked from the best down, then the rest; older first."""
+    standings = []
+    columns = ("id", "submission_id", "label", "recipe_sha256", "suite_sha256", *RANKING)
+    for number, submission, label, its_recipe, its_suite, *values in scores.values_list(*columns):
+        figure = figure_of(label)
+        comparable = (its_recipe, its_suite) == (recipe, suite)
+        counts = comparable and figure not in withheld.get(submission, ())
+        value = dict(zip(RANKING, values, strict=True))[figure] if counts else None
+        standings.append(Standing(number, submission, value, comparable))
+    return sorted(standings, key=lambda s: (s.value is None, -(s.value or 0.0), s.submission_id))
 
 
 def means_with(suite: Suite, excluded: Sequence[str]) -> set[str]:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from crucible.leaderboard.compare_page import compare_page, scores_to_choose
-from crucible.leaderboard.selectors import boards, leaderboard_rows
+from crucible.leaderboard.selectors import PAGE, boards, leaderboard_rows
 from crucible.leaderboard.suites import board_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
 from submissions.failures import Failure
@@ -35,15 +35,21 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     if version not in versions:
         raise Http404
     with_marked = request.GET.get("marked") != "hide"
-    rows = leaderboard_rows(
-        track=track, scale=scale, metric_version=version, with_marked=with_marked
+    page = max(1, _page_number(request.GET.get("page", "")))
+    rows, total = leaderboard_rows(
+        track=track, scale=scale, metric_version=version, with_marked=with_marked, page=page
     )
+    if not rows and page > 1:
+        raise Http404
     context = {
         "track": track,
         "scale": load_scale(scale),
         "tracks": list(dict.fromkeys(t for t, _ in boards())),
         "scales": list(dict.fromkeys(s for _, s in boards())),
         "rows": rows,
+        "total": total,
+        "page": page,
+        "pages": -(-total // PAGE),
         "with_marked": with_marked,
         "some_marked": any(row.marks for row in rows),
         "some_repeated": any(row.score.times_read for row in rows),
@@ -73,6 +79,10 @@ def compare(request: HttpRequest) -> HttpResponse:
     context["scores"] = scores_to_choose(context["chosen"])
     status = 422 if context["problem"] else 200
     return render(request, "leaderboard/compare.html", context, status=status)
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
 def _number(text: str) -> int:

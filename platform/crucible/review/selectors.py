@@ -86,7 +86,7 @@ class Marks:
     excluded: list[str]
 
 
-def marks_of(submissions: Collection[int]) -> dict[int, Marks]:
+def marks_of(submissions: Collection[int] | QuerySet[Any]) -> dict[int, Marks]:
     """The marks of those of these submissions that bear one, by their number."""
     judged = Item.objects.filter(
         scan__submission__in=submissions,

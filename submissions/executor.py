@@ -72,6 +72,10 @@ class LocalProcesses:
                         yield tasks[futures[future]], future.result()
                         left.remove(futures[future])
                 except BrokenProcessPool:
+                    for future, number in futures.items():
+                        if number in left and future.done() and not future.exception():
+                            yield tasks[number], future.result()
+                            left.remove(number)
                     # Which task its worker died at is not told; they are begun in this order.
                     for number in left[: self.workers]:
                         deaths[number] += 1

@@ -114,7 +114,7 @@ CHOICES: dict[str, Any] = {
         {"query": text(1, 60), "choices": ["a", "b"], "gold": 0},
         {"query": "", "choices": ["日本", text(2, 5), "½"], "gold": 2},
         {"query": "an end<|endoftext|>inside", "choices": ["", "x<|endoftext|>y"], "gold": 0},
-        {"query": text(3, 2), "choices": [text(4, 20), text(5, 30)], "gold": 1},
+        {"query": text(3, 2), "choices": [text(4, 12), text(5, 16)], "gold": 1},
         {"query": "tabs\tand\r\nends", "choices": ["\n\n", "\ta"], "gold": 0},
     ],
 }

@@ -106,8 +106,10 @@ def scan_exists(submission: Submission) -> bool:
 
 
 def leaked_tasks(submission: Submission) -> list[str]:
-    """Tasks of which questions, and not only their passages, were found."""
-    found = Item.objects.filter(scan__submission=submission).exclude(severity=Severity.PASSAGE)
+    """Tasks of which whole questions were found, not only passages or parts."""
+    found = Item.objects.filter(
+        scan__submission=submission, severity__in=[Severity.HIGH, Severity.MEDIUM]
+    )
     return sorted(set(found.values_list("task", flat=True)))
 
 

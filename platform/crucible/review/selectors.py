@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +46,21 @@ def hold_rule(submission: Submission) -> Rule:
     return DEFAULT_RULE
 
 
+def decisions(items: QuerySet[Item]) -> list[tuple[Item, Decision]]:
+    """The items, each with what its verdicts come to; in two queries, however many they are."""
+    found = items.select_related("scan__submission__appeal").prefetch_related("verdicts")
+    return [(item, _decide(item)) for item in found]
+
+
+def _decide(item: Item) -> Decision:
+    appeal: Appeal | None = getattr(item.scan.submission, "appeal", None)
+    return decide(list(item.verdicts.all()), appeal.created_at if appeal else None)
+
+
 def decision_of(item: Item) -> Decision:
     """What the item's verdicts come to."""
-    appeal = Appeal.objects.filter(submission__scan=item.scan_id).first()
-    return decide(list(item.verdicts.all()), appeal.created_at if appeal else None)
+    ((_, decision),) = decisions(Item.objects.filter(id=item.id))
+    return decision
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,10 @@ class Outcome:
 
 def outcome_of(submission: Submission) -> Outcome:
     """`held` are the items whose verdict is awaited before publication."""
-    items = Item.objects.filter(scan__submission=submission).prefetch_related("verdicts")
-    appeal = Appeal.objects.filter(submission=submission).first()
-    appealed_at = appeal.created_at if appeal else None
-    decided = [(item, decide(list(item.verdicts.all()), appealed_at)) for item in items]
+    return _outcome(decisions(Item.objects.filter(scan__submission=submission)))
 
+
+def _outcome(decided: list[tuple[Item, Decision]]) -> Outcome:
     def tasks(kind: VerdictKind) -> list[str]:
         return sorted({item.task for item, decision in decided if decision.kind == kind})
 
@@ -88,16 +98,16 @@ class Marks:
 
 def marks_of(submissions: Collection[int] | QuerySet[Any]) -> dict[int, Marks]:
     """The marks of those of these submissions that bear one, by their number."""
-    judged = Item.objects.filter(
-        scan__submission__in=submissions,
-        verdicts__kind__in=[VerdictKind.MARK, VerdictKind.EXCLUDE],
-    )
-    found: dict[int, Marks] = {}
-    for scan in Scan.objects.filter(items__in=judged).distinct().select_related("submission"):
-        outcome = outcome_of(scan.submission)
-        if outcome.marked or outcome.excluded:
-            found[scan.submission_id] = Marks(outcome.marked, outcome.excluded)
-    return found
+    judged = Item.objects.filter(scan__submission__in=submissions, verdicts__isnull=False)
+    decided: dict[int, list[tuple[Item, Decision]]] = {}
+    for item, decision in decisions(judged.distinct()):
+        decided.setdefault(item.scan.submission_id, []).append((item, decision))
+    outcomes = {number: _outcome(some) for number, some in decided.items()}
+    return {
+        number: Marks(outcome.marked, outcome.excluded)
+        for number, outcome in outcomes.items()
+        if outcome.marked or outcome.excluded
+    }
 
 
 def scan_exists(submission: Submission) -> bool:
@@ -124,9 +134,9 @@ def queue() -> QuerySet[Item]:
     return Item.objects.filter(is_open=True).select_related("scan__submission__user")
 
 
-def next_in_queue(after: Item, seen: Sequence[int] = ()) -> Item | None:
+def next_in_queue(after: Item) -> Item | None:
     """The open item behind `after`, or the first one of all."""
-    waiting = queue().exclude(id__in=[after.id, *seen])
+    waiting = queue().exclude(id=after.id)
     behind = waiting.filter(opened_at__gte=after.opened_at, id__gt=after.id).first()
     return behind or waiting.first()
 
@@ -170,17 +180,12 @@ class ItemView:
 
 def item_views(scan: Scan) -> list[ItemView]:
     """The items of a scan, the gravest first."""
-    appeal = Appeal.objects.filter(submission__scan=scan).first()
     order = Severity.values
-    items = sorted(
-        scan.items.prefetch_related("verdicts"), key=lambda i: (order.index(i.severity), i.task)
-    )
-    return [
-        ItemView(item, decide(verdicts, appeal.created_at if appeal else None),
-                 verdicts[-1] if verdicts else None)
-        for item in items
-        for verdicts in [list(item.verdicts.all())]
-    ]  # fmt: skip
+    found = [
+        ItemView(item, decision, max(item.verdicts.all(), key=lambda v: v.id, default=None))
+        for item, decision in decisions(Item.objects.filter(scan=scan))
+    ]
+    return sorted(found, key=lambda one: (order.index(one.item.severity), one.item.task))
 
 
 def clean_rows(scan: Scan) -> list[tuple[str, dict[str, Any]]]:

@@ -25,9 +25,9 @@ from training_recipes.model import KeyValueCache, OpenLM
 from training_recipes.model_dir import (
     CHECKPOINT,
     load_model_dir,
-    params_of_shape,
     save_model_dir,
 )
+from training_recipes.open_lm_params import params_of_shape
 from training_recipes.scales import Scale, load_scale
 from training_recipes.tokenizer import tokenizer_folder
 

@@ -14,6 +14,7 @@ from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes import open_lm_params
 from training_recipes.model import OpenLM
+from training_recipes.open_lm_params import params_of_shape
 from training_recipes.scales import ModelShape
 from training_recipes.tensor_files import save_tensors
 from training_recipes.tokenizer import tokenizer_files
@@ -79,23 +80,6 @@ def read_params(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Failure("model_invalid", f"cannot read {directory / PARAMS}: {error}") from None
     return params
-
-
-def params_of_shape(shape: ModelShape) -> dict[str, Any]:
-    """A shape in the keys of open_lm's model JSON."""
-    return {
-        "hidden_dim": shape.dim,
-        "n_layers": shape.layers,
-        "n_heads": shape.heads,
-        "seq_len": shape.seq_len,
-        "vocab_size": shape.vocab,
-        "post_embed_norm": shape.post_embed_norm,
-        "weight_tying": shape.weight_tying,
-        "model_norm": shape.norm,
-        "qk_norm": shape.qk_norm,
-        "ffn_type": shape.ffn_type,
-        "positional_embedding_type": shape.positional_embedding,
-    }
 
 
 def shape_of_params(params: dict[str, Any]) -> ModelShape:

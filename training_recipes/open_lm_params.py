@@ -1,4 +1,4 @@
-"""Reads `params.txt`: the arguments of a training, which open_lm writes beside its checkpoints."""
+"""A model's shape as open_lm writes it: in a model JSON, or in a training's `params.txt`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from submissions.failures import Failure
-from training_recipes.scales import load_scale, scale_names
+from training_recipes.scales import ModelShape, load_scale, scale_names
 
 FILE = "params.txt"
+
+
+def params_of_shape(shape: ModelShape) -> dict[str, Any]:
+    """A shape in the keys of open_lm's model JSON."""
+    return {
+        "hidden_dim": shape.dim,
+        "n_layers": shape.layers,
+        "n_heads": shape.heads,
+        "seq_len": shape.seq_len,
+        "vocab_size": shape.vocab,
+        "post_embed_norm": shape.post_embed_norm,
+        "weight_tying": shape.weight_tying,
+        "model_norm": shape.norm,
+        "qk_norm": shape.qk_norm,
+        "ffn_type": shape.ffn_type,
+        "positional_embedding_type": shape.positional_embedding,
+    }
 
 
 def model_json_of_run(path: Path) -> dict[str, Any]:
@@ -28,14 +45,7 @@ def model_json_of_run(path: Path) -> dict[str, Any]:
             f"{path} names the model configuration {name!r}, which no scale uses: put its JSON"
             " beside it as params.json",
         )
-    shape = shapes[name]
-    return {
-        "hidden_dim": shape.dim,
-        "n_layers": shape.layers,
-        "n_heads": shape.heads,
-        "seq_len": shape.seq_len,
-        "vocab_size": shape.vocab,
-        "ffn_type": shape.ffn_type,
+    return params_of_shape(shapes[name]) | {
         "model_norm": arguments.get("model_norm"),
         "qk_norm": arguments.get("qk_norm") == "True",
         "positional_embedding_type": arguments.get("positional_embedding_type"),

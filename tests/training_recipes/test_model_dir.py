@@ -15,12 +15,12 @@ from submissions.failures import Failure
 from submissions.hashing import folder_sha256
 from training_recipes.model_dir import (
     load_model_dir,
-    params_of_shape,
     read_params,
     read_state_dict,
     shape_of_params,
     weights_sha256,
 )
+from training_recipes.open_lm_params import params_of_shape
 from training_recipes.scales import load_scale
 from training_recipes.tokenizer import tokenizer_sha256
 

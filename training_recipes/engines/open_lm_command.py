@@ -15,6 +15,7 @@ import numpy as np
 
 from submissions.failures import Failure
 from training_recipes.hardware import DEFAULT, Hardware, rows_a_process
+from training_recipes.open_lm_params import params_of_shape
 from training_recipes.scales import ModelShape, Scale
 
 WORKERS = 2
@@ -99,17 +100,11 @@ def _accumulation(scale: Scale, launch: Launch) -> int:
 
 def model_json(shape: ModelShape) -> dict[str, Any]:
     """DCLM's model configuration: norm and qk-norm come from the command line."""
-    document: dict[str, Any] = {
-        "hidden_dim": shape.dim,
-        "n_layers": shape.layers,
-        "n_heads": shape.heads,
-        "seq_len": shape.seq_len,
-        "vocab_size": shape.vocab,
-        "post_embed_norm": shape.post_embed_norm,
-        "weight_tying": shape.weight_tying,
-    }
-    if shape.ffn_type != "swiglu":  # open_lm's default, which DCLM leaves unsaid
-        document["ffn_type"] = shape.ffn_type
+    document = params_of_shape(shape)
+    for argument in ("model_norm", "qk_norm", "positional_embedding_type"):
+        del document[argument]
+    if shape.ffn_type == "swiglu":  # open_lm's default, which DCLM leaves unsaid
+        del document["ffn_type"]
     return document
 
 

@@ -68,10 +68,15 @@ def processes() -> Processes:
 def hardware_of(parameters: Mapping[str, Any]) -> Hardware:
     """The knobs among a job's parameters; `recipe_frozen` for one that is nobody's to choose."""
     knobs = {field.name for field in fields(Hardware)}
-    for name in parameters:
-        if name not in knobs and name not in RECIPE_CHOICES:
-            raise Failure("recipe_frozen", f"{name} is fixed by the recipe: nobody may choose it")
+    require_choices(parameters, knobs.union(RECIPE_CHOICES))
     return Hardware(**{name: parameters[name] for name in knobs & parameters.keys()})
+
+
+def require_choices(parameters: Mapping[str, Any], choices: set[str]) -> None:
+    """Raises `recipe_frozen` for a job's parameter that is not among those one may choose."""
+    for name in parameters:
+        if name not in choices:
+            raise Failure("recipe_frozen", f"{name} is fixed by the recipe: nobody may choose it")
 
 
 def rows_a_process(global_batch: int, world_size: int, micro_batch: int | None) -> int:

@@ -27,6 +27,7 @@ from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
 from submissions.progress import Progress, no_progress
 from training_recipes.encoder import encoder_of
+from training_recipes.hardware import require_choices
 from training_recipes.packed_rows import (
     SUMMARY,
     RowShard,
@@ -300,8 +301,7 @@ def figures_of(summary: Summary) -> dict[str, Any]:
 
 def stage(job: Job) -> StageResult:
     """`dataset` to `tokens`; parameters `scale` and `seed`, any other is `recipe_frozen`."""
-    for name in job.parameters.keys() - {"scale", "seed"}:
-        raise Failure("recipe_frozen", f"{name} is fixed by the recipe: nobody may choose it")
+    require_choices(job.parameters, {"scale", "seed"})
     dataset = job.inputs["dataset"]
     scale = load_scale(job.parameters["scale"])
     output = job.output / "tokens"

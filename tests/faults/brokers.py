@@ -11,17 +11,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.platform.slurm_cluster import DIES_WITH_US
+from tests.platform.slurm_cluster import DIES_WITH_US, free_ports
 
 QUEUE = "hints"
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _answers(port: int, question: bytes, answer: bytes) -> bool:
@@ -138,7 +130,7 @@ class Redis(Server):
     name, program, packages = "redis", "redis-server", ("redis-server",)
 
     def prepare(self) -> None:
-        (self.port,) = _free_ports(1)
+        (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
@@ -163,7 +155,7 @@ class RabbitMq(Server):
     name, program, packages = "rabbitmq", "rabbitmq-server", ("rabbitmq-server",)
 
     def prepare(self) -> None:
-        self.port, self.distribution, self.mapper = _free_ports(3)
+        self.port, self.distribution, self.mapper = free_ports(3)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         (self.folder / "home").mkdir()
         (self.folder / "plugins").write_text("[].\n")

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,18 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faults.brokers import Broker
-from tests.platform.slurm_cluster import SlurmCluster
+from tests.platform.slurm_cluster import SlurmCluster, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = 400  # MiB of the file system that holds the installation
 RULES = "[slurm]\nslots = 12\n[[slurm.jobs]]\n"
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process(NamedTuple):
@@ -62,7 +54,7 @@ class Site:
         self.home = folder / "home"
         self.ledger = folder / "ledger.jsonl"
         self.clock = folder / "clock"
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = ""
         self.supervisor: subprocess.Popen[bytes] | None = None

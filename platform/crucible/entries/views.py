@@ -38,7 +38,8 @@ from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 
 
-def _find(request: HttpRequest, submission_id: int) -> Submission:
+def submission_or_404(request: HttpRequest, submission_id: int) -> Submission:
+    """The submission, if the visitor may see it."""
     try:
         return submission_get(user=request.user, submission_id=submission_id)
     except Failure as failure:
@@ -116,7 +117,7 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
 @require_safe
 def submission(request: PageRequest, submission_id: int) -> HttpResponse:
     """Everything about one submission; htmx asks for it anew, in part, while it is under way."""
-    found = _find(request, submission_id)
+    found = submission_or_404(request, submission_id)
     template = "entries/progress.html" if request.htmx else "entries/page.html"
     return render(request, template, _page(request, found))
 
@@ -125,7 +126,7 @@ def submission(request: PageRequest, submission_id: int) -> HttpResponse:
 @require_safe
 def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
     """The end of a stage's log, for the owner and staff."""
-    found = _find(request, submission_id)
+    found = submission_or_404(request, submission_id)
     attempt: Attempt | None = found.attempts.filter(stage=stage).last()
     if attempt is None or not may_look_inside(request.user, found):
         raise Http404("there is no such log")
@@ -137,7 +138,7 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 @require_POST
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
     """Asks for the end of a submission, of one's own or by staff."""
-    _find(request, submission_id)
+    submission_or_404(request, submission_id)
     try:
         services.submission_cancel(submission_id=submission_id, actor=request.user)
     except Failure as failure:
@@ -149,7 +150,7 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 @require_POST
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
     """Goes on where the platform failed, of one's own or by staff."""
-    _find(request, submission_id)
+    submission_or_404(request, submission_id)
     try:
         services.submission_retry(submission_id=submission_id, actor=request.user)
     except Failure as failure:

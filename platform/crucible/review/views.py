@@ -10,7 +10,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from crucible.accounts.requests import UserRequest
 from crucible.entries.models import Submission
-from crucible.entries.selectors import may_look_inside, submission_get
+from crucible.entries.selectors import may_look_inside
+from crucible.entries.views import submission_or_404
 from crucible.review.evidence import evidence_page
 from crucible.review.forms import AppealForm
 from crucible.review.models import Scan
@@ -20,10 +21,7 @@ from submissions.failures import Failure
 
 
 def _find(request: HttpRequest, submission_id: int) -> tuple[Submission, Scan]:
-    try:
-        submission = submission_get(user=request.user, submission_id=submission_id)
-    except Failure as failure:
-        raise Http404(failure.message) from failure
+    submission = submission_or_404(request, submission_id)
     scan = Scan.objects.filter(submission=submission).first()
     if scan is None:
         raise Http404("the dataset was not scanned yet")

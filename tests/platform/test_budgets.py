@@ -16,8 +16,8 @@ from crucible.budgets.services import allowance_grant, price_of
 from crucible.entries.models import Submission
 from crucible.entries.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
-from crucible.jobs.pipeline import submission_advance
 from submissions.failures import Failure
+from tests.platform.steps import advance
 from training_recipes.cost import cost_of
 from training_recipes.scales import load_scale
 
@@ -57,13 +57,6 @@ def adds_up():
     """The allowance's amounts are the sums of its entries."""
     sums = Entry.objects.aggregate(a=Sum("available"), r=Sum("reserved"), s=Sum("spent"))
     return amounts() == (sums["a"], sums["r"], sums["s"])
-
-
-def advance(submission, times=12):
-    for _ in range(times):
-        submission_advance(submission_id=submission.id)
-    submission.refresh_from_db()
-    return submission
 
 
 def at_training(backend, succeed, status):

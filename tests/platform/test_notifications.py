@@ -18,12 +18,12 @@ from django.utils import timezone
 
 from crucible.entries.services import submission_cancel
 from crucible.jobs.backends.base import JobState, JobStatus
-from crucible.jobs.pipeline import submission_advance
 from crucible.notifications.models import Notice, Webhook
 from crucible.notifications.post import Unreachable, may_be_reached, post
 from crucible.notifications.sender import outbox_send_once
 from crucible.notifications.services import mail_choose, webhook_create, webhook_key
 from submissions.failures import Failure
+from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
 
@@ -54,12 +54,6 @@ def receiver(settings):
     yield server
     server.shutdown()
     server.server_close()
-
-
-def advance(submission, times=6):
-    for _ in range(times):
-        submission_advance(submission_id=submission.id)
-    submission.refresh_from_db()
 
 
 def later(**delta):

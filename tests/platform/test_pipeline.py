@@ -13,15 +13,9 @@ from crucible.jobs.pipeline import submission_advance
 from crucible.jobs.stages import stage_after
 from crucible.leaderboard.models import Score
 from submissions.failures import Failure
+from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
-
-
-def advance(submission, times=10):
-    for _ in range(times):
-        submission_advance(submission_id=submission.id)
-    submission.refresh_from_db()
-    return submission
 
 
 def test_all_stages_in_order_each_launched_once_end_in_a_score(alice, publish, backend):

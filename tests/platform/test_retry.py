@@ -10,18 +10,11 @@ from django.test import Client
 from crucible.entries.services import MAX_RETRIES, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
-from crucible.jobs.pipeline import submission_advance
 from submissions.failures import Failure
+from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
 FULL = JobStatus(JobState.FAILED, {}, None, Failure("disk_full", "no space left").as_dict())
-
-
-def advance(submission, times=12):
-    for _ in range(times):
-        submission_advance(submission_id=submission.id)
-    submission.refresh_from_db()
-    return submission
 
 
 @pytest.fixture

@@ -7,22 +7,15 @@ import pytest
 from crucible.entries.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
-from crucible.jobs.pipeline import submission_advance
 from crucible.jobs.reconciler import reconcile_once
 from crucible.jobs.selectors import waiting_for
 from crucible.review.models import Scan
 from submissions.failures import Failure
+from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
 RUNNING = JobStatus(JobState.RUNNING)
 FULL = JobStatus(JobState.FAILED, {}, None, Failure("disk_full", "no space left").as_dict())
-
-
-def advance(submission, times=12):
-    for _ in range(times):
-        submission_advance(submission_id=submission.id)
-    submission.refresh_from_db()
-    return submission
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ class LLMFoundryEngine:
                 places = [p for p in asked if only is None or indices[p] in only]
                 if not places:
                     continue
-                evaluator = _prepared(task, evaluator, places)
+                evaluator = _prepared(task, evaluator, places, self.row_length(suite, task))
                 self.recorder.begin(task, category, [indices[p] for p in places], on_examples)
                 with _without_warnings():
                     self.trainer.eval(eval_dataloader=[evaluator])
@@ -160,7 +160,7 @@ def _private_cache() -> Iterator[Path]:
             datasets.config.HF_DATASETS_CACHE = kept
 
 
-def _prepared(task: Task, evaluator: Evaluator, places: list[int]) -> Evaluator:
+def _prepared(task: Task, evaluator: Evaluator, places: list[int], length: int) -> Evaluator:
     """The evaluator with these of its rows made into prompts, as the engine would make them.
 
     The few-shot generator is consumed in row order, once a row, so that a row's prompt is the same
@@ -173,7 +173,7 @@ def _prepared(task: Task, evaluator: Evaluator, places: list[int]) -> Evaluator:
         raise Failure(
             "model_invalid",
             f"{task.label}: its answers need {dataset.max_answer_length} tokens, which leaves no "
-            f"room for a question in {dataset.max_seq_len}",
+            f"room for a question in a row of {length}",
         )
     if len(places) == len(dataset):
         return evaluator

@@ -60,7 +60,7 @@ class GroupPrompts:
                 raise Failure(
                     "model_invalid",
                     f"{task.label}: its answers need {longest} tokens, which leaves no room for a "
-                    f"question in {max(length, longest)}",
+                    f"question in a row of {length}",
                 )
             self.row_length, self.new_tokens = length - longest, max(longest, 1)
 

@@ -1,4 +1,4 @@
-"""One suite for every backend, with real processes: local, a real Slurm, and a Slurm that lies.
+"""One suite for every backend, with real processes: local, a real Slurm, a Slurm that lies, Ray.
 
 The suite drives a backend as the pipeline does: what cannot be asked now is asked again, and a job
 of which nothing is known is submitted again under its key.
@@ -20,8 +20,10 @@ import pytest
 
 from crucible.jobs.backends.base import BackendAway, JobSpec, JobState
 from crucible.jobs.backends.local import LocalBackend
+from crucible.jobs.backends.ray import RayBackend
 from crucible.jobs.backends.scheduler import Scheduler
 from crucible.jobs.backends.slurm import SlurmBackend
+from tests.platform.ray_cluster import RayCluster
 from tests.platform.slurm_cluster import SlurmCluster, missing
 from tests.platform.slurm_liar import install, state_of
 
@@ -68,6 +70,23 @@ def cluster(tmp_path_factory):
         cluster.stop()
 
 
+@pytest.fixture(scope="module")
+def ray():
+    cluster = RayCluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def ray_rules(folder, cluster):
+    """A file of CRUCIBLE_BACKENDS that names the cluster."""
+    path = folder / "backends.toml"
+    path.write_text(f'[ray]\naddress = "{cluster.address}"\n')
+    return str(path)
+
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A folder from which both the test's stage and the real packages can be imported."""
@@ -78,7 +97,7 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(params=["local", "slurm", "liar"])
+@pytest.fixture(params=["local", "slurm", "liar", "ray"])
 def make_backend(request, repository, monkeypatch):
     """Makes the backend, each call a fresh one with an empty memory."""
     root = repository / "jobs"
@@ -90,6 +109,9 @@ def make_backend(request, repository, monkeypatch):
         liar = install(repository / "liar", seed=len(request.node.name))
         monkeypatch.setenv("PATH", f"{liar}:{os.environ['PATH']}")
         return lambda: SlurmBackend(root, "", Scheduler(timeout=1.0), settling=1.5)
+    if request.param == "ray":
+        rules = ray_rules(repository, request.getfixturevalue("ray"))
+        return lambda: RayBackend(root, rules)
     return lambda: LocalBackend(root, slots=2)
 
 
@@ -327,3 +349,34 @@ def test_a_controller_that_crashes_after_accepting_loses_and_doubles_nothing(
     for key, what in jobs.items():
         wait_for(backend, key, what, JobState.SUCCEEDED)
         assert lines(repository, key, "finished") == ["once"]
+
+
+def test_a_ray_head_that_crashes_loses_and_doubles_nothing(ray, repository):
+    """It forgets every job, and what ran there dies with it."""
+    backend = RayBackend(repository / "jobs", ray_rules(repository, ray))
+    jobs = {f"{n}-sleep-a1": spec(repository, f"{n}-sleep-a1", 2.0) for n in range(90, 94)}
+    for key, what in jobs.items():
+        submit(backend, key, what)
+    running = next(iter(jobs))
+    wait_for(backend, running, jobs[running], JobState.RUNNING)
+    ray.kill()
+    away = backend.status(running)
+    assert away.state != JobState.LOST  # away is no verdict
+    ray.start()
+    for key, what in jobs.items():
+        ended = ask(lambda key=key, what=what: over(backend, key, what))
+        if ended == JobState.LOST:  # it was at work: the pipeline's next attempt goes on from there
+            run_by_hand(repository, key)
+            again = key.replace("a1", "a2")
+            submit(backend, again, spec(repository, again, 0.5))
+            wait_for(backend, again, spec(repository, again, 0.5), JobState.SUCCEEDED)
+        else:
+            assert lines(repository, key, "finished") == ["once"]
+
+
+def over(backend, key, what):
+    """The verdict, once there is one; what is unknown is handed in again, as the pipeline does."""
+    state = backend.status(key).state
+    if state == JobState.UNKNOWN:
+        backend.submit(key, what)
+    return state if state in (JobState.LOST, JobState.SUCCEEDED) else None

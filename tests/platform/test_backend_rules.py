@@ -1,4 +1,4 @@
-"""The file of CRUCIBLE_BACKENDS, the script that a job becomes, and Slurm's words for trouble."""
+"""The file of CRUCIBLE_BACKENDS, the script of a job, and Slurm's words for trouble."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from crucible.jobs.backends import backend_get, backend_name_for
+from crucible.jobs.backends import backend_get, backend_name_for, ray, slurm
 from crucible.jobs.backends.base import BackendAway, JobState
 from crucible.jobs.backends.rules import Rule, rules_load
 from crucible.jobs.backends.scheduler import Refused, Scheduler
-from crucible.jobs.backends.script import script_of
+from crucible.jobs.backends.script import Launcher, script_of
 from crucible.jobs.backends.slurm import SlurmBackend
 from training_recipes.scales import scale_names
 
@@ -38,9 +38,25 @@ def test_the_first_rule_that_fits_decides(write, settings):
     assert backend_name_for("evaluate", "smoke") == "slurm"
     assert backend_name_for("validate", "1b-1x") == "local"
     assert backend_get("slurm").slots == 7
-    rules = rules_load(settings.CRUCIBLE_BACKENDS)
-    assert rules.rule_for("train", "1b-1x") == Rule(("train",), ("1b-1x",), ("--nodes=4",), 8)
+    rules = rules_load(settings.CRUCIBLE_BACKENDS).of("slurm")
+    assert rules.rule_for("train", "1b-1x") == Rule(
+        ("train",), ("1b-1x",), ("--nodes=4",), processes_per_node=8
+    )
     assert rules.rule_for("train", "smoke").processes_per_node == 0
+
+
+def test_tables_are_asked_in_the_files_order(write, settings):
+    settings.CRUCIBLE_BACKENDS = write(
+        '[ray]\naddress = "http://head:8265/"\nslots = 3\n'
+        '[[ray.jobs]]\nstages = ["evaluate"]\nresources = { num_gpus = 0.5, disk = 2 }\n'
+        "[[slurm.jobs]]\n"
+    )
+    assert backend_name_for("evaluate", "1b-1x") == "ray"
+    assert backend_name_for("train", "1b-1x") == "slurm"
+    assert (backend_get("ray").slots, backend_get("slurm").slots) == (3, 100)
+    table = rules_load(settings.CRUCIBLE_BACKENDS).of("ray")
+    assert table.address == "http://head:8265"
+    assert table.rule_for("evaluate", "1b-1x").resources == {"num_gpus": 0.5, "disk": 2}
 
 
 def test_without_a_file_all_is_local(settings):
@@ -54,7 +70,16 @@ def test_without_a_file_all_is_local(settings):
     ("text", "complaint"),
     [
         ("[slurm", "Expected ']'"),
-        ("[ray]\n", "unknown name 'ray'"),
+        ("[sge]\n", "unknown name 'sge'"),
+        ("[ray]\n", "address must be that of the head"),
+        ('[ray]\naddress = "head:8265"\n', "address must be that of the head"),
+        ('[slurm]\naddress = "http://head:8265"\n', "unknown name 'address'"),
+        ('[ray]\naddress = "http://head"\n[[ray.jobs]]\noptions = []\n', "unknown name 'options'"),
+        ("[[slurm.jobs]]\nresources = {}\n", "unknown name 'resources'"),
+        (
+            '[ray]\naddress = "http://head"\n[[ray.jobs]]\nresources = { num_gpus = "1" }\n',
+            "resources must be numbers",
+        ),
         ("[slurm]\nslots = 0\n", "above 0"),
         ('[[slurm.jobs]]\nstage = ["train"]\n', "unknown name 'stage'"),
         ('[[slurm.jobs]]\nstages = ["training"]\n', "no stage 'training'"),
@@ -75,7 +100,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_the_example_is_a_right_file_and_knows_every_large_scale():
-    rules = rules_load(str(ROOT / "deploy/slurm/backends.toml"))
+    rules = rules_load(str(ROOT / "deploy/slurm/backends.toml")).of("slurm")
     for scale in scale_names():
         rule = rules.rule_for("train", scale)
         assert (rule is None) == (scale == "smoke")
@@ -86,7 +111,7 @@ def test_a_script_ends_at_once_when_the_attempt_is_over(tmp_path):
     script = tmp_path / "job.sh"
     folder = tmp_path / "7-train-a1"
     folder.mkdir()
-    script.write_text(script_of(folder, "no_such_module", Rule()))
+    script.write_text(script_of(folder, "no_such_module", Rule(), slurm.LAUNCHER))
     run = ["bash", str(script)]
     environment = {"SLURM_JOB_ID": "1", "PATH": "/usr/bin:/bin"}
     assert subprocess.run(run, env=environment, capture_output=True).returncode == 1
@@ -97,11 +122,34 @@ def test_a_script_ends_at_once_when_the_attempt_is_over(tmp_path):
 
 
 def test_training_on_several_nodes_is_torchruns(tmp_path):
-    text = script_of(tmp_path / "a b", "training_recipes.train", Rule(processes_per_node=8))
+    rule = Rule(processes_per_node=8)
+    text = script_of(tmp_path / "a b", "training_recipes.train", rule, slurm.LAUNCHER)
     assert "torch.distributed.run" in text
     assert '--nnodes="$SLURM_JOB_NUM_NODES"' in text
     assert "--nproc-per-node=8" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+def test_a_script_for_ray_writes_the_log_itself_and_trains_on_one_node(tmp_path):
+    folder = tmp_path / "a b"
+    launcher = Launcher("an-id 0", ray.TORCHRUN, folder / "log.txt")
+    text = script_of(folder, "training_recipes.train", Rule(processes_per_node=8), launcher)
+    assert "--standalone --nproc-per-node=8" in text
+    assert "SLURM" not in text
+    folder.mkdir()
+    script = tmp_path / "job.sh"
+    script.write_text(script_of(folder, "no_such_module", Rule(), launcher))
+    done = subprocess.run(["bash", str(script)], env={"PATH": "/usr/bin:/bin"}, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+    assert "no_such_module" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("launcher", [slurm.LAUNCHER, Launcher("an-id 0", ray.TORCHRUN)])
+def test_the_scheduler_chooses_the_devices_not_the_site(tmp_path, monkeypatch, launcher):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert "CUDA_VISIBLE_DEVICES" not in script_of(tmp_path, "m", Rule(), launcher)
+    named = Rule(environment={"CUDA_VISIBLE_DEVICES": "1"})
+    assert "export CUDA_VISIBLE_DEVICES=1" in script_of(tmp_path, "m", named, launcher)
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ def code_has_a_name(**kwargs: Any) -> list[Error]:
 
 @register()
 def backends_can_be_used(**kwargs: Any) -> list[Error]:
-    """The file that sends jobs to a scheduler must be right, and the scheduler's commands here."""
+    """The file that sends jobs to a scheduler must be right, and Slurm's commands here."""
     try:
         rules = rules_load(settings.CRUCIBLE_BACKENDS)
     except ValueError as error:
         return [Error(f"CRUCIBLE_BACKENDS: {error}.", id="crucible.E005")]
     missing = [name for name in ("sbatch", "squeue", "scancel") if not shutil.which(name)]
-    if rules.jobs and missing:
+    if rules.of("slurm").jobs and missing:
         return [
             Error(
                 f"CRUCIBLE_BACKENDS sends jobs to Slurm, but there is no {missing[0]} here.",

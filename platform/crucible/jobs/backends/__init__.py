@@ -9,6 +9,7 @@ from django.conf import settings
 
 from crucible.jobs.backends.base import Backend
 from crucible.jobs.backends.local import LocalBackend
+from crucible.jobs.backends.ray import RayBackend
 from crucible.jobs.backends.rules import rules_load
 from crucible.jobs.backends.slurm import SlurmBackend
 
@@ -17,8 +18,7 @@ DEFAULT = "local"
 
 def backend_name_for(stage: str, scale: str) -> str:
     """The backend of such a job, as the file of CRUCIBLE_BACKENDS says; `local` without it."""
-    rule = rules_load(settings.CRUCIBLE_BACKENDS).rule_for(stage, scale)
-    return SlurmBackend.name if rule else DEFAULT
+    return rules_load(settings.CRUCIBLE_BACKENDS).scheduler_for(stage, scale) or DEFAULT
 
 
 def backend_get(name: str = DEFAULT) -> Backend:
@@ -27,6 +27,10 @@ def backend_get(name: str = DEFAULT) -> Backend:
         return LocalBackend(settings.JOBS_DIR, slots=settings.CRUCIBLE_LOCAL_SLOTS)
     if name == SlurmBackend.name:
         return _slurm(settings.JOBS_DIR, settings.CRUCIBLE_BACKENDS)
+    if name == RayBackend.name:
+        return RayBackend(
+            settings.JOBS_DIR, settings.CRUCIBLE_BACKENDS, settings.CRUCIBLE_RAY_TOKEN
+        )
     raise KeyError(f"there is no backend {name!r}")
 
 

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ class JobDirectory:
             file.flush()
             os.fsync(file.fileno())
 
+    def note_launch(self, id: str) -> None:
+        """Notes a launch that was found, not made."""
+        with self.launching() as note:
+            note.append(id)
+
     def running(self) -> bool:
         """Whether some process holds the job's lock."""
         try:
@@ -109,6 +115,16 @@ class JobDirectory:
                 document = json.loads((self.path / name).read_text())
                 return JobStatus(state, *self.heard(), document)
         return None
+
+    def made_final(self, verdict: JobStatus) -> JobStatus:
+        """The verdict, once nothing that still comes can do harm; `RUNNING` while something can."""
+        if verdict.state == JobState.SUCCEEDED:
+            return verdict
+        if not self.close():
+            return JobStatus(JobState.RUNNING, *self.heard())
+        progress, heard_at = self.heard()
+        # The job's own word may have come between our two looks.
+        return self.ending() or replace(verdict, progress=progress, heard_at=heard_at)
 
     def heard(self) -> tuple[dict[str, Any], float | None]:
         """The last progress line and its time, in seconds since the epoch."""

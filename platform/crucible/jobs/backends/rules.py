@@ -1,7 +1,8 @@
 """Which jobs go to a scheduler and what they ask of it: the file that `CRUCIBLE_BACKENDS` names.
 
-The first `[[slurm.jobs]]` whose stages and scales fit decides; a job that none fits runs on this
-machine. The options are sbatch's own, so that there is no second vocabulary to learn.
+The first `[[slurm.jobs]]` or `[[ray.jobs]]` whose stages and scales fit decides; a job that none
+fits runs on this machine. What a job asks for is said in the scheduler's own words, so that there
+is no second vocabulary to learn.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from training_recipes.scales import scale_names
 
 TORCHRUN_STAGES = ("train",)  # the stages that know what to do as several processes
+SLOTS = 100  # where the table does not say
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Rule:
     stages: tuple[str, ...] = ()
     scales: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # sbatch's
+    resources: dict[str, float] = field(default_factory=dict)  # Ray's, by name
     processes_per_node: int = 0  # torchrun's, on every node of the job; 0: one plain process
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -36,15 +40,31 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The whole file."""
+class Table:
+    """What the file says about one scheduler."""
 
     slots: int = 0  # jobs that are handed to the scheduler at once, those that wait there included
     jobs: tuple[Rule, ...] = ()
+    address: str = ""  # of Ray's head; Slurm's commands know theirs
 
     def rule_for(self, stage: str, scale: str) -> Rule | None:
-        """The first rule that fits; None: the job runs on this machine."""
+        """The first rule that fits."""
         return next((rule for rule in self.jobs if rule.fits(stage, scale)), None)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The whole file: each scheduler's table, in the file's order."""
+
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    def of(self, scheduler: str) -> Table:
+        """That scheduler's table, an empty one where the file has none."""
+        return self.tables.get(scheduler, Table())
+
+    def scheduler_for(self, stage: str, scale: str) -> str | None:
+        """Whose table has the first rule that fits; None: the job runs on this machine."""
+        return next((name for name, t in self.tables.items() if t.rule_for(stage, scale)), None)
 
 
 def rules_load(path: str) -> Rules:
@@ -64,26 +84,44 @@ def _read(path: str, changed: int) -> Rules:
         document = tomllib.loads(Path(path).read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
-    _no_others(path, document, {"slurm"})
-    slurm = document.get("slurm", {})
-    _no_others(f"{path}, [slurm]", slurm, {"slots", "jobs"})
-    slots = slurm.get("slots", 100)
+    _no_others(path, document, {"slurm", "ray"})
+    return Rules({name: _table(path, name, table) for name, table in document.items()})
+
+
+def _table(path: str, name: str, table: dict[str, Any]) -> Table:
+    _no_others(f"{path}, [{name}]", table, {"slots", "jobs"} | ({"address"} & _own(name)))
+    slots = table.get("slots", SLOTS)
     if not isinstance(slots, int) or slots < 1:
         raise ValueError(f"{path}: slots must be a number above 0")
-    return Rules(slots, tuple(_rule(path, number, entry) for number, entry in
-                              enumerate(slurm.get("jobs", []), start=1)))  # fmt: skip
+    address = table.get("address", "")
+    if name == "ray" and not _is_address(address):
+        raise ValueError(f'{path}, [ray]: address must be that of the head, as "http://head:8265"')
+    entries = enumerate(table.get("jobs", []), start=1)
+    jobs = tuple(_rule(path, name, number, entry) for number, entry in entries)
+    return Table(slots, jobs, address.rstrip("/"))
 
 
-def _rule(path: str, number: int, entry: dict[str, Any]) -> Rule:
+def _own(name: str) -> set[str]:
+    """The names that this scheduler's table alone knows."""
+    return {"address", "resources"} if name == "ray" else {"options"}
+
+
+def _is_address(address: Any) -> bool:
+    parts = urlsplit(address if isinstance(address, str) else "")
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _rule(path: str, name: str, number: int, entry: dict[str, Any]) -> Rule:
     from crucible.jobs.models import Stage  # tables are not there yet when this is imported
 
-    place = f"{path}, [[slurm.jobs]] number {number}"
+    place = f"{path}, [[{name}.jobs]] number {number}"
     lists = ("stages", "scales", "options")
-    _no_others(place, entry, {*lists, "processes_per_node", "environment"})
-    for name in lists:
-        value = entry.get(name, [])
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise ValueError(f"{place}: {name} must be a list of strings")
+    common = {"stages", "scales", "processes_per_node", "environment"}
+    _no_others(place, entry, common | ({"options", "resources"} & _own(name)))
+    for word in lists:
+        value = entry.get(word, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ValueError(f"{place}: {word} must be a list of strings")
     processes = entry.get("processes_per_node", 0)
     if not isinstance(processes, int) or processes < 0:
         raise ValueError(f"{place}: processes_per_node must be a number")
@@ -92,9 +130,21 @@ def _rule(path: str, number: int, entry: dict[str, Any]) -> Rule:
     _known(place, "scale", entry.get("scales", []), scale_names())
     if processes and (not stages or set(stages) - set(TORCHRUN_STAGES)):
         raise ValueError(f"{place}: processes_per_node is for the stage train alone")
-    environment = {name: str(value) for name, value in entry.get("environment", {}).items()}
-    words = {name: tuple(entry.get(name, [])) for name in lists}
-    return Rule(**words, processes_per_node=processes, environment=environment)
+    environment = {key: str(value) for key, value in entry.get("environment", {}).items()}
+    words = {word: tuple(entry.get(word, [])) for word in lists}
+    return Rule(**words, resources=_resources(place, entry), processes_per_node=processes,
+                environment=environment)  # fmt: skip
+
+
+def _resources(place: str, entry: dict[str, Any]) -> dict[str, float]:
+    resources = entry.get("resources", {})
+    right = isinstance(resources, dict) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        for value in resources.values()
+    )
+    if not right:
+        raise ValueError(f"{place}: resources must be numbers by name, as {{ num_gpus = 1 }}")
+    return dict(resources)
 
 
 def _known(place: str, what: str, words: list[str], known: Sequence[str]) -> None:

@@ -1,13 +1,15 @@
-"""The batch script of a job: leaves when there is nothing to do, then becomes the stage.
+"""The script of a job on a cluster: leaves when there is nothing to do, then becomes the stage.
 
-Slurm may run it again at any time: after a node failed, after preemption, after the controller lost
-its last minutes. Hence the look at the endings first; the job's lock covers the rest.
+A scheduler may run it again at any time: after a node failed, after preemption, after its
+controller lost its last minutes. Hence the look at the endings first; the job's lock covers the
+rest.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from crucible.jobs.backends.directory import job_environment
@@ -15,40 +17,44 @@ from crucible.jobs.backends.rules import Rule
 from crucible.paths import REPOSITORY
 from submissions.job import CLOSED, FAILURE, RESULT
 
+SCRIPT = "job.sh"
 STARTS = "starts"  # a line for each time that a node began the script
 
-# The first node's address, which a name that Slurm alone knows would not give; and a port of the
-# job's own, so that two jobs on one node do not meet.
-TORCHRUN = """\
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-head=$(scontrol --oneliner show node "$first" | grep -o 'NodeAddr=[^ ]*' | cut -d= -f2)
-export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
-exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \\
-  --kill-on-bad-exit=1 \\
-  {python} -m torch.distributed.run --nnodes="$SLURM_JOB_NUM_NODES" \\
-  --nproc-per-node={processes} --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d \\
-  --rdzv-endpoint="${{head:-$first}}:$MASTER_PORT" -m {module} {folder}
-"""
+
+@dataclass(frozen=True)
+class Launcher:
+    """What differs between schedulers; texts of bash.
+
+    `torchrun` is a template over {python}, {processes}, {module}, {folder}.
+    """
+
+    run: str  # what the scheduler calls this run: an id, and how often it was started again
+    torchrun: str
+    log: Path | None = None  # where the scheduler itself does not see to the output
 
 
-def script_of(folder: Path, module: str, rule: Rule) -> str:
+def script_of(folder: Path, module: str, rule: Rule, launcher: Launcher) -> str:
     """The text of the script for `python -m MODULE FOLDER` under that rule."""
     quoted = shlex.quote(str(folder))
-    environment = job_environment() | rule.environment
+    environment = job_environment()
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # the scheduler has given the job its devices
     lines = [
         "#!/bin/bash",
         "set -u",
         f"for ending in {RESULT} {FAILURE} {CLOSED}; do",
         f'  if [ -e {quoted}/"$ending" ]; then exit 0; fi',
         "done",
-        f'echo "$(date +%s) $SLURM_JOB_ID ${{SLURM_RESTART_COUNT:-0}} $(hostname)"'
-        f" >> {quoted}/{STARTS}",
+        f'echo "$(date +%s) {launcher.run} $(hostname)" >> {quoted}/{STARTS}',
+        *([f"exec >> {shlex.quote(str(launcher.log))} 2>&1"] if launcher.log else []),
         f"cd {shlex.quote(str(REPOSITORY))} || exit 3",
-        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+        *(
+            f"export {name}={shlex.quote(value)}"
+            for name, value in (environment | rule.environment).items()
+        ),
     ]
     python = shlex.quote(sys.executable)
     if rule.processes_per_node:
-        run = TORCHRUN.format(
+        run = launcher.torchrun.format(
             python=python, processes=rule.processes_per_node, module=module, folder=quoted
         )
     else:

@@ -16,12 +16,25 @@ from crucible.jobs.backends.base import BackendAway, JobSpec, JobState, JobStatu
 from crucible.jobs.backends.directory import LOG, JobDirectory
 from crucible.jobs.backends.rules import Rule, rules_load
 from crucible.jobs.backends.scheduler import KEPT, Entry, Refused, Scheduler
-from crucible.jobs.backends.script import STARTS, script_of
+from crucible.jobs.backends.script import SCRIPT, STARTS, Launcher, script_of
 from submissions.failures import Failure
 from submissions.job import JOB, write_json_atomically
 
-SCRIPT, TRIED = "job.sh", "tried"
+TRIED = "tried"
 SETTLING = 15.0  # seconds in which a launch of unknown fate must have appeared in the queue
+# The first node's address, which a name that Slurm alone knows would not give; and a port of the
+# job's own, so that two jobs on one node do not meet.
+TORCHRUN = """\
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol --oneliner show node "$first" | grep -o 'NodeAddr=[^ ]*' | cut -d= -f2)
+export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \\
+  --kill-on-bad-exit=1 \\
+  {python} -m torch.distributed.run --nnodes="$SLURM_JOB_NUM_NODES" \\
+  --nproc-per-node={processes} --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d \\
+  --rdzv-endpoint="${{head:-$first}}:$MASTER_PORT" -m {module} {folder}
+"""
+LAUNCHER = Launcher("$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}", TORCHRUN)
 ENDED_BY = {
     "OUT_OF_MEMORY": (
         "out_of_memory",
@@ -47,7 +60,7 @@ class SlurmBackend:
 
     @property
     def slots(self) -> int:
-        return rules_load(self.rules).slots
+        return rules_load(self.rules).of(self.name).slots
 
     def submit(self, key: str, spec: JobSpec) -> None:
         """Looks the key up, adopts what it finds, else hands the script to sbatch."""
@@ -58,7 +71,7 @@ class SlurmBackend:
             found = self._entries(job)
             if found:
                 if not launched:
-                    _note(job, found[0].id)
+                    job.note_launch(found[0].id)
                 return
             self._let_settle(job)
             write_json_atomically(job.path / JOB, spec.document)
@@ -72,7 +85,7 @@ class SlurmBackend:
         job = self._job(key)
         ending = job.ending()
         if ending is not None:
-            return self._over(job, ending)
+            return job.made_final(ending)
         if job.closed():
             return JobStatus(JobState.LOST, *job.heard())
         if not job.path.exists():
@@ -90,7 +103,7 @@ class SlurmBackend:
                 return JobStatus(JobState.RUNNING, *job.heard(), note=note)
         if not entries and not (job.path / STARTS).exists() and job.ending() is None:
             return JobStatus(JobState.UNKNOWN)  # accepted and forgotten: nothing ever ran
-        return self._over(job, JobStatus(JobState.LOST, *job.heard()), entries)
+        return job.made_final(_ended_by(entries) or JobStatus(JobState.LOST))
 
     def logs(self, key: str, limit: int) -> str:
         return self._job(key).log(limit)
@@ -112,9 +125,9 @@ class SlurmBackend:
     def _launch(self, job: JobDirectory, spec: JobSpec) -> None:
         """Hands the script over. `BackendAway` when nobody knows whether it was accepted."""
         key, stage = job.path.name, spec.document["stage"]
-        rule = rules_load(self.rules).rule_for(stage, spec.scale) or Rule()
+        rule = rules_load(self.rules).of(self.name).rule_for(stage, spec.scale) or Rule()
         script = job.path / SCRIPT
-        script.write_text(script_of(job.path, spec.module, rule))
+        script.write_text(script_of(job.path, spec.module, rule, LAUNCHER))
         try:
             with job.launching() as note:
                 (job.path / TRIED).write_text(f"{time.time()}")
@@ -123,13 +136,13 @@ class SlurmBackend:
             found = self._entries(job)
             if not found:
                 raise
-            _note(job, found[0].id)
+            job.note_launch(found[0].id)
         except Refused as refused:
             found = self._entries(job)  # it may have been accepted all the same
             if not found:
                 job.close()
                 raise Failure("launch_refused", f"Slurm refused {key}: {refused}") from refused
-            _note(job, found[0].id)
+            job.note_launch(found[0].id)
 
     def _let_settle(self, job: JobDirectory) -> None:
         """After a try of unknown fate: the controller may still take the job from its backlog."""
@@ -157,28 +170,13 @@ class SlurmBackend:
         reason = f" ({first.reason})" if first.reason not in ("", "None") else ""
         return f"Slurm: {first.state.lower()}{reason}"
 
-    def _over(
-        self, job: JobDirectory, status: JobStatus, entries: Sequence[Entry] = ()
-    ) -> JobStatus:
-        """The verdict, once nothing that still comes can do harm."""
-        if status.state == JobState.SUCCEEDED:
-            return status
-        if not job.close():
-            return JobStatus(JobState.RUNNING, *job.heard())
-        ending = job.ending()  # it may have come between our two looks
-        if ending is not None:
-            return ending
-        for entry in entries:
-            if entry.state in ENDED_BY:
-                code, sentence = ENDED_BY[entry.state]
-                document = Failure(code, sentence).as_dict()
-                return JobStatus(JobState.FAILED, *job.heard(), document)
-        return status
 
-
-def _note(job: JobDirectory, id: str) -> None:
-    with job.launching() as note:
-        note.append(id)
+def _ended_by(entries: Sequence[Entry]) -> JobStatus | None:
+    """The verdict that Slurm's own word gives, if it has one."""
+    for entry in entries:
+        if entry.state in ENDED_BY:
+            return JobStatus(JobState.FAILED, document=Failure(*ENDED_BY[entry.state]).as_dict())
+    return None
 
 
 def _options(job: JobDirectory, rule: Rule) -> list[str]:

@@ -49,8 +49,8 @@ down: ## stop what `make up` or `make demo` left running, jobs included
 test: dev browser lint ## lint, then every test
 	$(BIN)/python -m pytest
 
-faults: dev ## a long run of the fault suite: every broker, and Slurm
-	$(BIN)/python -m tests.faults.campaign --faults 60 --backend local slurm
+faults: dev ## a long run of the fault suite: every broker, Slurm, Ray
+	$(BIN)/python -m tests.faults.campaign --faults 60 --backend local slurm ray
 
 lint: dev ## style, types
 	$(BIN)/ruff check .

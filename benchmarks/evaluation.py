@@ -6,8 +6,8 @@ The model is a random one of 10.1 million parameters with the vocabulary of GPT-
 one core. Every way is asked the first questions of a task, from its file to the answers: reading,
 prompts, tokenising, computing; importing and loading the model are left out. The slow ways are
 asked fewer questions, and what they answer is compared. LLM Foundry runs at DCLM's settings (rows
-of 2,048 tokens, two at a time), lm-eval (when --peer names a Python that has it) with batches of 16
-on the texts of the same prompts.
+of 2,048 tokens, two at a time, the attention mask handed to the model for each), lm-eval (when
+--peer names a Python that has it) with batches of 16 on the texts of the same prompts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from evaluation.evaluate import load_engine  # noqa: E402
 from evaluation.examples import Example  # noqa: E402
 from evaluation.native import engine as native_engine  # noqa: E402
 from evaluation.native.engine import NativeEngine  # noqa: E402
-from evaluation.native.rows import draw_examples, read_groups  # noqa: E402
-from evaluation.native.texts import PromptTexts  # noqa: E402
+from evaluation.native.prompts import GroupPrompts  # noqa: E402
+from evaluation.native.rows import GENERATION, draw_examples, read_groups  # noqa: E402
 from evaluation.suite import Suite, Task, load_suite, task_path  # noqa: E402
 from training_recipes.model import OpenLM  # noqa: E402
 from training_recipes.model_dir import save_model_dir  # noqa: E402
@@ -63,8 +63,8 @@ PLANS = {
     "arc_easy": Plan(100, 40, 3, 100),
     "bigbench_operators": Plan(210, 100, 12, 60),
     "boolq": Plan(60, 12, 4, 25),
-    "svamp_cot": Plan(300, 0, 4, 40),
-    "gsm8k_cot": Plan(128, 0, 2, 10),
+    "svamp_cot": Plan(300, 32, 4, 40),
+    "gsm8k_cot": Plan(128, 16, 2, 10),
 }
 LONG = 5.0  # CPU seconds; what takes longer is not run three times
 
@@ -83,21 +83,29 @@ def timed(work: Callable[[], Any], questions: int) -> tuple[float, Any]:
     return (time.process_time() - started) / questions, found
 
 
-def requests_of(engine: NativeEngine, task: Task, path: Path, n: int) -> list[tuple[str, str]]:
-    """Context and continuation of every option of the first n questions, as texts."""
+def requests_of(engine: NativeEngine, task: Task, path: Path, n: int) -> list[dict[str, Any]]:
+    """What lm-eval is asked: every option of the first n questions, or what is to be written."""
     (group,) = read_groups(task, path)
-    texts = PromptTexts(task, group, engine.encoder.prefix_space)
+    prompts = GroupPrompts(task, group, engine.encoder, SHAPE.seq_len)
     drawn = draw_examples(len(group.rows), task.shots)
-    rows = [texts.row(place, drawn[place]) for place in range(min(n, len(group.rows)))]
-    return [
-        (row.preamble + context, answer)
+    rows = [prompts.texts.row(place, drawn[place]) for place in range(min(n, len(group.rows)))]
+    pairs = [
+        {"context": row.preamble + context, "answer": answer}
         for row in rows
         for context, answer in zip(row.contexts, row.answers, strict=True)
     ]
+    if task.type != GENERATION:
+        return pairs
+    rule = {
+        "until": task.settings.get("early_stopping_criteria", []),
+        "max_gen_toks": prompts.new_tokens,
+        "do_sample": False,
+    }
+    return [{"context": pair["context"], "rule": rule} for pair in pairs]
 
 
-def ask_lm_eval(python: str, model: Path, requests: list[tuple[str, str]]) -> dict[str, Any]:
-    """CPU seconds and log-probabilities of lm-eval for these requests, in a process of its own."""
+def ask_lm_eval(python: str, model: Path, requests: list[dict[str, Any]]) -> dict[str, Any]:
+    """CPU seconds and answers of lm-eval for these requests, in a process of its own."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({"model": str(model), "requests": requests}, file)
         file.flush()
@@ -127,18 +135,25 @@ def be_lm_eval(path: str) -> None:
         pretrained=adapter, tokenizer=tokenizer, backend="causal", max_length=SHAPE.seq_len,
         batch_size=LM_EVAL_BATCH, device="cpu",
     )  # fmt: skip
-    requests = [
-        Instance("loglikelihood", {}, (context, answer), number)
-        for number, (context, answer) in enumerate(document["requests"])
-    ]
-    seconds, answers = timed(lambda: model.loglikelihood(requests, disable_tqdm=True), 1)
-    print(json.dumps({"seconds": seconds, "logprobs": [float(sums) for sums, _ in answers]}))
+    asked = document["requests"]
+    if "rule" in asked[0]:
+        arguments = [(one["context"], one["rule"]) for one in asked]
+        ask, kind = model.generate_until, "generate_until"
+    else:
+        arguments = [(one["context"], one["answer"]) for one in asked]
+        ask, kind = model.loglikelihood, "loglikelihood"
+    requests = [Instance(kind, {}, pair, number) for number, pair in enumerate(arguments)]
+    seconds, answers = timed(lambda: ask(requests, disable_tqdm=True), 1)
+    if kind == "loglikelihood":
+        answers = [float(total) for total, _ in answers]
+    print(json.dumps({"seconds": seconds, "answers": answers}))
 
 
 def hand_down_masks(reference: Any, pad_id: int) -> None:
     """Lets the reference's model mask the padding of every row, as DCLM's dress of it does.
 
-    Ours leaves the mask out where it changes nothing, and attention is then causal and cheaper.
+    Ours (`--no-mask`) leaves the mask out where it changes nothing: attention is then causal and
+    cheaper.
     """
     model = reference.recorder.model.transformer
     plain = model.forward
@@ -172,14 +187,22 @@ def measure(
         "ratio": slow / seconds, "compared": compared["examples"], "same": compared["ok"],
         "largest_difference": compared["largest_difference"],
     }  # fmt: skip
-    if peer and plan.lm_eval:
+    if peer:
         found = ask_lm_eval(peer, model, requests_of(ours, task, path, plan.lm_eval))
         row["lm-eval"] = found["seconds"] / plan.lm_eval
         row["lm-eval_ratio"] = row["lm-eval"] / seconds
-        sums = [s for record in records[: plan.lm_eval] for s in record.option_logprobs or []]
-        pairs = zip(sums, found["logprobs"], strict=True)
-        row["lm-eval_largest_difference"] = max(abs(a - b) for a, b in pairs)
+        row["lm-eval_compared"] = beside(records[: plan.lm_eval], found["answers"])
     return row
+
+
+def beside(records: list[Example], answers: list[Any]) -> float:
+    """The largest difference of a log-probability, or the share of texts that are the same."""
+    if records[0].generated is not None:
+        pairs = zip(records, answers, strict=True)
+        same = [(record.generated or "").strip() == text.strip() for record, text in pairs]
+        return sum(same) / len(same)
+    sums = [s for record in records for s in record.option_logprobs or []]
+    return max(abs(a - b) for a, b in zip(sums, answers, strict=True))
 
 
 def line(label: str, row: dict[str, Any]) -> str:
@@ -200,7 +223,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="GPT-NeoX's")
     parser.add_argument("--peer", metavar="PYTHON", help="with lm_eval installed")
     parser.add_argument("--tasks", default=",".join(PLANS), metavar="A,B")
-    parser.add_argument("--mask", action="store_true", help="LLM Foundry with a mask, as in DCLM")
+    parser.add_argument("--no-mask", action="store_true", help="LLM Foundry without DCLM's mask")
     parser.add_argument("--requests", help=argparse.SUPPRESS)  # how this script starts its peer
     arguments = parser.parse_args()
     if arguments.requests:
@@ -218,7 +241,7 @@ def main() -> None:
         save_model_dir(model, OpenLM(SHAPE), arguments.tokenizer)
         ours, reference = (load_engine(engine, model) for engine in ("native", "llm-foundry"))
         assert isinstance(ours, NativeEngine)
-        if arguments.mask:
+        if not arguments.no_mask:
             hand_down_masks(reference, ours.encoder.pad_id)
         print("| task | native | LLM Foundry | times | target | lm-eval | times | answers |")
         print("|---|---|---|---|---|---|---|---|")

@@ -1,13 +1,15 @@
 """The site with 10,000 submissions and 200 jobs at once: how fast it answers, how much it takes.
 
     .venv/bin/python benchmarks/scale.py [--submissions 10000] [--running 200] [--seconds 300]
+    .venv/bin/python benchmarks/scale.py --soak 5 --seconds 660 --job 100
 
 A PostgreSQL of its own, gunicorn, the Celery worker over pgmq and the reconciler, as `make up`
 starts them, in a temporary folder. Jobs are real to the platform and cost nothing: this process
 plays them, by the files and locks of the job contract. While jobs end and others get their slots,
-pages and API are asked one after another. Printed: each address's latency and the CPU time that a
-request took in the site, the longest look of the reconciler, the CPU share and the memory of every
-service at the start and at the end.
+pages and API are asked one after another; once a round a submission is published, so that its board
+is another. Printed: each address's latency and the CPU time that a request took in the site, the
+longest look of the reconciler, the CPU share and the memory of every service at the start and at
+the end. With --soak: memory over hours of use (benchmarks/scale_soak.py).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import random
@@ -190,10 +193,28 @@ def scores(published: list[Any], draw: random.Random) -> None:
     )  # fmt: skip
 
 
-class Services:
-    """Site, worker and reconciler as the supervisor starts them."""
+class Publisher:
+    """Publishes one submission after the other of those that failed: each changes its board."""
 
-    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+    def __init__(self) -> None:
+        from crucible.entries.models import Submission
+
+        failed = Submission.objects.filter(state="failed", version=6).order_by("id")
+        self.numbers = iter(list(failed.values_list("id", flat=True)))
+        self.draw = random.Random(SEED)
+
+    def __call__(self) -> None:
+        from crucible.entries.models import Submission
+
+        number = next(self.numbers)
+        Submission.objects.filter(id=number).update(state="published", failure=None)
+        scores([Submission.objects.get(id=number)], self.draw)
+
+
+class Services:
+    """Site, worker and reconciler as the supervisor starts them; faster ones for a soak."""
+
+    def __init__(self, home: Path, environment: dict[str, str], soak: bool) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -203,6 +224,8 @@ class Services:
         bind = commands["site"].index("--bind") + 1
         commands["site"][bind] = f"127.0.0.1:{self.port}"
         commands["worker"][commands["worker"].index("-A") + 1] = "benchmarks.scale_worker"
+        if soak:
+            commands["reconciler"] = [sys.executable, "-m", "benchmarks.scale_reconciler"]
         self.processes = {}
         for name, command in commands.items():
             log = (home / f"{name}.log").open("ab")
@@ -258,13 +281,18 @@ def session_of(username: str) -> str:
     return client.cookies["sessionid"].value
 
 
-def measure(arguments: argparse.Namespace, services: Services, known: dict[str, str]) -> Any:
-    """Asks until the time is over; latencies by address, longest looks of the reconciler."""
-    from crucible.jobs.models import Beat
+Pages = dict[str, tuple[str, str | None, str | None]]  # address, token, cookie
 
+
+def pages_of(services: Services, known: dict[str, str]) -> Pages:
+    """What is asked for, by its name in the report."""
     base = f"http://127.0.0.1:{services.port}"
     cookie = session_of("staff")
-    pages = {
+    board, api_board = (
+        "/leaderboard/filtering/smoke/",
+        "/api/leaderboard?track=filtering&scale=smoke",
+    )
+    pages: Pages = {
         "page of a running submission": (f"/submissions/{known['running']}/", None, cookie),
         "page of a queued one": (f"/submissions/{known['queued']}/", None, cookie),
         "page of a published one": (f"/submissions/{known['published']}/", None, cookie),
@@ -274,20 +302,33 @@ def measure(arguments: argparse.Namespace, services: Services, known: dict[str, 
         "API: one queued submission": (f"/api/submissions/{known['queued']}", known["staff"], None),
         "API: one's own submissions": ("/api/submissions", known["user"], None),
         "metrics": ("/metrics", known["staff"], None),
-        "board": ("/leaderboard/filtering/smoke/", None, None),
-        "API: board": ("/api/leaderboard?track=filtering&scale=smoke", None, None),
+        "board just changed": (board, None, None),
+        "API: board just changed": (api_board, None, None),
+        "board": (board, None, None),
+        "API: board": (api_board, None, None),
+        "form to compare two": ("/compare/", None, None),
     }
+    return {name: (base + path, *rest) for name, (path, *rest) in pages.items()}
+
+
+def measure(arguments: argparse.Namespace, services: Services, pages: Pages) -> Any:
+    """Asks until the time is over; latencies by address, longest looks of the reconciler."""
+    from crucible.jobs.models import Beat
+
+    publish = Publisher()
     for _ in range(WARM):  # both processes have then loaded their templates
         for path, token, session in pages.values():
-            ask(base + path, token, session)
+            ask(path, token, session)
     taken: dict[str, list[float]] = {name: [] for name in pages}
     cpu: dict[str, list[float]] = {name: [] for name in pages}
     looks, memory = [], []
     ends = time.monotonic() + arguments.seconds
     while time.monotonic() < ends:
         for name, (path, token, session) in pages.items():
+            if name.endswith("just changed"):
+                publish()
             before = services.usage()["site"][0]
-            taken[name].append(ask(base + path, token, session))
+            taken[name].append(ask(path, token, session))
             cpu[name].append(services.usage()["site"][0] - before)
             time.sleep(0.05)
         looks.append(Beat.objects.get(name="reconciler").seconds)
@@ -313,6 +354,21 @@ def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> N
         print(f"| {name} | {share:.2f} | " + " | ".join(f"{mib:.0f}" for mib in steps) + " |")
 
 
+def run_soak(arguments: argparse.Namespace, home: Path, services: Services, pages: Pages) -> None:
+    """Everything at once for a while, after each address has been asked for often enough."""
+    from benchmarks import scale_soak
+
+    asks = [functools.partial(ask, *page) for page in pages.values()]
+    for _ in range(4 * WARM):
+        for one in asks:
+            one()
+    samples = scale_soak.soak(
+        arguments.seconds, home, asks, Publisher(),
+        lambda: {name: mib for name, (_, mib) in services.usage().items()},
+    )  # fmt: skip
+    scale_soak.report(samples)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--submissions", type=int, default=10_000)
@@ -320,11 +376,13 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--job", type=float, default=60, help="mean seconds of a job")
+    parser.add_argument("--soak", type=float, metavar="TIMES", help="looks and hints: so much more")
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="crucible-scale-"))
     home.chmod(0o711)
     os.environ |= {"CRUCIBLE_HOME": str(home), "CRUCIBLE_LOCAL_SLOTS": str(arguments.running),
                    "DJANGO_SETTINGS_MODULE": "crucible.settings",
+                   "SCALE_SPEED": str(arguments.soak or 1),
                    "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}  # fmt: skip
     from crucible.postgres import EmbeddedPostgres
 
@@ -338,11 +396,16 @@ def main() -> None:
         django.setup()
         known = populate(arguments, jobs)
         jobs.start()
-        services = Services(home, dict(os.environ))
+        services = Services(home, dict(os.environ), bool(arguments.soak))
         print("warming up", flush=True)
         time.sleep(20)
+        pages = pages_of(services, known)
         before, began = services.usage(), time.monotonic()
-        measured = measure(arguments, services, known)
+        if arguments.soak:
+            run_soak(arguments, home, services, pages)
+            print(f"{jobs.ended} jobs ended; load of the machine {os.getloadavg()[0]:.1f}")
+            return
+        measured = measure(arguments, services, pages)
         report(jobs, time.monotonic() - began, before, services.usage(), measured)
     finally:
         jobs.stop.set()

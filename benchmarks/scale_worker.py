@@ -6,7 +6,10 @@ plays all jobs: it holds their locks, writes their progress and ends them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import django
 
 from crucible.celery import app
 from crucible.jobs.backends.local import LocalBackend
@@ -17,4 +20,10 @@ def _leave_to_the_benchmark(_self: LocalBackend, directory: Path, _module: str) 
 
 
 LocalBackend._spawn = _leave_to_the_benchmark  # type: ignore[method-assign]
+
+django.setup()
+from crucible.jobs import pipeline  # noqa: E402  (has models, which need the line above)
+
+# More looks at running jobs than the usual twenty a second: benchmarks/scale.py --soak.
+pipeline.LOOKS_A_SECOND = int(pipeline.LOOKS_A_SECOND * float(os.environ.get("SCALE_SPEED", "1")))
 __all__ = ["app"]

@@ -72,9 +72,9 @@ class Client:
         # A proxy for the outside world must not get requests to this machine.
         self._session.trust_env = parts.hostname not in LOOPBACK
 
-    def create_upload(self) -> Document:
-        """A new, empty upload: {"id", "shards": []}."""
-        return self._ask("POST", "/api/uploads")
+    def create_upload(self, scale: str) -> Document:
+        """A new, empty upload for this scale: {"id", "shards": []}."""
+        return self._ask("POST", "/api/uploads", json={"scale": scale})
 
     def upload(self, upload: str) -> Document:
         """What is there of an upload: {"id", "shards": [{"name", "bytes", "sha256"}]}."""
@@ -104,7 +104,7 @@ class Client:
         return self._ask("POST", f"/api/submissions/{quote(submission, safe='')}/cancel")
 
     def results(self, submission: str) -> Document:
-        """{"id", "state", "score", "tasks", "provenance"}."""
+        """{"id", "state", "score", "tasks", "provenance", "scan"}."""
         return self._ask("GET", f"/api/submissions/{quote(submission, safe='')}/results")
 
     def leaderboard(self, track: str, scale: str) -> Document:

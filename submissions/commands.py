@@ -64,7 +64,7 @@ def run_submit(arguments: argparse.Namespace) -> Document:
     check_track_of(dataset, arguments.track)
     progress = progress_for_terminal()
     try:
-        upload = upload_dataset(client, dataset, arguments.upload, progress)
+        upload = upload_dataset(client, dataset, arguments.scale, arguments.upload, progress)
     finally:
         if isinstance(progress, TerminalProgress):
             progress.close()
@@ -182,7 +182,7 @@ def show_status(document: Document) -> str:
 
 
 def show_results(document: Document) -> str:
-    """The aggregates that are there, then every task."""
+    """The aggregates that are there, what was found in the data, then every task."""
     score = document["score"] or {}
     lines = [f"{document['id']}: {document['state']}"]
     lines += [
@@ -190,6 +190,10 @@ def show_results(document: Document) -> str:
         for name in ("core", "extended", "mmlu", "smoke")
         if isinstance(score.get(name), float)
     ]
+    scan = document.get("scan")  # not of a site of an older release
+    if scan:
+        leaked = ", ".join(scan["leaked_tasks"]) or "none"
+        lines.append(f"tasks whose questions were found in the data: {leaked}")
     rows = []
     for label, task in document["tasks"].items():
         figures = task if isinstance(task, dict) else {"score": task}

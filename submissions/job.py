@@ -8,6 +8,7 @@ Whoever starts a stage twice gets the finished result or waits for the running o
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -18,11 +19,11 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure
@@ -108,10 +109,17 @@ class Job:
 
 
 def write_json_atomically(path: Path, document: Any) -> None:
+    """Writes JSON for people to read, whole or not at all."""
+    with written_atomically(path) as file:
+        json.dump(document, file, indent=1, allow_nan=False)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[IO[str]]:
     """Writes and fsyncs beside `path`, then renames: readers see the old file or the whole new."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w") as file:
-        json.dump(document, file, indent=1, allow_nan=False)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)

@@ -20,11 +20,13 @@ from submissions.shards import LocalShard, Shard
 def upload_dataset(
     client: Client,
     dataset: Dataset,
+    scale: str,
     upload: str | None = None,
     progress: Progress = no_progress,
 ) -> str:
     """Uploads a dataset and returns the upload's id; goes on with `upload` if given.
 
+    Before anything is sent the server refuses a scale at which it would not accept a submission.
     A mixture goes along as a mixture.json that names every shard as it is called there. A shard
     that is there already with the same hash is not sent again; one in S3 is fetched first, one
     after the other. A failure on the way says with which `--upload` to go on.
@@ -36,7 +38,7 @@ def upload_dataset(
             path = scratch / MIXTURE
             path.write_bytes(_flat_mixture(dataset, shards))
             shards[MIXTURE] = LocalShard(MIXTURE, "json", path)
-        there = client.upload(upload) if upload else client.create_upload()
+        there = client.upload(upload) if upload else client.create_upload(scale)
         number = str(there["id"])
         hashes = {shard["name"]: shard["sha256"] for shard in there["shards"]}
         if foreign := sorted(hashes.keys() - shards.keys()):

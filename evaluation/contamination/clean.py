@@ -31,6 +31,7 @@ from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, Shard
 
 LOG = "contamination.log"  # a name that a dataset's folder may hold beside its shards
+SCRATCH = ".scratch"  # of workers, some of which may die; it never becomes part of the output
 SHORTEST = 200  # characters of a document that are worth keeping once stretches were cut out
 ROWS = 1000  # of a parquet shard that are written together
 
@@ -71,7 +72,7 @@ def clean_dataset(
         raise Failure("mixture_invalid", "name the shards or folders of each source to clean it")
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    (partial / SCRATCH).mkdir(parents=True)
     grave = SEVERITIES.index(severity)
     tasks = [CleanTask(shard, index, partial, grave, spans) for shard in dataset.shards]
     done: dict[str, dict[str, Any]] = {}
@@ -85,6 +86,7 @@ def clean_dataset(
     with (partial / LOG).open("w", encoding="utf-8") as log:
         for name in sorted(done):
             log.writelines(json.dumps(line) + "\n" for line in done[name].pop("log"))
+    shutil.rmtree(partial / SCRATCH)
     partial.rename(output)
     shards = [{"name": name, **done[name]} for name in sorted(done)]
     sums = {key: sum(one[key] for one in shards) for key in ("documents", "removed", "cut")}
@@ -95,11 +97,11 @@ def clean_shard(task: CleanTask) -> dict[str, Any]:
     """Cleans one shard; `documents` read, `removed`, `cut`, and the `log` lines."""
     index = cached_index(task.index)
     with (
-        tempfile.TemporaryDirectory(dir=task.folder) as scratch,
+        tempfile.TemporaryDirectory(dir=task.folder / SCRATCH) as scratch,
         task.shard.fetched(Path(scratch)) as local,
     ):
         read = Read()
-        judged = (match_of(line, text, index) for line, text in candidates(local, index, read))
+        judged = (match_of(one, local, index) for one in candidates(local, index, read))
         found = {
             match.line: match
             for match in judged
@@ -110,7 +112,9 @@ def clean_shard(task: CleanTask) -> dict[str, Any]:
         if removed < read.documents:
             target = task.folder / _inside(task.shard.name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            (_write_parquet if local.format == "parquet" else _write_jsonl)(local, target, texts)
+            cleaned = Path(scratch) / f"cleaned {target.name}"
+            (_write_parquet if local.format == "parquet" else _write_jsonl)(local, cleaned, texts)
+            cleaned.rename(target)  # whole: the same task may run elsewhere at the same time
     log = [_log_line(task, match, texts[line], index) for line, match in sorted(found.items())]
     return {"documents": read.documents, "removed": removed, "cut": len(found) - removed,
             "log": log}  # fmt: skip
@@ -201,8 +205,8 @@ def _opened(target: Path, compression: str) -> Iterator[Callable[[bytes], Any]]:
         with target.open("wb") as raw, zstandard.ZstdCompressor(level=3).stream_writer(raw) as file:
             yield file.write
     elif compression == "gz":
-        with gzip.open(target, "wb", compresslevel=6) as zipped:
-            yield zipped.write
+        with target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
+            yield zipped.write  # without a name and a time, so that a second run gives the same
     else:
         with target.open("wb") as plain:
             yield plain.write

@@ -13,21 +13,18 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from evaluation.contamination.questions import read_questions
 from evaluation.suite import load_suite, task_path
+from tests.browsers import launched_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "deploy"))
-import browser as chromium  # noqa: E402  (deploy/ is no package)
-
 PATIENCE = 900  # seconds for a whole submission on a slow machine
 PYTHON = str(ROOT / ".venv/bin/python")
 SUITE = load_suite("smoke")
@@ -65,13 +62,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    flags = ["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-    if os.geteuid() == 0:
-        flags.append("--no-sandbox")
-    with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=chromium.find(), args=flags)
+    with launched_browser() as instance:
         yield instance
-        instance.close()
 
 
 def log_in(page: Page, site, name: str, password: str) -> None:

@@ -20,6 +20,7 @@ from tests.faults.brokers import BROKERS
 from tests.faults.faults import Faults
 from tests.faults.site import Site
 from tests.faults.verdict import Verdict, judge, open_submissions, wait_until_over
+from tests.platform.ray_cluster import RayCluster
 from tests.platform.slurm_cluster import SlurmCluster
 from tests.platform.slurm_cluster import missing as slurm_missing
 
@@ -74,9 +75,9 @@ def run(
     folder: Path, broker: str, backend: str, seed: int, faults: int, seconds: float, patience: float
 ) -> Campaign:
     """At most so many faults and seconds of them, then up to `patience` seconds to come to rest."""
-    cluster = None
-    if backend == "slurm":
-        cluster = SlurmCluster(folder / "slurm")
+    cluster: SlurmCluster | RayCluster | None = None
+    if backend != "local":
+        cluster = SlurmCluster(folder / "slurm") if backend == "slurm" else RayCluster()
         cluster.start()
     site = Site(folder, BROKERS[broker](), cluster)
     campaign = Campaign(broker, backend, seed)
@@ -145,7 +146,9 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=240, help="seconds to come to rest")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broker", choices=[*BROKERS], nargs="*", default=[*BROKERS])
-    parser.add_argument("--backend", choices=["local", "slurm"], nargs="*", default=["local"])
+    parser.add_argument(
+        "--backend", choices=["local", "slurm", "ray"], nargs="*", default=["local"]
+    )
     parser.add_argument("--keep", type=Path, help="keep the files in this folder")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running

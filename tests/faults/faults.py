@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.faults.site import Site
-from tests.platform.slurm_cluster import NODES
+from tests.platform.ray_cluster import RayCluster
+from tests.platform.slurm_cluster import NODES, SlurmCluster
 
 SERVICES = ("site", "worker", "reconciler", "postgres")
 CLOCK_STEPS = (3600, -3600, 86400, -300, 45, 0)  # seconds beside the true time; 0 is back to it
@@ -51,9 +52,12 @@ class Faults:
             kinds["disk full"] = (1.5, self.fill_disk)
         if self.site.broker.url:
             kinds["kill -9 broker"] = (2.0, self.kill_broker)
-        if self.site.cluster is not None:
+        if isinstance(self.site.cluster, SlurmCluster):
             kinds["kill -9 slurmctld"] = (3.0, self.kill_controller)
             kinds["kill -9 slurmd"] = (1.0, self.kill_node)
+        if isinstance(self.site.cluster, RayCluster):
+            kinds["kill -9 Ray's head"] = (2.0, self.kill_head)
+            kinds["kill -9 Ray's job"] = (2.0, self.kill_ray_job)
         return kinds
 
     def kill(self, role: str) -> bool:
@@ -128,7 +132,7 @@ class Faults:
     def kill_controller(self) -> bool:
         """Slurm's controller, often right after a launch; up again after a moment."""
         cluster = self.site.cluster
-        assert cluster is not None
+        assert isinstance(cluster, SlurmCluster)
         cluster.kill_controller()
         time.sleep(self.draw.uniform(0.2, 3.0))
         cluster.start_controller()
@@ -137,6 +141,22 @@ class Faults:
     def kill_node(self) -> bool:
         """A node's daemon; its jobs go on without it."""
         cluster = self.site.cluster
-        assert cluster is not None
+        assert isinstance(cluster, SlurmCluster)
         cluster.kill_node(self.draw.choice(NODES))
         return True
+
+    def kill_head(self) -> bool:
+        """All of Ray, its memory of the jobs with it; up again after a moment, knowing none."""
+        cluster = self.site.cluster
+        assert isinstance(cluster, RayCluster)
+        cluster.kill()
+        time.sleep(self.draw.uniform(0.2, 3.0))
+        cluster.start()
+        return True
+
+    def kill_ray_job(self) -> bool:
+        """The process that stands for a job in Ray, not the job's own."""
+        cluster = self.site.cluster
+        assert isinstance(cluster, RayCluster)
+        pids = cluster.supervisors()
+        return bool(pids) and _kill(self.draw.choice(pids))

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faults.brokers import Broker
+from tests.platform.ray_cluster import RayCluster
 from tests.platform.slurm_cluster import SlurmCluster, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = 400  # MiB of the file system that holds the installation
-RULES = "[slurm]\nslots = 12\n[[slurm.jobs]]\n"
 
 
 class Process(NamedTuple):
@@ -49,7 +49,9 @@ def processes() -> Iterator[Process]:
 class Site:
     """Below `folder`: `home` (on a small disk of its own where we may mount one) and the ledger."""
 
-    def __init__(self, folder: Path, broker: Broker, cluster: SlurmCluster | None) -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, cluster: SlurmCluster | RayCluster | None
+    ) -> None:
         self.folder, self.broker, self.cluster = folder, broker, cluster
         self.home = folder / "home"
         self.ledger = folder / "ledger.jsonl"
@@ -109,7 +111,7 @@ class Site:
         """What the machines do, not the site: start again what ended, check a cluster's nodes."""
         if self.supervisor is not None and self.supervisor.poll() is not None:
             self.start()
-        if self.cluster is not None:
+        if isinstance(self.cluster, SlurmCluster):
             self.cluster.resume_nodes()
 
     def tear_down(self) -> None:
@@ -209,6 +211,6 @@ class Site:
             environment["CELERY_BROKER_URL"] = self.broker.url
         if self.cluster is not None:
             rules = self.folder / "backends.toml"
-            rules.write_text(RULES)
+            rules.write_text(self.cluster.rules)
             environment |= self.cluster.environment | {"CRUCIBLE_BACKENDS": str(rules)}
         return environment

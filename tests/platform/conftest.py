@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
 from crucible.accounts.services import token_create
@@ -212,3 +213,21 @@ def publish(
 @pytest.fixture
 def tokens_needed() -> int:
     return load_scale("smoke").tokens_needed
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Real transactions, seen by every thread; all rows go afterwards."""
+    with django_db_blocker.unblock():
+        yield
+        with connection.cursor() as cursor:
+            tables = [
+                name
+                for name in connection.introspection.table_names()
+                if name not in ("django_migrations", "django_content_type", "auth_permission")
+            ]
+            for name in tables:  # the append-only ones refuse even this
+                cursor.execute(f"alter table {name} disable trigger user")
+            cursor.execute(f"truncate {', '.join(tables)} cascade")
+            for name in tables:
+                cursor.execute(f"alter table {name} enable trigger user")

@@ -36,6 +36,8 @@ class RayCluster:
         ports = free_ports(4)
         self.head, self.dashboard, self.agent, self.client = map(str, ports)
         self.address = f"http://127.0.0.1:{self.dashboard}"
+        self.rules = f'[ray]\nslots = 12\naddress = "{self.address}"\n[[ray.jobs]]\n'
+        self.environment = {"CRUCIBLE_RAY_TOKEN": token}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -87,6 +89,11 @@ class RayCluster:
         self.process.wait()
         self.process = None
 
+    def supervisors(self) -> list[int]:
+        """The processes by which Ray stands for a job each."""
+        session = _session(self.process.pid) if self.process else []
+        return [pid for pid in session if b"JobSupervisor" in _command(pid)]
+
     def stop(self) -> None:
         """For good. The jobs are ended by Ray's watchers, within a second."""
         self.kill()
@@ -103,3 +110,9 @@ def _session(leader: int) -> list[int]:
                 if int(fields[3]) == leader:
                     found.append(int(folder.name))
     return found
+
+
+def _command(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

@@ -86,6 +86,8 @@ def free_ports(count: int) -> list[int]:
 class SlurmCluster:
     """Up between `start` and `stop`; `environment` is what a client needs to reach it."""
 
+    rules = "[slurm]\nslots = 12\n[[slurm.jobs]]\n"  # of a CRUCIBLE_BACKENDS: all jobs run there
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.conf = folder / "slurm.conf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def test_the_example_is_a_right_file_and_knows_every_large_scale():
         rule = rules.rule_for("train", scale)
         assert (rule is None) == (scale == "smoke")
         assert rule is None or rule.processes_per_node == 8
+
+
+def test_the_examples_of_the_page_are_right_files(write):
+    page = (ROOT / "docs/backends.md").read_text()
+    examples = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    tables = [rules_load(write(example)).tables for example in examples]
+    assert [list(table) for table in tables][:3] == [["slurm"], ["slurm"], ["ray"]]
+    assert all(table.jobs for tables_of_one in tables for table in tables_of_one.values())
 
 
 def test_a_script_ends_at_once_when_the_attempt_is_over(tmp_path):

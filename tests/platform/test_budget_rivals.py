@@ -17,26 +17,6 @@ from submissions.failures import Failure
 
 BIG = "400m-1x"
 PRICE = price_of(BIG)
-
-
-@pytest.fixture
-def committed(django_db_setup, django_db_blocker):
-    """Real transactions, seen by every thread; all rows go afterwards."""
-    with django_db_blocker.unblock():
-        yield
-        with connection.cursor() as cursor:
-            tables = [
-                name
-                for name in connection.introspection.table_names()
-                if name not in ("django_migrations", "django_content_type", "auth_permission")
-            ]
-            for name in tables:  # the append-only ones refuse even this
-                cursor.execute(f"alter table {name} disable trigger user")
-            cursor.execute(f"truncate {', '.join(tables)} cascade")
-            for name in tables:
-                cursor.execute(f"alter table {name} enable trigger user")
-
-
 RIVALS, LIMIT = 50, 7
 
 

@@ -241,13 +241,13 @@ def test_pages_show_a_team_its_own_ledger_alone(alice, bob, staff, grant, make_s
     assert f"{PRICE} h" in page
     assert f"{PRICE} h" in client.get("/submissions/new/").text
     page = client.get(f"/submissions/{submission.id}/").text
-    assert f"{PRICE} GPU-hours of" in page
+    assert f"{PRICE} H100-hours of" in page
     assert "are reserved" in page
     client.force_login(bob)
     page = client.get("/budget/").text
     assert "first round" not in page
     assert "ask an organiser" in page
-    assert [row.possible for row in budget_rows(bob)] == [True, False]
+    assert [row.refusal is None for row in budget_rows(bob)] == [True, False]
 
 
 def test_an_organiser_grants_in_the_admin_with_a_reason(staff, team):

@@ -1,7 +1,8 @@
-"""Shards scanned on a real Ray cluster whose workers are killed in the middle: nothing is lost."""
+"""Shards scanned and cleaned on a real Ray cluster whose workers are killed in the middle."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from evaluation.contamination.clean import CleanTask, clean_dataset
 from evaluation.contamination.index import Index, build_index
 from evaluation.contamination.questions import read_questions
-from evaluation.contamination.scan import ScanTask, scan_dataset, scan_shard
+from evaluation.contamination.scan import ScanTask, scan_dataset
 from evaluation.suite import load_suite, task_path
 from submissions.executor import LocalProcesses
 from submissions.ray_executor import RayCluster
@@ -34,21 +36,22 @@ def placement() -> Iterator[RayCluster]:
 
 @dataclass(frozen=True)
 class KilledOnce:
-    """Scans; the first time at each shard its worker is killed while it reads."""
+    """Does its work; the first time at each shard its worker is killed while it reads."""
 
+    function: Callable[[Any], Any]
     folder: Path
 
-    def __call__(self, task: ScanTask) -> Any:
+    def __call__(self, task: ScanTask | CleanTask) -> Any:
         seen = self.folder / task.shard.name
         if not seen.exists():
             seen.touch()
-            from evaluation.contamination import scan
 
             def killed(*_: Any) -> Any:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-            scan.match_of = killed  # type: ignore[assignment]
-        return scan_shard(task)
+            module: Any = importlib.import_module(self.function.__module__)
+            module.match_of = killed
+        return self.function(task)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,7 @@ class Deadly:
     def __call__(
         self, function: Callable[[Any], Any], tasks: Sequence[Any], tick: Callable[[], None]
     ) -> Iterator[tuple[Any, Any]]:
-        assert function is scan_shard
-        return self.placement(KilledOnce(self.folder), tasks, tick)
+        return self.placement(KilledOnce(function, self.folder), tasks, tick)
 
 
 @pytest.fixture
@@ -70,23 +72,46 @@ def index(tmp_path: Path) -> Index:
     return build_index(load_suite("smoke"), None, tmp_path / "index")
 
 
-def test_a_scan_survives_the_death_of_every_worker(
-    placement: RayCluster, index: Index, tmp_path: Path
-) -> None:
+@pytest.fixture
+def leaked(tmp_path: Path) -> list[Path]:
+    """Three shards, each document with a question of the smoke suite and its answer."""
     suite = load_suite("smoke")
     task = next(task for task in suite.tasks if task.label == "smoke_word_order")
     questions = read_questions(task, task_path(suite, task, None))
     (tmp_path / "data").mkdir()
     for number in range(3):
         texts = [f"{one.question} {one.answers[0]}" for one in questions[number::3]]
+        texts.append("Nothing of the kind is said here, and nobody asked.")
         lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
         (tmp_path / "data" / f"{number}.jsonl").write_text(lines)
-    paths, seen = [tmp_path / "data"], tmp_path / "seen"
-    seen.mkdir()
-    here = scan_dataset(paths, index.folder, tmp_path / "here.json", placement=LocalProcesses(1))
+    (tmp_path / "seen").mkdir()
+    return [tmp_path / "data"]
+
+
+def test_a_scan_survives_the_death_of_every_worker(
+    placement: RayCluster, index: Index, leaked: list[Path], tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    here = scan_dataset(leaked, index.folder, tmp_path / "here.json", placement=LocalProcesses(1))
     there = scan_dataset(
-        paths, index.folder, tmp_path / "there.json", placement=Deadly(placement, seen)
+        leaked, index.folder, tmp_path / "there.json", placement=Deadly(placement, seen)
     )
     assert sorted(path.name for path in seen.iterdir()) == ["0.jsonl", "1.jsonl", "2.jsonl"]
-    assert here["tasks"]["smoke_word_order"]["high"] == len(questions)
+    assert here["tasks"]["smoke_word_order"]["high"] == here["documents"] - 3 > 0
     assert {**there, "seconds": 0} == {**here, "seconds": 0}
+
+
+def test_a_cleaning_survives_the_death_of_every_worker(
+    placement: RayCluster, index: Index, leaked: list[Path], tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    here = clean_dataset(leaked, index.folder, tmp_path / "here", placement=LocalProcesses(1))
+    there = clean_dataset(
+        leaked, index.folder, tmp_path / "there", placement=Deadly(placement, seen)
+    )
+    assert sorted(path.name for path in seen.iterdir()) == ["0.jsonl", "1.jsonl", "2.jsonl"]
+    assert here["removed"] == here["documents"] - 3 > 0
+    assert {**there, "log": ""} == {**here, "log": ""}
+    files = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert sorted(files) == ["0.jsonl", "1.jsonl", "2.jsonl", "contamination.log"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == files

@@ -45,6 +45,12 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
+OPENED = {
+    "smoke": (201, {"id": "u1", "shards": []}),
+    "400m-1x": (400, {"code": "budget_exceeded", "message": "there is no budget"}),
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     """The API contract in its shortest form."""
 
@@ -87,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         match (self.command, *parts):
             case ("POST", "uploads"):
                 uploads["u1"] = {}
-                self.answer(201, {"id": "u1", "shards": []})
+                self.answer(*OPENED[json.loads(body)["scale"]])
             case ("GET", "uploads", number) if number in uploads:
                 self.answer(200, {"id": number, "shards": self.shards(number)})
             case ("PUT", "uploads", number, "shards", name):
@@ -159,13 +165,21 @@ def failure_of(call: Any, *arguments: Any) -> Failure:
     return caught.value
 
 
+def test_nothing_is_sent_for_a_scale_that_is_refused(
+    client: Client, server: Server, dataset: Path
+) -> None:
+    failure = failure_of(upload_dataset, client, find_dataset([dataset]), "400m-1x")
+    assert failure.code == "budget_exceeded"
+    assert [method for method, _ in server.requests] == ["POST"]
+
+
 def test_an_upload_holds_every_shard(client: Client, server: Server, dataset: Path) -> None:
     told: list[tuple[int, int]] = []
 
     def progress(step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
         told.append((step, of))
 
-    assert upload_dataset(client, find_dataset([dataset]), progress=progress) == "u1"
+    assert upload_dataset(client, find_dataset([dataset]), "smoke", progress=progress) == "u1"
     sent = server.uploads["u1"]
     assert sent["a.jsonl"] == (dataset / "a.jsonl").read_bytes()
     assert sent["deep-er-b-c.jsonl"] == (dataset / "deep/er/b c.jsonl").read_bytes()
@@ -175,13 +189,13 @@ def test_an_upload_holds_every_shard(client: Client, server: Server, dataset: Pa
 
 
 def test_a_broken_upload_goes_on(client: Client, server: Server, dataset: Path) -> None:
-    upload_dataset(client, find_dataset([dataset]))
+    upload_dataset(client, find_dataset([dataset]), "smoke")
     del server.uploads["u1"]["deep-er-b-c.jsonl"]
     server.requests.clear()
-    upload_dataset(client, find_dataset([dataset]), upload="u1")
+    upload_dataset(client, find_dataset([dataset]), "smoke", upload="u1")
     assert [method for method, _ in server.requests] == ["GET", "PUT"]
     (dataset / "a.jsonl").write_text('{"text": "changed"}\n')
-    upload_dataset(client, find_dataset([dataset]), upload="u1")
+    upload_dataset(client, find_dataset([dataset]), "smoke", upload="u1")
     assert server.uploads["u1"]["a.jsonl"] == b'{"text": "changed"}\n'
 
 
@@ -189,7 +203,7 @@ def test_an_upload_of_another_dataset_is_not_mixed_in(
     client: Client, server: Server, dataset: Path
 ) -> None:
     server.uploads["u1"] = {"other.jsonl": b"x"}
-    failure = failure_of(upload_dataset, client, find_dataset([dataset]), "u1")
+    failure = failure_of(upload_dataset, client, find_dataset([dataset]), "smoke", "u1")
     assert failure.code == "refused"
     assert "other.jsonl" in failure.message
 
@@ -197,9 +211,9 @@ def test_an_upload_of_another_dataset_is_not_mixed_in(
 def test_connections_that_drop_are_tried_again(
     client: Client, server: Server, dataset: Path
 ) -> None:
-    upload = client.create_upload()["id"]
+    upload = client.create_upload("smoke")["id"]
     server.script = ["drop", 503]
-    upload_dataset(client, find_dataset([dataset / "a.jsonl"]), upload)
+    upload_dataset(client, find_dataset([dataset / "a.jsonl"]), "smoke", upload)
     assert list(server.uploads[upload]) == ["a.jsonl"]
 
 
@@ -217,7 +231,7 @@ def test_the_attempts_are_bounded_and_the_failure_says_how_to_go_on(
             return document
 
     breaks = Breaks(server.url, TOKEN, pauses=(0.0, 0.0))
-    failure = failure_of(upload_dataset, breaks, find_dataset([dataset]), "u1")
+    failure = failure_of(upload_dataset, breaks, find_dataset([dataset]), "smoke", "u1")
     assert failure.code == "server_unreachable"
     assert "--upload u1" in failure.next_step
     assert [method for method, _ in server.requests] == ["GET", "PUT", "PUT", "PUT"]
@@ -264,7 +278,7 @@ def test_names_are_made_plain(tmp_path: Path, client: Client, server: Server) ->
     for name in ("a/b.jsonl", "a-b.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]))
+    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]), "smoke")
     assert failure.code == "refused"
     assert "a-b.jsonl" in failure.message
     assert server.requests == []
@@ -275,7 +289,7 @@ def test_what_is_plainly_wrong_is_refused_before_anything_is_sent(
 ) -> None:
     assert failure_of(find_dataset, [tmp_path / "no"]).code == "dataset_missing"
     (tmp_path / "empty.jsonl").touch()
-    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]))
+    failure = failure_of(upload_dataset, client, find_dataset([tmp_path]), "smoke")
     assert (failure.code, failure.shard) == ("shard_empty", "empty.jsonl")
     assert server.requests == []
 
@@ -287,7 +301,7 @@ def test_a_mixture_goes_along_and_means_the_same_there(
                {"name": "deep", "weight": 0.75, "shards": ["deep/"]}]  # fmt: skip
     (dataset / "mixture.json").write_text(json.dumps({"sources": sources}))
     here = find_dataset([dataset])
-    upload_dataset(client, here)
+    upload_dataset(client, here, "smoke")
     arrived = tmp_path / "arrived"
     arrived.mkdir()
     for name, content in server.uploads["u1"].items():

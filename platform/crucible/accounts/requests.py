@@ -1,10 +1,16 @@
-"""The kinds of request, for type checkers: who asks decides what a view may do."""
+"""What all views share: the kinds of request, and how a refusal reaches whoever asked."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
+
+from submissions.failures import Failure
 
 
 class PageRequest(HttpRequest):
@@ -23,3 +29,12 @@ class TokenRequest(HttpRequest):
     """Behind `Token`: `auth` is the token's user."""
 
     auth: User
+
+
+@contextmanager
+def refusal_told(request: HttpRequest) -> Iterator[None]:
+    """What a service refuses inside becomes a message on the page that follows."""
+    try:
+        yield
+    except Failure as failure:
+        messages.error(request, f"{failure.message}. {failure.next_step}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,15 @@ from crucible.accounts.requests import TokenRequest
 from crucible.accounts.services import token_authenticate
 from crucible.entries import services, uploads
 from crucible.entries.models import Shard, Upload
-from crucible.entries.selectors import submission_document, submission_get, submissions_of
+from crucible.entries.selectors import (
+    may_look_inside,
+    submission_document,
+    submission_get,
+    submissions_of,
+)
+from crucible.leaderboard.kept import board_version, kept
 from crucible.leaderboard.selectors import leaderboard_rows, row_document, score_document
+from crucible.review.selectors import scan_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.check import check_track
 from submissions.failures import Failure
@@ -89,6 +97,12 @@ class UploadOut(Schema):
     shards: list[ShardOut]
 
 
+class UploadIn(Schema):
+    """For which scale the dataset is meant, so that what cannot be handed in is not sent."""
+
+    scale: str | None = None
+
+
 class SubmissionIn(Schema):
     """What `crucible submit` sends once its shards are there."""
 
@@ -102,7 +116,11 @@ class SubmissionIn(Schema):
 
 def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:
     """The document with its page's address in full, as whoever reads it needs it."""
-    return document | {"url": request.build_absolute_uri(document["url"])}
+    return document | {"url": _site(request) + document["url"]}
+
+
+def _site(request: HttpRequest) -> str:
+    return f"{request.scheme}://{request.get_host()}"
 
 
 def _upload_out(upload: Upload) -> dict[str, Any]:
@@ -110,9 +128,12 @@ def _upload_out(upload: Upload) -> dict[str, Any]:
 
 
 @api.post("/uploads", response={201: UploadOut})
-def upload_create(request: TokenRequest) -> tuple[int, dict[str, Any]]:
-    """Opens an upload."""
-    return 201, _upload_out(uploads.upload_create(user=request.auth))
+def upload_create(
+    request: TokenRequest, body: UploadIn | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Opens an upload; with a scale, only if a submission there would be accepted now."""
+    scale = body.scale if body else None
+    return 201, _upload_out(uploads.upload_create(user=request.auth, scale=scale))
 
 
 @api.get("/uploads/{upload_id}", response=UploadOut)
@@ -181,22 +202,32 @@ def submission_retry(request: TokenRequest, submission_id: int) -> dict[str, Any
 
 @api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
 def submission_results(request: TokenRequest, submission_id: int) -> dict[str, Any]:
-    """Score, per-task results and provenance; nulls while there is no score."""
+    """Score, per-task results, provenance and scan; nulls while there is none."""
     user = request.auth
     submission = submission_get(user=user, submission_id=submission_id)
     score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
-    return {"id": submission.id, "state": submission.state} | score_document(score)
+    scan = scan_document(submission, inside=may_look_inside(user, submission))
+    state = {"id": submission.id, "state": submission.state, "scan": scan}
+    return state | score_document(score)
 
 
 @api.get("/leaderboard", response=dict, auth=OptionalToken())
-def leaderboard(request: HttpRequest, track: str, scale: str) -> dict[str, Any]:
+def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     """One board, in the order and with the ranks of the page."""
     check_track(track)
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure("not_found", f"this site keeps no board for {scale}")
+    text = kept(f"board-{track}-{scale}", board_version(track, scale), lambda: _board(track, scale))
+    # Kept without the site, which the request names. Inside a JSON string no quote stands alone.
+    text = text.replace('"url": "/', f'"url": "{_site(request)}/')
+    return HttpResponse(text, content_type=api.get_content_type())
+
+
+def _board(track: str, scale: str) -> str:
     rows, _ = leaderboard_rows(track=track, scale=scale)
-    return {
+    board = {
         "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
-        "rows": [_shown(request, row_document(row)) for row in rows],
+        "rows": [row_document(row) for row in rows],
     }  # fmt: skip
+    return json.dumps(board)

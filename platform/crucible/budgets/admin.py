@@ -39,7 +39,7 @@ class GrantForm(forms.ModelForm):
     """The limit at once, and hours to add with the reason."""
 
     hours = forms.DecimalField(
-        required=False, max_digits=12, decimal_places=2, initial=Decimal(0), label="GPU-hours",
+        required=False, max_digits=12, decimal_places=2, initial=Decimal(0), label="H100-hours",
         help_text="To add to what is available; negative takes back. H100-hours.",
     )  # fmt: skip
     reason = forms.CharField(required=False, max_length=200, help_text="The team reads it.")

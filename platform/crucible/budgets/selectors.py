@@ -10,8 +10,9 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from crucible.budgets.models import Allowance, Entry, Team
-from crucible.budgets.services import price_of, under_way_of
+from crucible.budgets.services import price_of, refusal_of, under_way_of
 from crucible.entries.models import Submission
+from submissions.failures import Failure
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,20 @@ class BudgetRow:
     under_way: int
 
     @property
-    def possible(self) -> bool:
-        """Whether a submission would be accepted now."""
+    def refusal(self) -> Failure | None:
+        """Why a submission would not be accepted now; None: it would."""
+        return refusal_of(
+            scale=self.scale, price=self.price, allowance=self.allowance, under_way=self.under_way
+        )
+
+    @property
+    def left(self) -> str:
+        """What is there for one more submission, in a few words; empty where nothing limits it."""
         if self.allowance is None:
-            return not self.price
-        return self.under_way < self.allowance.concurrent and self.price <= self.allowance.available
+            return "no budget" if self.price else ""
+        slots = f"{self.under_way} of {self.allowance.concurrent} under way"
+        hours = f"takes {self.price} H100-hours, {self.allowance.available} left, "
+        return hours + slots if self.price else slots
 
 
 def team_of(user: Any) -> Team | None:
@@ -40,13 +50,22 @@ def budget_rows(user: Any) -> list[BudgetRow]:
     """Every open scale with what the user's team has there."""
     allowances = {
         allowance.scale: allowance
-        for allowance in Allowance.objects.filter(team__memberships__user=user)
+        for allowance in Allowance.objects.select_related("team").filter(
+            team__memberships__user=user
+        )
     }
     return [
         BudgetRow(scale, price_of(scale), found, under_way_of(found) if found else 0)
         for scale in settings.CRUCIBLE_SCALES
         for found in [allowances.get(scale)]
     ]
+
+
+def budget_check(*, user: Any, scale: str) -> None:
+    """Raises the refusal that a submission of this user's at this scale would meet now."""
+    row = next((row for row in budget_rows(user) if row.scale == scale), None)
+    if row is not None and row.refusal is not None:
+        raise row.refusal
 
 
 def ledger_of(user: Any) -> QuerySet[Entry]:

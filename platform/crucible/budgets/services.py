@@ -27,7 +27,7 @@ CENT = Decimal("0.01")
 
 
 def price_of(scale: str) -> Decimal:
-    """GPU-hours (H100) of one submission, as the submit page names them; 0 on a CPU's scale.
+    """H100-hours of one submission, as the submit page names them; 0 on a CPU's scale.
 
     The recipe is fixed, so every submission of a scale costs the same: training and evaluation.
     """
@@ -54,6 +54,31 @@ def _write(
     )  # fmt: skip
 
 
+def refusal_of(
+    *, scale: str, price: Decimal, allowance: Allowance | None, under_way: int
+) -> Failure | None:
+    """Why a submission would not be accepted (`budget_exceeded`); None: it would.
+
+    A scale that costs no H100-hours is open to all whom no allowance limits.
+    """
+    if allowance is None:
+        why = f"you have no budget at the scale {scale}"
+        return Failure("budget_exceeded", why) if price else None
+    if under_way >= allowance.concurrent:
+        return Failure(
+            "budget_exceeded",
+            f"{under_way} submissions of {allowance.team} at {scale} are under way;"
+            f" {allowance.concurrent} may be",
+        )
+    if price > allowance.available:
+        return Failure(
+            "budget_exceeded",
+            f"a submission at {scale} takes {price} H100-hours; {allowance.team} has"
+            f" {allowance.available} left",
+        )
+    return None
+
+
 def _last_of(submission: Submission) -> Entry | None:
     return submission.ledger.order_by("id").last()
 
@@ -72,7 +97,7 @@ def allowance_grant(
         team=team, scale=scale, defaults={"concurrent": concurrent}
     )
     if allowance.available + hours < 0:
-        raise Failure("refused", f"{allowance} has only {allowance.available} GPU-hours to give")
+        raise Failure("refused", f"{allowance} has only {allowance.available} H100-hours to give")
     if allowance.concurrent != concurrent:
         Allowance.objects.filter(id=allowance.id).update(concurrent=concurrent)
     if hours:
@@ -86,8 +111,8 @@ def allowance_grant(
 def budget_reserve(*, submission: Submission, actor: str) -> None:
     """Takes the price out of what is available; called in the transaction that starts a submission.
 
-    A scale that costs no GPU-hours is open to all whom no allowance limits. Raises `Failure`
-    (`budget_exceeded`) when hours are lacking, or too many of the team's are under way.
+    Raises `Failure` (`budget_exceeded`) when hours are lacking, or too many of the team's are under
+    way.
     """
     price = price_of(submission.scale)
     # Locked: of rivals at the same moment each sees what the ones before it took.
@@ -97,23 +122,14 @@ def budget_reserve(*, submission: Submission, actor: str) -> None:
         .filter(team__memberships__user=submission.user, scale=submission.scale)
         .first()
     )
+    under_way = under_way_of(allowance, besides=submission) if allowance else 0
+    refusal = refusal_of(
+        scale=submission.scale, price=price, allowance=allowance, under_way=under_way
+    )
+    if refusal is not None:
+        raise refusal
     if allowance is None:
-        if not price:
-            return
-        raise Failure("budget_exceeded", f"you have no budget at the scale {submission.scale}")
-    under_way = under_way_of(allowance, besides=submission)
-    if under_way >= allowance.concurrent:
-        raise Failure(
-            "budget_exceeded",
-            f"{under_way} submissions of {allowance.team} at {submission.scale} are under way;"
-            f" {allowance.concurrent} may be",
-        )
-    if price > allowance.available:
-        raise Failure(
-            "budget_exceeded",
-            f"a submission at {submission.scale} takes {price} GPU-hours; {allowance.team} has"
-            f" {allowance.available} left",
-        )
+        return
     last = _last_of(submission)
     _write(
         allowance, EntryKind.RESERVE, "handed in" if last is None else "retried", actor,

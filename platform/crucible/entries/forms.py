@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
+from crucible.budgets.selectors import BudgetRow
 from crucible.entries.states import Track
 
 
@@ -25,6 +26,20 @@ class ShardsField(forms.FileField):
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
         files = data if isinstance(data, list | tuple) else [data]
         return [super(ShardsField, self).clean(file, initial) for file in files]
+
+
+class ScaleSelect(forms.Select):
+    """A list in which scales that the budget does not allow cannot be chosen."""
+
+    def __init__(self, closed: Collection[str]) -> None:
+        super().__init__()
+        self.closed = closed
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if value in self.closed:
+            option["attrs"]["disabled"] = True
+        return option
 
 
 class SubmissionForm(forms.Form):
@@ -47,7 +62,13 @@ class SubmissionForm(forms.Form):
         " The command “crucible submit” takes any number and goes on where a connection broke."
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, budgets: Sequence[BudgetRow], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        scales = [(name, name) for name in settings.CRUCIBLE_SCALES]
-        self.fields["scale"] = forms.ChoiceField(choices=scales)
+        choices = [(row.scale, f"{row.scale}: {row.left}" if row.left else row.scale)
+                   for row in budgets]  # fmt: skip
+        closed = {row.scale for row in budgets if row.refusal}
+        possible = [row.scale for row in budgets if row.scale not in closed]
+        self.fields["scale"] = forms.ChoiceField(
+            choices=choices, widget=ScaleSelect(closed), initial=possible[0] if possible else None,
+            help_text="" if possible else "Your budget allows no submission now: see below.",
+        )  # fmt: skip

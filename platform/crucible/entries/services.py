@@ -34,16 +34,21 @@ class StaleState(Exception):
     """Somebody else moved the submission first; whoever sees this looks again and does nothing."""
 
 
-def _check_request(name: str, track: str, scale: str) -> None:
-    if not name.strip():
-        raise Failure("refused", "the submission needs a name")
-    check_track(track)
+def scale_check(scale: str) -> None:
+    """Refuses a scale that does not exist, or that this site does not run."""
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure(
             "refused",
             f"this site does not run the scale {scale}, only {', '.join(settings.CRUCIBLE_SCALES)}",
         )
+
+
+def _check_request(name: str, track: str, scale: str) -> None:
+    if not name.strip():
+        raise Failure("refused", "the submission needs a name")
+    check_track(track)
+    scale_check(scale)
 
 
 @transaction.atomic

@@ -15,7 +15,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
+from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
+from crucible.entries.services import scale_check
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -30,8 +32,15 @@ def folder_of(upload: Upload) -> Path:
     return settings.DATASETS_DIR / str(upload.id)
 
 
-def upload_create(*, user: User) -> Upload:
-    """A new, empty upload with its folder."""
+def upload_create(*, user: User, scale: str | None = None) -> Upload:
+    """A new, empty upload with its folder.
+
+    Where it is said for which scale it is meant, it is refused at once if the site does not run
+    that scale, or the budget does not allow a submission there (`budget_exceeded`).
+    """
+    if scale is not None:
+        scale_check(scale)
+        budget_check(user=user, scale=scale)
     upload = Upload.objects.create(user=user)
     folder_of(upload).mkdir(parents=True)
     return upload

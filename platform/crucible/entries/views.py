@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from crucible.accounts.requests import PageRequest, UserRequest
+from crucible.accounts.requests import PageRequest, UserRequest, refusal_told
 from crucible.budgets.selectors import budget_rows, charge_of
 from crucible.entries import services, uploads
 from crucible.entries.forms import SubmissionForm
@@ -57,7 +56,8 @@ def submissions(request: UserRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def submission_new(request: UserRequest) -> HttpResponse:
     """The form; on success the new submission's page, where everything goes on by itself."""
-    form = SubmissionForm(request.POST or None, request.FILES or None)
+    budgets = budget_rows(request.user)
+    form = SubmissionForm(request.POST or None, request.FILES or None, budgets=budgets)
     if request.method == "POST" and form.is_valid():
         try:
             submission = _hand_in(request, form.cleaned_data)
@@ -66,12 +66,12 @@ def submission_new(request: UserRequest) -> HttpResponse:
         else:
             return redirect("submission", submission.id)
     status = 422 if form.errors else 200
-    context = {"form": form, "costs": scale_costs(), "budgets": budget_rows(request.user)}
+    context = {"form": form, "costs": scale_costs(), "budgets": budgets}
     return render(request, "entries/new.html", context, status=status)
 
 
 def _hand_in(request: UserRequest, data: dict[str, Any]) -> Submission:
-    upload = uploads.upload_create(user=request.user)
+    upload = uploads.upload_create(user=request.user, scale=data["scale"])
     try:
         for file in data.pop("shards"):
             uploads.shard_receive(upload=upload, name=file.name, chunks=file.chunks())
@@ -139,10 +139,8 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
     """Asks for the end of a submission, of one's own or by staff."""
     submission_or_404(request, submission_id)
-    try:
+    with refusal_told(request):
         services.submission_cancel(submission_id=submission_id, actor=request.user)
-    except Failure as failure:
-        messages.error(request, f"{failure.message}. {failure.next_step}")
     return redirect("submission", submission_id)
 
 
@@ -151,8 +149,6 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
     """Goes on where the platform failed, of one's own or by staff."""
     submission_or_404(request, submission_id)
-    try:
+    with refusal_told(request):
         services.submission_retry(submission_id=submission_id, actor=request.user)
-    except Failure as failure:
-        messages.error(request, f"{failure.message}. {failure.next_step}")
     return redirect("submission", submission_id)

@@ -126,12 +126,13 @@ def slots_grant(backend: str) -> dict[int, int]:
 def place_of(attempt: Attempt, scale: str) -> Place | None:
     """The place of a queued attempt; None for one that is held or not queued."""
     mine = _rows(
-        ", me as (select place from placed where id = %(id)s)"
-        " select p.stage, p.scale, count(*), count(*) filter (where p.place <= me.place)"
-        " from placed p, me group by 1, 2",
+        # A scalar, which PostgreSQL looks up once: joined, it was looked up for every row.
+        " select stage, scale, count(*),"
+        " count(*) filter (where place <= (select place from placed where id = %(id)s))"
+        " from placed group by 1, 2",
         {"backend": attempt.backend, "id": attempt.id},
     )
-    if not mine:
+    if not any(ahead for *_, ahead in mine):
         return None
     position = sum(ahead for _, of_scale, _, ahead in mine if of_scale == scale)
     total = sum(count for _, of_scale, count, _ in mine if of_scale == scale)
@@ -168,16 +169,16 @@ def _until_slot(
 
 def _remaining(backend: str) -> list[tuple[float, str]]:
     """Seconds that each job with a slot still takes, with its scale."""
-    jobs = Attempt.objects.filter(backend=backend, state__in=OCCUPYING)
+    jobs = Attempt.objects.filter(backend=backend, state__in=OCCUPYING).values_list(
+        "stage", "submission__scale", "launched_at", "progress__metrics__eta_seconds"
+    )
+    now = timezone.now()
     found = []
-    for job in jobs.select_related("submission").only(
-        "stage", "progress", "launched_at", "submission__scale"
-    ):
-        left = job.progress.get("metrics", {}).get("eta_seconds")
+    for stage, scale, launched_at, left in jobs:
         if left is None:
-            ran = (timezone.now() - job.launched_at).total_seconds() if job.launched_at else 0.0
-            left = max(0.0, expected_seconds(job.stage, job.submission.scale) - ran)
-        found.append((float(left), job.submission.scale))
+            ran = (now - launched_at).total_seconds() if launched_at else 0.0
+            left = max(0.0, expected_seconds(stage, scale) - ran)
+        found.append((float(left), scale))
     return found
 
 

@@ -50,19 +50,22 @@ class ComparePage:
     verdict: str
 
 
-def scores_to_choose(numbers: Sequence[int]) -> list[Score]:
-    """Published scores for the lists of the form: the newest, and those of `numbers`."""
+def scores_to_choose(numbers: Sequence[int]) -> list[tuple[int, str]]:
+    """Number and label of submissions for the lists: the newest published, and `numbers`."""
     published = (
-        Score.objects.filter(
-            submission__state=State.PUBLISHED, metric_version=DEFAULT_METRIC_VERSION
+        Submission.objects.filter(
+            state=State.PUBLISHED, scores__metric_version=DEFAULT_METRIC_VERSION
         )
-        .select_related("submission", "submission__user")
-        .order_by("-submission_id")
+        .order_by("-id")
+        .values_list("id", "name", "user__username", "track", "scale")
     )
     offered = list(published[:OFFERED])
-    known = {score.submission_id for score in offered}
+    known = {number for number, *_ in offered}
     missing = [number for number in numbers if number not in known]
-    return offered + list(published.filter(submission__in=missing))
+    return [
+        (number, f"{name} · {user} · {track}, {scale} · {number}")
+        for number, name, user, track, scale in [*offered, *published.filter(id__in=missing)]
+    ]
 
 
 def compare_page(one: int, other: int) -> ComparePage:

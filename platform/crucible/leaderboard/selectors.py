@@ -28,8 +28,12 @@ from evaluation.suite import Suite
 from evaluation.ties import Places
 from training_recipes.scales import load_scale
 
-# Large columns of a score that no row shows.
-NOT_ON_THE_BOARD = ("tasks", "categories", "hardware", "versions")
+# All that is read of a score, its submission and its user for a row: boards are long.
+ON_THE_BOARD = (
+    "metric_version", "created_at", "label", "core", "core_stderr", "extended", "mmlu", "smoke",
+    "smoke_stderr", "mean", "mean_stderr", "intervals", "records_sha256", "suite_sha256", "loss",
+    "epochs", "submission__name", "submission__scale", "submission__user__username",
+)  # fmt: skip
 PAGE = 100  # rows; as many as have places: see comparison.py
 CHANCE_LEVEL = 0.05  # one-sided, of a single task
 
@@ -107,7 +111,7 @@ def leaderboard_rows(
     shown = slice(first, None if page is None else first + PAGE)
     found = (
         scores.select_related("submission", "submission__user")
-        .defer(*NOT_ON_THE_BOARD)
+        .only(*ON_THE_BOARD)
         .in_bulk([standing.score_id for standing in standings[shown]])
     )
     ordered = [found[standing.score_id] for standing in standings[shown]]
@@ -166,7 +170,7 @@ def _other_versions(
     """The scores of the same submissions under these metric versions, by submission and version."""
     found = Score.objects.filter(
         submission__in=[score.submission_id for score in scores], metric_version__in=versions
-    ).defer(*NOT_ON_THE_BOARD)
+    ).only("submission_id", "metric_version", "label", *RANKING)
     return {(score.submission_id, score.metric_version): score for score in found}
 
 

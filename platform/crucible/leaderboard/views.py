@@ -7,9 +7,11 @@ from typing import Any
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from crucible.leaderboard.compare_page import compare_page, scores_to_choose
+from crucible.leaderboard.kept import board_version, kept
 from crucible.leaderboard.selectors import PAGE, boards, leaderboard_rows
 from crucible.leaderboard.suites import board_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
@@ -36,23 +38,13 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         raise Http404
     with_marked = request.GET.get("marked") != "hide"
     page = max(1, _page_number(request.GET.get("page", "")))
-    rows, total = leaderboard_rows(
-        track=track, scale=scale, metric_version=version, with_marked=with_marked, page=page
-    )
-    if not rows and page > 1:
-        raise Http404
     context = {
         "track": track,
         "scale": load_scale(scale),
         "tracks": list(dict.fromkeys(t for t, _ in boards())),
         "scales": list(dict.fromkeys(s for _, s in boards())),
-        "rows": rows,
-        "total": total,
         "page": page,
-        "pages": -(-total // PAGE),
         "with_marked": with_marked,
-        "some_marked": any(row.marks for row in rows),
-        "some_repeated": any(row.score.times_read for row in rows),
         "label": headline(suite),
         "tasks": len(suite.tasks),
         "metric_version": version,
@@ -60,7 +52,32 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         "metric_versions": versions,
         "other_versions": [other for other in versions if other != version],
     }
+    name = f"board-{track}-{scale}-{version}-{with_marked}-{page}"
+    context["table"] = kept(name, board_version(track, scale), lambda: _table(context))
     return render(request, "leaderboard/board.html", context)
+
+
+def _table(context: dict[str, Any]) -> str:
+    """The rows of a page of a board as everybody sees them; the empty string where there are none.
+
+    What it shows follows from the board's rows and from what the name in `leaderboard` says.
+    """
+    rows, total = leaderboard_rows(
+        track=context["track"], scale=context["scale"].name, page=context["page"],
+        metric_version=context["metric_version"], with_marked=context["with_marked"],
+    )  # fmt: skip
+    if not rows and context["page"] > 1:
+        raise Http404
+    if not rows:
+        return ""
+    context |= {
+        "rows": rows,
+        "total": total,
+        "pages": -(-total // PAGE),
+        "some_marked": any(row.marks for row in rows),
+        "some_repeated": any(row.score.times_read for row in rows),
+    }
+    return render_to_string("leaderboard/table.html", context)
 
 
 @require_safe

@@ -10,9 +10,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from crucible.accounts.requests import UserRequest
+from crucible.accounts.requests import UserRequest, refusal_told
 from crucible.notifications import services
-from submissions.failures import Failure
 
 
 @login_required
@@ -27,11 +26,8 @@ def mail(request: UserRequest) -> HttpResponse:
 @require_POST
 def webhook_create(request: UserRequest) -> HttpResponse:
     """Adds a webhook; its key is shown once, on the page that follows."""
-    try:
+    with refusal_told(request):
         made = services.webhook_create(user=request.user, url=request.POST.get("url", "").strip())
-    except Failure as failure:
-        messages.error(request, f"{failure.message}. {failure.next_step}")
-    else:
         request.session["new_webhook_key"] = services.webhook_key(made)
     return redirect("account")
 

@@ -16,8 +16,8 @@ from crucible.accounts.requests import UserRequest
 from crucible.entries.admin import ReadOnly
 from crucible.review.evidence import evidence_page
 from crucible.review.forms import VerdictForm
-from crucible.review.models import Appeal, HoldRule, Item, Scan, Verdict
-from crucible.review.selectors import decision_of, next_in_queue, queue
+from crucible.review.models import Appeal, HoldRule, Item, Scan, Verdict, VerdictKind
+from crucible.review.selectors import decided, decision_of, next_in_queue, queue, queue_of
 from crucible.review.services import verdict_give
 from submissions.failures import Failure
 
@@ -55,8 +55,11 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = [WaitingFilter, "severity", "holds", "scan__submission__track",
                    "scan__submission__scale", "task"]  # fmt: skip
     search_fields = ["task", "scan__submission__name"]
-    list_select_related = ["scan__submission__user"]
+    list_select_related = ["scan__submission__appeal"]
     ordering = ["opened_at", "id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Item]:
+        return super().get_queryset(request).prefetch_related("verdicts")
 
     @admin.display(ordering="scan__submission")
     def submission(self, item: Item) -> str:
@@ -66,13 +69,20 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
     @admin.display(description="Verdict")
     def in_force(self, item: Item) -> str:
         """The verdict in force, or what it waits for."""
-        decision = decision_of(item)
+        decision = decided(item)
         if decision.second_needed:
             return "a second reviewer is needed"
         return decision.kind or "–"
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return _may_judge(request)
+
+    def changelist_view(  # type: ignore[override]
+        self, request: UserRequest, extra_context: Any = None
+    ) -> HttpResponse:
+        """The queue, with the way to the first item that this reviewer can judge."""
+        first = queue_of(request.user).first() if _may_judge(request) else None
+        return super().changelist_view(request, {"first": first} | (extra_context or {}))
 
     def change_view(  # type: ignore[override]
         self, request: UserRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -84,7 +94,7 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
         item = found.first()
         if item is None:
             raise Http404
-        form = VerdictForm(request.POST or None)
+        form = VerdictForm(_filled_in(request))
         if request.method == "POST" and form.is_valid():
             try:
                 verdict_give(item_id=item.id, reviewer=request.user, **form.cleaned_data)
@@ -96,6 +106,7 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
             "title": f"{item.task}, {item.severity}", "item": item, "form": form,
             "opts": self.opts, "decision": decision_of(item),
             "evidence": evidence_page(item, request.GET.get("page")),
+            "earlier": _earlier(request).exclude(kind=VerdictKind.DISQUALIFY).last(),
             "verdicts": item.verdicts.select_related("reviewer"), "waiting": queue().count(),
             "appeal": Appeal.objects.filter(submission__scan=item.scan_id).first(),
         }  # fmt: skip
@@ -104,10 +115,23 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
     def _go_on(self, request: UserRequest, item: Item) -> HttpResponse:
         """To the next item that waits, or back to the empty queue."""
         messages.success(request, f"Judged: {item}.")
-        following = next_in_queue(item)
+        following = next_in_queue(item, request.user)
         if following is None:
             return redirect("admin:review_item_changelist")
         return redirect(reverse("admin:review_item_change", args=[following.id]))
+
+
+def _earlier(request: UserRequest) -> QuerySet[Verdict]:
+    return Verdict.objects.filter(reviewer=request.user)
+
+
+def _filled_in(request: UserRequest) -> dict[str, Any] | None:
+    """The form as it was sent, or with the button *As before* what one said of another item."""
+    again = request.POST.get("again", "")
+    if not again.isdecimal():
+        return request.POST.dict() or None
+    verdict = _earlier(request).filter(id=int(again)).first()
+    return {"kind": verdict.kind, "reason": verdict.reason} if verdict else {}
 
 
 def _may_judge(request: HttpRequest) -> bool:

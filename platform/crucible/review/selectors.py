@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from crucible.entries.models import Submission
 from crucible.review.judging import Decision, decide
@@ -49,10 +50,11 @@ def hold_rule(submission: Submission) -> Rule:
 def decisions(items: QuerySet[Item]) -> list[tuple[Item, Decision]]:
     """The items, each with what its verdicts come to; in two queries, however many they are."""
     found = items.select_related("scan__submission__appeal").prefetch_related("verdicts")
-    return [(item, _decide(item)) for item in found]
+    return [(item, decided(item)) for item in found]
 
 
-def _decide(item: Item) -> Decision:
+def decided(item: Item) -> Decision:
+    """What the verdicts of an item come to; without a query if all was fetched with it."""
     appeal: Appeal | None = getattr(item.scan.submission, "appeal", None)
     return decide(list(item.verdicts.all()), appeal.created_at if appeal else None)
 
@@ -134,9 +136,23 @@ def queue() -> QuerySet[Item]:
     return Item.objects.filter(is_open=True).select_related("scan__submission__user")
 
 
-def next_in_queue(after: Item) -> Item | None:
-    """The open item behind `after`, or the first one of all."""
-    waiting = queue().exclude(id=after.id)
+def queue_of(reviewer: User) -> QuerySet[Item]:
+    """What of it this reviewer can judge.
+
+    Not one's own submissions, nor what one wants to disqualify and a second reviewer has to see.
+    """
+    last = Verdict.objects.filter(item=OuterRef("pk")).order_by("-id").values("id")[:1]
+    wish = Verdict.objects.filter(
+        id=OuterRef("last"), kind=VerdictKind.DISQUALIFY, reviewer=reviewer,
+        item__scan__submission__appeal__isnull=True,
+    )  # fmt: skip
+    waiting = queue().exclude(scan__submission__user=reviewer)
+    return waiting.annotate(last=Subquery(last)).exclude(Exists(wish))
+
+
+def next_in_queue(after: Item, reviewer: User) -> Item | None:
+    """The item behind `after` that the reviewer can judge, or the first one of all."""
+    waiting = queue_of(reviewer).exclude(id=after.id)
     behind = waiting.filter(opened_at__gte=after.opened_at, id__gt=after.id).first()
     return behind or waiting.first()
 
@@ -193,3 +209,42 @@ def clean_rows(scan: Scan) -> list[tuple[str, dict[str, Any]]]:
     clean = scan.clean_score or {"means": {}, "tasks": {}}
     means = [(name.upper(), value) for name, value in sorted(clean["means"].items())]
     return means + sorted(clean["tasks"].items())
+
+
+def scan_document(submission: Submission, inside: bool) -> dict[str, Any] | None:
+    """The API's form of a scan, as the contamination page shows it; None before there is one.
+
+    `inside`: for the owner and staff, who also read the reasons of verdicts.
+    """
+    scan = Scan.objects.filter(submission=submission).first()
+    if scan is None:
+        return None
+    rates = task_rates(scan)
+    marks = marks_of([submission.id]).get(submission.id)
+    return {
+        "scanned_at": scan.created_at.isoformat(),
+        "index_sha256": scan.index_sha256,
+        "documents": scan.report["documents"],
+        "examples": {
+            severity: sum(task.counts[place] for task in rates)
+            for place, severity in enumerate(Severity.values)
+        },
+        "leaked_tasks": leaked_tasks(submission),
+        "tasks": {
+            task.label: {"examples": task.examples, "checkable": task.checkable, "rate": task.rate}
+            | dict(zip(Severity.values, task.counts, strict=True))
+            for task in rates
+        },
+        "verdicts": [_verdict_document(view, inside) for view in item_views(scan)],
+        "marks": vars(marks) if marks else None,
+        "clean": scan.clean_score,
+    }
+
+
+def _verdict_document(view: ItemView, inside: bool) -> dict[str, Any]:
+    item = view.item
+    document = {
+        "task": item.task, "severity": item.severity, "examples": item.examples,
+        "verdict": view.decision.kind, "waits": item.is_open and view.decision.is_open,
+    }  # fmt: skip
+    return document | ({"reason": view.last.reason if view.last else None} if inside else {})

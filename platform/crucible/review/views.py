@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from crucible.accounts.requests import UserRequest
+from crucible.accounts.requests import UserRequest, refusal_told
 from crucible.entries.models import Submission
 from crucible.entries.selectors import may_look_inside
 from crucible.entries.views import submission_or_404
@@ -63,12 +63,9 @@ def appeal(request: UserRequest, submission_id: int) -> HttpResponse:
     """The owner's one appeal against the verdicts."""
     submission, _ = _find(request, submission_id)
     form = AppealForm(request.POST)
-    try:
+    with refusal_told(request):
         if not form.is_valid():
             raise Failure("refused", "an appeal needs its reasons")
         appeal_make(submission=submission, user=request.user, text=form.cleaned_data["text"])
-    except Failure as failure:
-        messages.error(request, f"{failure.message}. {failure.next_step}")
-    else:
         messages.success(request, "Your appeal goes to the reviewers.")
     return redirect("submission_contamination", submission_id)

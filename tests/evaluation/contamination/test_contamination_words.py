@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
 from evaluation.contamination.folding import fold_table
-from evaluation.contamination.scanner import scan_lines
-from evaluation.contamination.words import LONG, SHORT, Words, padded
+from evaluation.contamination.grams import CommonGrams, gram_table
+from evaluation.contamination.hits import grams_in, power, running_sums
+from evaluation.contamination.scanner import PADDING, Grams, scan_lines
+from evaluation.contamination.words import KEY_LONG, KEY_SHORT, LONG, SHORT, Words
 
 
 def words(text: str) -> list[int]:
@@ -81,15 +84,37 @@ WRITERS: list[Callable[[str], bytes]] = [
 ]  # fmt: skip
 
 
+def scanned(lines: bytes, grams: Grams) -> tuple[list[int], list[tuple[int, bytes, Any, Any]]]:
+    """[lines, documents, where it stopped], and (line, JSON, sums, n-grams) of candidates."""
+    buffer = np.frombuffer(lines + bytes(PADDING), np.uint8)
+    sums, found = np.empty(len(lines) // 2, np.uint64), np.empty((len(lines), 2), np.int32)
+    table = np.empty((8, 7), np.int64)
+    read, documents, count, end = scan_lines(
+        buffer, 0, len(lines), fold_table(), grams, sums, found, table
+    )
+    rows = [
+        (line, lines[first:last], sums[spans[0] : spans[1]], found[spans[2] : spans[3]])
+        for line, first, last, *spans in table[:count].tolist()
+    ]
+    return [read, documents, end], rows
+
+
+def table_of(key: np.uint64, n: int) -> Grams:
+    """The table of one n-gram."""
+    kept = CommonGrams(np.array([key]), *np.zeros((2, 1), np.int32), np.zeros(1, np.uint8))
+    grams = gram_table(kept, np.array([n], np.uint8)).grams
+    for array in grams:
+        array.flags.writeable = False
+    return grams
+
+
 @pytest.mark.parametrize("writer", range(len(WRITERS)))
 def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
-    """Each n-gram of a text, looked for alone, is found in its JSON; that of another is not."""
-    from evaluation.contamination.grams import CommonGrams, gram_table
-    from evaluation.contamination.hits import power, running_sums
-    from evaluation.contamination.words import KEY_LONG, KEY_SHORT
+    """Each n-gram of a text, looked for alone, is found in its JSON; that of another is not.
 
+    The scanner then hands on the same words as are read from the text itself.
+    """
     draw = random.Random(writer)
-    table = np.empty((8, 3), np.int64)
     for _ in range(150):
         text = "".join(draw.choice(PIECES) + draw.choice(["", " "]) for _ in range(25))
         hashes = Words(text.encode()).hashes
@@ -100,15 +125,23 @@ def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
         sums = running_sums(hashes)
         with np.errstate(over="ignore"):
             key = (sums[at + n] - sums[at] * power(n)) * (KEY_SHORT if n == SHORT else KEY_LONG)
-            for wanted in (True, False):
-                keys = np.array([key if wanted else key + np.uint64(1)], np.uint64)
-                kept = CommonGrams(keys, np.zeros(1, np.int32), np.zeros(1, np.int32), hashes)
-                grams = gram_table(kept, np.array([n], np.uint8)).grams
-                for array in grams:
-                    array.flags.writeable = False
-                line = WRITERS[writer](text) + b"\n"
-                lines, documents, found, end = scan_lines(
-                    padded(line), len(line), fold_table(), grams, table
-                )
-                assert (lines, documents, end) == (1, 1, len(line)), line
-                assert found == wanted, line
+        line = WRITERS[writer](text)
+        for wanted in (True, False):
+            grams = table_of(key if wanted else key + np.uint64(1), n)
+            read, rows = scanned(b" \n" + line + b"\n" + line + b"\n", grams)
+            assert read == [3, 2, 2 * len(line) + 4], line
+            assert [row[:2] for row in rows] == [(1, line), (2, line)] * wanted, line
+            for _, _, seen, found in rows:
+                assert np.array_equal(seen, sums), line
+                assert np.array_equal(found, grams_in(sums, grams)), line
+                assert [0, at] in found.tolist()
+
+
+@pytest.mark.parametrize("text", [rb"\q", rb"\u12g4", b"\xe9", rb"\ud83d", b"\t", b"x\\"])
+def test_the_scanner_stops_at_what_json_does_not_allow(text: bytes) -> None:
+    good = b'{"text": "one"}\n'
+    bad = b'{"text": "' + text + b'"}\n'
+    read, _ = scanned(good + bad + good, table_of(np.uint64(1), LONG))
+    assert read == [1, 1, len(good)]
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(bad)

@@ -8,8 +8,11 @@ from typing import Any
 
 from celery import Celery
 
+from crucible import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crucible.settings")
 
+broker.install()
 app = Celery("crucible")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

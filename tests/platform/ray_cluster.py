@@ -19,10 +19,11 @@ from pathlib import Path
 
 import requests
 
-from tests.platform.slurm_cluster import DIES_WITH_US, free_ports
+from tests.platform.slurm_cluster import free_ports
 
 CPUS = 32  # declared, not counted: the tests' jobs sleep most of the time
-START = 60  # seconds; five where nothing else runs
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")  # on which it ends all that it started
+START = 120  # seconds; five where nothing else runs
 
 
 class RayCluster:
@@ -57,7 +58,7 @@ class RayCluster:
         }  # fmt: skip
         with (self.folder / "start.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*DIES_WITH_US, *command], env=environment, stdin=subprocess.DEVNULL,
+                [*ENDS_WITH_US, *command], env=environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True, cwd=self.folder,
             )  # fmt: skip
         end = time.monotonic() + START

@@ -45,8 +45,8 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def cluster():
-    """It asks for a token, and gives a job that has no room up after three seconds."""
-    made = RayCluster(token="a-token-of-forty-characters-or-so-000001", patience=3)
+    """It asks for a token, and gives a job that has no room up after six seconds."""
+    made = RayCluster(token="a-token-of-forty-characters-or-so-000001", patience=6)
     try:
         made.start()
         yield made
@@ -99,9 +99,13 @@ def submit(backend, key, what):
     wait(accepted)
 
 
-def seen(backend, key, state):
+def seen(backend, key, state, what=None):
+    """The status, once it is that; `what` is handed in again when Ray had no room in time."""
+
     def look():
         status = backend.status(key)
+        if status.state == JobState.UNKNOWN and what is not None:
+            submit(backend, key, what)
         return status if status.state == state else None
 
     return wait(look)
@@ -115,7 +119,7 @@ def test_a_cluster_with_a_token_takes_it_and_no_other(cluster, repository):
             stranger.submit(key, spec(repository, key))
     backend = backend_of(repository, cluster.address, token=cluster.token)
     submit(backend, key, spec(repository, key))
-    status = seen(backend, key, JobState.SUCCEEDED)
+    status = seen(backend, key, JobState.SUCCEEDED, spec(repository, key))
     assert status.document["figures"]["of_rays_environment"] == []
     for file in (repository / "jobs" / key).iterdir():
         assert cluster.token not in file.read_text()
@@ -132,7 +136,7 @@ def test_a_job_for_which_no_node_has_room_waits_and_is_handed_in_again(cluster, 
     seen(backend, key, JobState.UNKNOWN)
     backend = backend_of(repository, cluster.address, token=cluster.token)
     submit(backend, key, spec(repository, key))
-    seen(backend, key, JobState.SUCCEEDED)
+    seen(backend, key, JobState.SUCCEEDED, spec(repository, key))
     assert len((repository / "jobs" / key / "starts").read_text().splitlines()) == 1
 
 
@@ -162,10 +166,15 @@ def test_torchruns_processes_end_with_it(cluster, repository):
     rule = 'stages = ["train"]\nprocesses_per_node = 2\nresources = { num_cpus = 2 }\n'
     backend = backend_of(repository, cluster.address, rule, cluster.token)
     submit(backend, key, spec(repository, key, 300))
-    work = repository / "work"
-    wait(lambda: (work / "pid0").exists() and (work / "pid1").exists())
-    time.sleep(0.2)
-    pids = [int((work / f"pid{rank}").read_text()) for rank in (0, 1)]
+    written = [repository / "work" / f"pid{rank}" for rank in (0, 1)]
+
+    def up():
+        if backend.status(key).state == JobState.UNKNOWN:
+            submit(backend, key, spec(repository, key, 300))
+        return all(path.exists() and path.read_text() for path in written)
+
+    wait(up)
+    pids = [int(path.read_text()) for path in written]
     agents = {_parent(pid) for pid in pids}
     assert len(agents) == 1
     os.kill(agents.pop(), signal.SIGKILL)

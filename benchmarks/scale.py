@@ -32,7 +32,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,10 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
-SEED = 11
+from benchmarks import scale_soak  # noqa: E402  (need the path above)
+from benchmarks.scale_data import BAD, SEED, Publisher, populate  # noqa: E402
+
 WARM = 5
-HASH = "ab" * 32
-STAGES = ["validate", "tokenize", "train", "evaluate", "score"]
-BAD = {"code": "not_json", "fault": "participant", "message": "this line is not JSON",
-       "shard": "a.jsonl", "line": 3, "next_step": "Correct the shard."}  # fmt: skip
 
 
 class Jobs(threading.Thread):
@@ -86,129 +83,6 @@ class Jobs(threading.Thread):
                     os.close(descriptor)
                     del self.held[job]
                     self.ended += 1
-
-
-def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
-    """Users, submissions with their history, scores; returns tokens and numbers to ask for."""
-    from django.contrib.auth.models import User
-    from django.utils import timezone
-
-    from crucible.accounts.services import token_create
-    from crucible.entries.models import Event, Submission, Upload
-    from crucible.entries.states import State
-    from crucible.jobs.models import Attempt
-
-    draw = random.Random(SEED)
-    users = User.objects.bulk_create(User(username=f"user{n}") for n in range(200))
-    staff = User.objects.create(username="staff", is_staff=True, is_superuser=True)
-    count, running, queued = arguments.submissions, arguments.running, arguments.queued
-    uploads = Upload.objects.bulk_create(
-        Upload(user=draw.choice(users), closed_at=timezone.now()) for _ in range(count)
-    )
-    now = timezone.now()
-    submissions = []
-    for number, upload in enumerate(uploads):
-        waits = number < running + queued
-        state = State.VALIDATING if waits else State.PUBLISHED if number % 8 == 0 else State.FAILED
-        submissions.append(
-            Submission(
-                user=upload.user, name=f"dataset {number}", track="filtering", scale="smoke",
-                seed=124, upload=upload, state=state, version=6,
-                failure=BAD if state == State.FAILED else None,
-                due_at=now if number < running else None if waits else now,
-                waiting_for="a free slot" if waits else "",
-            )
-        )  # fmt: skip
-    submissions = Submission.objects.bulk_create(submissions, batch_size=2000)
-    attempts, events = [], []
-    for number, one in enumerate(submissions):
-        waits = number < running + queued
-        began = now - timedelta(minutes=draw.randint(5, 5000))
-        events += [
-            Event(submission=one, sequence=n, kind="launched", to_state=one.state, actor="crucible")
-            for n in range(3 if waits else 13)
-        ]
-        for stage in STAGES[:1] if waits or one.state == State.FAILED else STAGES:
-            state = "succeeded" if one.state == State.PUBLISHED else "failed"
-            state = "running" if number < running else "queued" if waits else state
-            over = state in ("succeeded", "failed")
-            attempts.append(
-                Attempt(
-                    submission=one, stage=stage, number=1, key=f"{one.id}-{stage}-a1",
-                    backend="local", state=state, launched_at=None if state == "queued" else began,
-                    finished_at=began + timedelta(seconds=60) if over else None,
-                    result=result_of(stage) if state == "succeeded" else None,
-                    failure=BAD if state == "failed" else None,
-                )
-            )  # fmt: skip
-    Event.objects.bulk_create(events, batch_size=5000)
-    Attempt.objects.bulk_create(attempts, batch_size=5000)
-    for one in submissions[:running]:
-        job = jobs.folder / f"{one.id}-validate-a1"
-        job.mkdir(parents=True)
-        (job / "launch").write_text(f"{time.time()}")
-        (job / "log.txt").write_text("a line of the log\n" * 400)
-        jobs.begin(job, draw.uniform(0.1, 1.5))
-    scores([one for one in submissions if one.state == State.PUBLISHED], draw)
-    return {
-        "user": token_create(user=users[0], label="benchmark")[1],
-        "staff": token_create(user=staff, label="benchmark")[1],
-        "running": str(submissions[0].id), "queued": str(submissions[running + queued - 1].id),
-        "published": str(next(s.id for s in submissions if s.state == State.PUBLISHED)),
-    }  # fmt: skip
-
-
-def result_of(stage: str) -> dict[str, Any]:
-    """A result document of about the size of a real one."""
-    figures: dict[str, Any] = {"documents": 1000, "manifest_sha256": HASH}
-    if stage == "train":
-        figures |= {"loss_curve": [[n, 8 - n / 40] for n in range(200)], "weights_sha256": HASH}
-    return {"stage": stage, "figures": figures, "seconds": 2.0, "outputs": {}}
-
-
-def scores(published: list[Any], draw: random.Random) -> None:
-    """A score for each, which puts it on the board."""
-    from crucible.leaderboard.models import Score
-    from evaluation.metrics import DEFAULT_METRIC_VERSION
-    from evaluation.suite import load_suite
-    from training_recipes.scales import load_scale
-
-    recipe, suite = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
-    tasks = {f"task_{n}": {"score": 0.5, "n": 50, "stderr": 0.07, "baseline": 0.25,
-                           "centered": 1 / 3} for n in range(8)}  # fmt: skip
-    Score.objects.bulk_create(
-        [
-            Score(
-                submission=one, metric_version=DEFAULT_METRIC_VERSION, label="SMOKE",
-                smoke=draw.random(), smoke_stderr=0.02, categories={}, tasks=tasks,
-                suite_sha256=suite, recipe_sha256=recipe, manifest_sha256=HASH,
-                tokenizer_sha256=HASH, seed=124, code_commit="c0ffee", training_engine="composer",
-                evaluation_engine="native", hardware={"cpu": "", "cores": 2, "gpus": []},
-                versions={}, seconds=10, flops=1e12, loss=3.0, tokens=10**6,
-                unique_tokens=10**6, epochs=1.0,
-            )
-            for one in published
-        ],
-        batch_size=1000,
-    )  # fmt: skip
-
-
-class Publisher:
-    """Publishes one submission after the other of those that failed: each changes its board."""
-
-    def __init__(self) -> None:
-        from crucible.entries.models import Submission
-
-        failed = Submission.objects.filter(state="failed", version=6).order_by("id")
-        self.numbers = iter(list(failed.values_list("id", flat=True)))
-        self.draw = random.Random(SEED)
-
-    def __call__(self) -> None:
-        from crucible.entries.models import Submission
-
-        number = next(self.numbers)
-        Submission.objects.filter(id=number).update(state="published", failure=None)
-        scores([Submission.objects.get(id=number)], self.draw)
 
 
 class Services:
@@ -325,8 +199,12 @@ def measure(arguments: argparse.Namespace, services: Services, pages: Pages) -> 
     ends = time.monotonic() + arguments.seconds
     while time.monotonic() < ends:
         for name, (path, token, session) in pages.items():
-            if name.endswith("just changed"):
+            if name == "board just changed":
                 publish()
+            if name == "board":  # each of the site's processes has then made it once
+                for _ in range(WARM):
+                    ask(*pages["board"])
+                    ask(*pages["API: board"])
             before = services.usage()["site"][0]
             taken[name].append(ask(path, token, session))
             cpu[name].append(services.usage()["site"][0] - before)
@@ -356,8 +234,6 @@ def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> N
 
 def run_soak(arguments: argparse.Namespace, home: Path, services: Services, pages: Pages) -> None:
     """Everything at once for a while, after each address has been asked for often enough."""
-    from benchmarks import scale_soak
-
     asks = [functools.partial(ask, *page) for page in pages.values()]
     for _ in range(4 * WARM):
         for one in asks:

@@ -89,15 +89,22 @@ def soak(
 
 
 def report(samples: list[tuple[dict[str, float], dict[str, int]]]) -> None:
-    """Of each service the hours that its work amounts to, and MiB: thirds, and growth an hour."""
+    """Of each service the hours that its work amounts to, and MiB: thirds, and growth an hour.
+
+    The growth is given of all samples and of their second half: a cache that fills is in the first.
+    """
     third = len(samples) // 3
-    print("| service | work | hours of use | MiB, first third | last third | MiB an hour |")
-    print("|---|---|---|---|---|---|")
+    print("| service | work | hours of use | MiB, first third | last third | MiB an hour |"
+          " in the second half |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
     for name, work in WORK.items():
         hours = [done[name] / AN_HOUR[name] for _, done in samples]
         mib = [memory[name] for memory, _ in samples]
-        slope = statistics.linear_regression(hours, mib).slope
+        late = len(samples) // 2
+        slopes = [
+            statistics.linear_regression(hours[start:], mib[start:]).slope for start in (0, late)
+        ]
         done = samples[-1][1][name] - samples[0][1][name]
         print(f"| {name} | {done:,} {work} | {hours[-1] - hours[0]:.2f} |"
               f" {statistics.mean(mib[:third]):.1f} | {statistics.mean(mib[-third:]):.1f} |"
-              f" {slope:+.1f} |")  # fmt: skip
+              f" {slopes[0]:+.1f} | {slopes[1]:+.1f} |")  # fmt: skip

@@ -125,10 +125,13 @@ class RecordingModel(HuggingFaceModel):
 
 
 def _log_probabilities(batch: Any, logits: torch.Tensor) -> list[float]:
-    """Each row's summed log-probability of its continuation, read at its indices − 1."""
+    """Each row's summed log-probability of its continuation, read at its indices − 1.
+
+    Summed in float64: a sum of hundreds of tokens has no four decimals in float32.
+    """
     sums = []
     for row, span in enumerate(batch["continuation_indices"]):
         targets = batch["input_ids"][row][span]
-        lost = torch.nn.functional.cross_entropy(logits[row, span - 1], targets, reduction="sum")
-        sums.append(-float(lost))
+        lost = torch.nn.functional.cross_entropy(logits[row, span - 1], targets, reduction="none")
+        sums.append(-float(lost.double().sum()))
     return sums

@@ -58,7 +58,9 @@ class Scorer:
         """Joins the pairs of each scored row."""
         sizes = torch.tensor(lengths, device=self.device)
         row = torch.repeat_interleave(torch.arange(len(lengths), device=self.device), sizes)
-        sums = answers.logprobs.new_zeros(len(lengths)).index_add_(0, row, answers.logprobs)
+        # In float64, as a sum of hundreds of tokens has no four decimals in float32.
+        precise = answers.logprobs.double()
+        sums = precise.new_zeros(len(lengths)).index_add_(0, row, precise)
 
         def least(values: Tensor) -> Tensor:
             start = torch.full((len(lengths),), torch.inf, device=self.device)
@@ -66,7 +68,7 @@ class Scorer:
 
         columns = (
             sums,
-            (-sums / sizes).exp(),
+            (-sums.float() / sizes).exp(),
             least(answers.best) > 0,
             least(answers.gaps),
             (least(answers.finite) > 0) & self.finite_head,

@@ -35,6 +35,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from planted_leaks import CASES, Leak, draw_leaks, planted  # noqa: E402
 from tokenise import Cost, documentation, measured  # noqa: E402
 
+from evaluation.contamination.hits import grams_in, running_sums  # noqa: E402
 from evaluation.contamination.index import Index, load_index, read_examples  # noqa: E402
 from evaluation.contamination.rules import SEVERITIES  # noqa: E402
 from evaluation.contamination.verify import findings_of  # noqa: E402
@@ -211,7 +212,8 @@ def recall(
 
 
 def _severity(leak: Leak, text: str, index: Index) -> str:
-    rows, _ = findings_of(Words(text.encode(), index.fold).hashes, index.grams, index.units)
+    sums = running_sums(Words(text.encode(), index.fold).hashes)
+    rows, _ = findings_of(sums, grams_in(sums, index.grams), index.units)
     found = [int(row[1]) for row in rows if row[0] == leak.example]
     return SEVERITIES[min(found)] if found else "none"
 

@@ -33,6 +33,12 @@ def compiled(function: Callable[..., Any]) -> Any:
         settings.CACHE_DIR = before
 
 
+def is_kept(function: Any) -> bool:
+    """Whether a process before this one compiled the function, so that its first call is quick."""
+    module = function.__module__.rpartition(".")[2]
+    return any(Path(_cache_folder()).rglob(f"{module}.{function.__name__}-*.nbi"))
+
+
 @cache
 def _cache_folder() -> str:
     """Beside Python's own compiled files, or below the user's cache where that is read-only."""

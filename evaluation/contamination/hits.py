@@ -11,16 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
-from evaluation.contamination.scanner import Grams, log2, maybe, place_of
-from evaluation.contamination.words import (
-    BASE,
-    BASE_LONG,
-    BASE_SHORT,
-    KEY_LONG,
-    KEY_SHORT,
-    LONG,
-    SHORT,
-)
+from evaluation.contamination.scanner import Grams, look_up
+from evaluation.contamination.words import BASE
 
 
 class Units(NamedTuple):
@@ -76,51 +68,36 @@ def power(n: int) -> Any:
 
 
 @compiled
-def hits_of(sums: Any, grams: Any, units: Any) -> Any:
-    """[hits, 3] int64 (unit, its word, the document's word), those of each unit in order."""
-    found = np.empty((2 * len(sums), 2), np.int64)
-    count = _lookup(sums, SHORT, BASE_SHORT, KEY_SHORT, grams.short_filter, grams, found, 0)
-    count = _lookup(sums, LONG, BASE_LONG, KEY_LONG, grams.long_filter, grams, found, count)
+def hits_of(found: Any, units: Any) -> Any:
+    """[hits, 3] int64 (unit, its word, the document's word), those of each unit in order.
+
+    `found` [any, 2]: number and the document's word of each n-gram, as `look_up` writes them.
+    """
     first, unit, word = units.first_posting, units.posting_unit, units.posting_word
     total = 0
-    for k in range(count):
+    for k in range(len(found)):
         total += first[found[k, 0] + 1] - first[found[k, 0]]
     hits = np.empty((total, 3), np.int64)
     place = 0
-    for k in range(count):
+    for k in range(len(found)):
         for p in range(first[found[k, 0]], first[found[k, 0] + 1]):
             hits[place, 0], hits[place, 1], hits[place, 2] = unit[p], word[p], found[k, 1]
             place += 1
     return hits
 
 
-@compiled
-def _lookup(
-    sums: Any, n: Any, base: Any, multiplier: Any, filter_: Any, grams: Any, found: Any, count: Any
-) -> Any:
-    """Writes (number, the document's word) of each n-gram that the index has behind `count` others.
-
-    A plain loop, in which many reads of the filter are on the way at the same time.
-    """
-    keys, numbers = grams.keys, grams.numbers
-    shift = np.uint64(64 - log2(len(filter_)))
-    key_shift = np.uint64(64 - log2(len(keys)))
-    for k in range(len(sums) - n):
-        key = (sums[k + n] - sums[k] * base) * multiplier
-        if maybe(filter_, key, shift):
-            place = place_of(key, keys, key_shift)
-            if keys[place] != 0:
-                found[count, 0], found[count, 1] = numbers[place], k
-                count += 1
-    return count
+def grams_in(sums: npt.NDArray[np.uint64], grams: Grams) -> npt.NDArray[np.int32]:
+    """[any, 2] (number, first word) of the n-grams in a document, given its running sums."""
+    found = np.empty((2 * len(sums), 2), np.int32)
+    return found[: look_up(sums, len(sums), grams, found)]
 
 
-def units_in(sums: npt.NDArray[np.uint64], grams: Grams, units: Units) -> list[int]:
+def units_in(found: npt.NDArray[np.int32], units: Units) -> list[int]:
     """Every example of which, or of whose passage, the document shares an n-gram."""
-    found = np.unique(hits_of(sums, grams, units)[:, 0])
+    of = np.unique(hits_of(found, units)[:, 0])
     count = len(units.question)
-    examples = set(found[found < count].tolist())
-    for number in (found[found >= count] - count).tolist():
+    examples = set(of[of < count].tolist())
+    for number in (of[of >= count] - count).tolist():
         examples |= set(
             units.passage_examples[
                 units.first_example[number] : units.first_example[number + 1]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.contamination.hits import power, running_sums, units_in
+from evaluation.contamination.hits import grams_in, power, running_sums, units_in
 from evaluation.contamination.index import Index, read_examples
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
@@ -63,7 +63,7 @@ class Methods:
         sums = running_sums(words.hashes)
         runs = _runs(sums, RUN)
         flagged = set()
-        for example in units_in(sums, self.index.grams, self.index.units):
+        for example in units_in(grams_in(sums, self.index.grams), self.index.units):
             sample = self._sample(example)
             shared = np.isin(_runs(running_sums(sample), RUN), runs)
             if shared.any():

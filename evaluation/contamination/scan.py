@@ -13,12 +13,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.contamination.blocks import Read, candidates
+import orjson
+
+from evaluation.contamination.blocks import Candidate, Read, candidates
 from evaluation.contamination.code import looks_like_code, programs_in
+from evaluation.contamination.compiling import is_kept
+from evaluation.contamination.folding import Fold
 from evaluation.contamination.index import Index, load_index
 from evaluation.contamination.methods import Methods
 from evaluation.contamination.report import (
@@ -28,13 +32,17 @@ from evaluation.contamination.report import (
     finding_of,
     program_finding,
 )
+from evaluation.contamination.scanner import scan_lines
 from evaluation.contamination.verify import findings_of
 from evaluation.contamination.words import Words
 from submissions.dataset import find_dataset
 from submissions.executor import LocalProcesses, Placement
-from submissions.job import write_json_atomically
+from submissions.failures import Failure
+from submissions.job import write_json_atomically, written_atomically
 from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, Shard, read_documents
+
+COMPILING = "compiling for some 15 seconds, once on a machine, then scanning"
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,32 @@ class ScanTask:
 
 @dataclass(frozen=True)
 class Match:
-    """One document's findings, in the columns of `verify.judge`."""
+    """One document's findings, in the columns of `verify.judge`; its text is read when needed."""
 
+    shard: str
     line: int
-    text: str
-    data: bytes  # the text as UTF-8, in which spans of words count
-    words: Words
+    json: bytes
+    fold: Fold
     rows: list[list[int]]
     scores: list[list[float]]
+
+    @cached_property
+    def text(self) -> str:
+        """Raises `not_json` where something beside the text is no JSON."""
+        try:
+            return str(orjson.loads(self.json)["text"])
+        except orjson.JSONDecodeError as error:
+            said = f"the line is not JSON: {error}"
+            raise Failure("not_json", said, shard=self.shard, line=self.line) from None
+
+    @cached_property
+    def data(self) -> bytes:
+        """The text as UTF-8, in which spans of words count."""
+        return self.text.encode()
+
+    @cached_property
+    def words(self) -> Words:
+        return Words(self.data, self.fold)
 
 
 def scan_dataset(
@@ -94,10 +120,12 @@ def _scanned(
     """The report of every shard, as they are done, the largest shards first."""
     tasks.sort(key=lambda task: -task.shard.bytes)
     done = 0
+    first = "scanning" if is_kept(scan_lines) else COMPILING
 
     def tell() -> None:
-        progress(done, len(tasks), "shards", "scanning")
+        progress(done, len(tasks), "shards", "scanning" if done else first)
 
+    tell()
     for _, report in placement(scan_shard, tasks, tell):
         done += 1
         tell()
@@ -117,7 +145,8 @@ def scan_shard(task: ScanTask) -> ShardReport:
         task.shard.fetched(Path(scratch)) as local,
     ):
         report = report_of(local, index, task.methods)
-    write_json_atomically(kept, report.as_dict())
+    with written_atomically(kept) as file:  # on one line, which is written in a third of the time
+        file.write(json.dumps(report.as_dict(), allow_nan=False))
     return report
 
 
@@ -132,13 +161,13 @@ def report_of(shard: LocalShard, index: Index, methods: tuple[str, ...] = ()) ->
     read, rules = Read(), Methods(index, methods)
     report = ShardReport(index.hash, shard.name, methods=rules.found, by_method=rules.documents)
     programs = _programs(shard, index)
-    for line, text in candidates(shard, index, read):
-        for earlier in [known for known in programs if known < line]:
+    for candidate in candidates(shard, index, read):
+        for earlier in [known for known in programs if known < candidate.line]:
             report.count(programs.pop(earlier))
-        match = match_of(line, text, index)
+        match = match_of(candidate, shard, index)
         if methods:
-            rules.add(text, match.words)
-        found = programs.pop(line, {})
+            rules.add(match.text, match.words)
+        found = programs.pop(match.line, {})
         for row, scores in zip(match.rows, match.scores, strict=True):
             if row[0] not in found or row[1] < found[row[0]][0]:
                 found[row[0]] = row[1], partial(finding_of, match, row, scores)
@@ -163,9 +192,9 @@ def _programs(shard: LocalShard, index: Index) -> dict[int, FoundExamples]:
     return found
 
 
-def match_of(line: int, text: str, index: Index) -> Match:
+def match_of(candidate: Candidate, shard: LocalShard, index: Index) -> Match:
     """One document, judged."""
-    data = text.encode()
-    words = Words(data, index.fold)
-    rows, scores = findings_of(words.hashes, index.grams, index.units)
-    return Match(line, text, data, words, rows.tolist(), scores.tolist())
+    rows, scores = findings_of(candidate.sums, candidate.found, index.units)
+    return Match(
+        shard.name, candidate.line, candidate.json, index.fold, rows.tolist(), scores.tolist()
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
-from evaluation.contamination.folding import ALONE, SEPARATOR, SKIP
+from evaluation.contamination.folding import ALONE, SEPARATOR, SKIP, SPECIAL
 from evaluation.contamination.words import (
     AMPERSAND,
     BACKSLASH,
@@ -29,7 +29,6 @@ from evaluation.contamination.words import (
     PRIME,
     QUOTE,
     SHORT,
-    character_at,
     entry_of,
     escape_at,
     finished,
@@ -39,7 +38,8 @@ from evaluation.contamination.words import (
 )
 
 ONE, SIX, LAST_SIX = np.uint64(1), np.uint64(6), np.uint64(63)
-BUFFERED = 2048  # words whose n-grams are looked up together
+PADDING = 16  # bytes behind what is scanned that are read, whatever they are
+SHORT_ESCAPE = np.isin(np.arange(256), list(rb'"\/bfnrt'))  # behind a backslash: no letter
 
 
 class Grams(NamedTuple):
@@ -80,112 +80,127 @@ def place_of(key: Any, keys: Any, shift: Any) -> Any:
 def maybe(filter_: Any, key: Any, shift: Any) -> Any:
     """Whether the key may be one of those that the filter was made of."""
     mask = (ONE << (key & LAST_SIX)) | (ONE << ((key >> SIX) & LAST_SIX))
-    return filter_[np.int64(key >> shift)] & mask == mask
+    return filter_[key >> shift] & mask == mask
 
 
 @compiled
-def _any_gram(sums: Any, count: int, grams: Any) -> Any:
-    """Whether an n-gram of the index is among these words, given their running sums.
+def _look_up(
+    sums: Any, count: Any, n: Any, base: Any, multiplier: Any, filter_: Any, grams: Any, found: Any,
+    hits: Any,
+) -> Any:  # fmt: skip
+    """Writes the n-grams of n words behind `hits` others; how many are there then.
 
-    Loops of their own, because here many reads of the filters are on the way at the same time:
-    that, and not the arithmetic, is what a scan is fast or slow by.
+    A loop of its own, because here many reads of the filter are on the way at the same time: that,
+    and not the arithmetic, is what it is fast or slow by.
     """
-    keys = grams.keys
+    keys, numbers = grams.keys, grams.numbers
+    shift = np.uint64(64 - log2(len(filter_)))
     key_shift = np.uint64(64 - log2(len(keys)))
-    shift = np.uint64(64 - log2(len(grams.short_filter)))
-    for k in range(count - SHORT):
-        key = (sums[k + SHORT] - sums[k] * BASE_SHORT) * KEY_SHORT
-        if maybe(grams.short_filter, key, shift) and keys[place_of(key, keys, key_shift)] != 0:
-            return True
-    shift = np.uint64(64 - log2(len(grams.long_filter)))
-    for k in range(count - LONG):
-        key = (sums[k + LONG] - sums[k] * BASE_LONG) * KEY_LONG
-        if maybe(grams.long_filter, key, shift) and keys[place_of(key, keys, key_shift)] != 0:
-            return True
-    return False
+    for k in range(count - n):
+        key = (sums[k + n] - sums[k] * base) * multiplier
+        if maybe(filter_, key, shift):
+            place = place_of(key, keys, key_shift)
+            if keys[place] != 0:
+                found[hits, 0], found[hits, 1] = numbers[place], k
+                hits += 1
+    return hits
 
 
 @compiled
-def _scan_text(  # noqa: C901 - one loop over characters
-    buffer: Any, i: int, fold: Any, grams: Any, sums: Any
-) -> Any:
-    """(behind the closing quote, whether an n-gram was found) of the JSON string from `i` on.
+def look_up(sums: Any, count: Any, grams: Any, found: Any) -> Any:
+    """Writes (number, first word) of every n-gram of the index; returns how many there are.
 
-    INVALID instead of the place where the string holds something irregular.
+    `sums[:count]` are the running sums of a document's words, `found` [2 * count, 2] int32.
+    """
+    n, hits = np.int64(SHORT), np.int64(0)  # typed: literals would be compiled for by themselves
+    hits = _look_up(sums, count, n, BASE_SHORT, KEY_SHORT, grams.short_filter, grams, found, hits)
+    n = np.int64(LONG)
+    return _look_up(sums, count, n, BASE_LONG, KEY_LONG, grams.long_filter, grams, found, hits)
+
+
+@compiled
+def _special(buffer: Any, i: int, wide: Any) -> Any:
+    """(the fold table's entry, bytes) of the character at `i`, which its first byte does not tell.
+
+    INVALID instead of the bytes where it is irregular. Tags and entities are one separator.
+    """
+    c = np.int64(buffer[i])
+    size = 1
+    if c >= 0x80:
+        code, size = utf8_at(buffer, i)
+    elif c == BACKSLASH:
+        code, size = INVALID, 6
+        if buffer[i + 1] == 0x75:  # \\u; the other escapes that JSON has were seen before
+            code = escape_at(buffer, i + 2)
+        if 0xD800 <= code < 0xE000:
+            low = 0
+            if code < 0xDC00 and buffer[i + 6] == BACKSLASH and buffer[i + 7] == 0x75:
+                low = escape_at(buffer, i + 8)
+            if not 0xDC00 <= low < 0xE000:
+                return SEPARATOR, INVALID
+            code, size = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00), 12
+    else:
+        code = c if c >= 0x20 else INVALID
+    if code == INVALID:
+        return SEPARATOR, INVALID
+    if code in (LESS_THAN, AMPERSAND):
+        return SEPARATOR, markup_end(buffer, i + size, code == AMPERSAND, True) - i
+    return entry_of(wide, code), size
+
+
+@compiled
+def _read_text(  # noqa: C901 - one loop over characters
+    buffer: Any, start: int, fold: Any, sums: Any
+) -> Any:
+    """(behind the closing quote, running sums of words) of the JSON string from `start` on.
+
+    INVALID instead of the place where the string holds something irregular. Places are unsigned
+    numbers in here, for which Numba does not ask at every byte whether they are negative.
     """
     ascii_, wide, tails = fold.ascii, fold.wide, fold.tails
-    total = np.uint64(0)
-    sums[0] = total
-    count = 1
+    i, count = np.uint64(start), ONE
     h = OFFSET
-    over = False
     while True:
-        k: Any = np.int64(ascii_[buffer[i]])
-        while k > 2:
-            h = (h ^ np.uint64(k)) * PRIME
-            i += 1
-            k = np.int64(ascii_[buffer[i]])
-        size = 1
-        if k == 2:
-            c = np.int64(buffer[i])
-            if c >= 0x80:
-                code, size = utf8_at(buffer, i)
-                if code == INVALID:
-                    return INVALID, False
-                k = entry_of(wide, code)
-            elif c == QUOTE:
-                over = True
-                k = SEPARATOR
-            elif c == BACKSLASH:
-                code, size = character_at(buffer, i, True)
-                if code == INVALID:
-                    return INVALID, False
-                if 0xD800 <= code < 0xE000:
-                    low = 0
-                    if code < 0xDC00 and buffer[i + 6] == BACKSLASH and buffer[i + 7] == 0x75:
-                        low = escape_at(buffer, i + 8)
-                    if not 0xDC00 <= low < 0xE000:
-                        return INVALID, False
-                    code, size = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00), 12
-                if code in (LESS_THAN, AMPERSAND):
-                    size = markup_end(buffer, i + size, code == AMPERSAND, True) - i
-                    k = SEPARATOR
-                else:
-                    k = entry_of(wide, code)
-            elif c < 0x20:
-                return INVALID, False
-            else:
-                size = markup_end(buffer, i + 1, c == AMPERSAND, True) - i
-                k = SEPARATOR
+        entry = ascii_[buffer[i]]
+        # Letters and separators without a branch: nobody can predict where a word ends.
+        while entry == SEPARATOR or entry > SPECIAL:
+            sums[count] = h
+            count += np.uint64((entry == SEPARATOR) & (h != OFFSET))
+            longer = (h ^ np.uint64(entry)) * PRIME
+            h = longer if entry != SEPARATOR else OFFSET
+            i += ONE
+            entry = ascii_[buffer[i]]
+        if entry == SKIP:
+            i += ONE
+            continue
+        c = buffer[i]
+        if c == QUOTE:
+            break
+        if c == BACKSLASH and SHORT_ESCAPE[buffer[i + ONE]]:
+            k, size = SEPARATOR, 2
+        else:
+            k, size = _special(buffer, np.int64(i), wide)
+            if size == INVALID:
+                return INVALID, 0
+        i += np.uint64(size)
         if k == SKIP:
-            i += size
             continue
         if k != SEPARATOR and k & ALONE == 0:
             h = hashed(h, k, tails)
-            i += size
             continue
-        if h == OFFSET:
-            if k != SEPARATOR:
-                h = hashed(h, k, tails)  # a character that is a word
-                i += size
-            elif over:
-                return i + 1, _any_gram(sums, count, grams)
-            else:
-                i += size
-                continue
-        elif k == SEPARATOR and not over:
-            i += size
-        # A word is complete; where it ended at a quote or before a word of one character, the
-        # same character is looked at once more.
-        total = total * BASE + finished(h)
+        sums[count] = h
+        count += np.uint64(h != OFFSET)
         h = OFFSET
-        sums[count] = total
-        count += 1
-        if count == len(sums):
-            if _any_gram(sums, count, grams):
-                return string_end(buffer, i), True
-            sums[:LONG] = sums[count - LONG : count]
-            count = LONG
+        if k != SEPARATOR:
+            sums[count] = hashed(OFFSET, k, tails)
+            count += ONE
+    sums[count] = h
+    count += np.uint64(h != OFFSET)
+    total = sums[0] = np.uint64(0)
+    for k in range(ONE, count):
+        total = total * BASE + finished(sums[k])
+        sums[k] = total
+    return np.int64(i + ONE), np.int64(count)
 
 
 @compiled
@@ -235,82 +250,87 @@ def _other_value_end(buffer: Any, i: int) -> Any:  # noqa: C901 - one loop over 
 
 @compiled
 def _scan_line(  # noqa: C901 - one object, key by key
-    buffer: Any, i: int, fold: Any, grams: Any, sums: Any
+    buffer: Any, i: int, fold: Any, sums: Any
 ) -> Any:
-    """(place of the line end, whether the text holds an n-gram) of one line that is not blank."""
-    found = has_text = False
+    """(place of the line end, running sums of the text's words) of one line that is not blank."""
+    count = 0
     while _blank(buffer[i]):
         i += 1
     if buffer[i] != 0x7B:
-        return INVALID, False
+        return INVALID, 0
     i += 1
     while True:
         while _blank(buffer[i]):
             i += 1
         if buffer[i] != QUOTE:
-            return INVALID, False
+            return INVALID, 0
         i += 1
         # "text" with its closing quote; a key with an escape could mean the same and is irregular
         is_text = (buffer[i] == 0x74 and buffer[i + 1] == 0x65 and buffer[i + 2] == 0x78
                    and buffer[i + 3] == 0x74 and buffer[i + 4] == QUOTE)  # fmt: skip
         while buffer[i] != QUOTE:
             if buffer[i] == BACKSLASH or buffer[i] < 0x20:
-                return INVALID, False
+                return INVALID, 0
             i += 1
         i += 1
         while _blank(buffer[i]):
             i += 1
         if buffer[i] != 0x3A:
-            return INVALID, False
+            return INVALID, 0
         i += 1
         while _blank(buffer[i]):
             i += 1
         if is_text:
             if buffer[i] != QUOTE:
-                return INVALID, False
-            i, found = _scan_text(buffer, i + 1, fold, grams, sums)
-            has_text = True
+                return INVALID, 0
+            i, count = _read_text(buffer, i + 1, fold, sums)
         else:
             i = _other_value_end(buffer, i)
         if i == INVALID:
-            return INVALID, False
+            return INVALID, 0
         while _blank(buffer[i]):
             i += 1
         if buffer[i] == 0x7D:
             break
         if buffer[i] != 0x2C:
-            return INVALID, False
+            return INVALID, 0
         i += 1
     i += 1
     while _blank(buffer[i]):
         i += 1
-    if buffer[i] != 0x0A or not has_text:
-        return INVALID, False
-    return i, found
+    if buffer[i] != 0x0A or count == 0:
+        return INVALID, 0
+    return i, count
 
 
 @compiled
-def scan_lines(buffer: Any, end: int, fold: Any, grams: Any, candidates: Any) -> Any:
-    """Scans the lines of `buffer[:end]`, which ends with a line end.
+def scan_lines(
+    buffer: Any, begin: int, end: int, fold: Any, grams: Any, sums: Any, found: Any, candidates: Any
+) -> Any:
+    """Scans the lines of `buffer[begin:end]`, behind which PADDING bytes can be read.
 
-    Writes (line from 0, first byte, its line end) of each document with an n-gram into `candidates`
-    [any, 3] int64. Returns (lines, documents, candidates, first byte not scanned): less than `end`
+    Writes of each document with an n-gram its line from 0, first byte, line end, and its [first,
+    behind) in `sums` and in `found` into `candidates` [any, 7] int64. There stand the running sums
+    of its words ([half of the bytes] uint64) and (number, first word) of its n-grams ([twice as
+    many, 2] int32). Returns (lines, documents, candidates, first byte not scanned): less than `end`
     where a line is irregular or `candidates` is full.
     """
-    sums = np.empty(BUFFERED, np.uint64)
-    i, lines, documents, full = 0, 0, 0, 0
+    i, lines, documents, full, place, hits = begin, 0, 0, 0, 0, 0
     while i < end and full < len(candidates):
         start = i
         while _blank(buffer[i]):
             i += 1
         if buffer[i] != 0x0A:
-            i, found = _scan_line(buffer, i, fold, grams, sums)
+            i, count = _scan_line(buffer, i, fold, sums[place:])
             if i == INVALID:
                 return lines, documents, full, start
             documents += 1
-            if found:
-                candidates[full, 0], candidates[full, 1], candidates[full, 2] = lines, start, i
-                full += 1
+            new = look_up(sums[place:], count, grams, found[hits:])
+            if new:
+                row = candidates[full]
+                row[0], row[1], row[2] = lines, start, i
+                row[3], row[4], row[5], row[6] = place, place + count, hits, hits + new
+                place, hits, full = place + count, hits + new, full + 1
         lines += 1
         i += 1
     return lines, documents, full, i

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
-from evaluation.contamination.hits import Units, hits_of, power, running_sums
+from evaluation.contamination.hits import Units, hits_of, power
 from evaluation.contamination.rules import (
     HIGH,
     NOTHING,
@@ -22,8 +22,7 @@ from evaluation.contamination.rules import (
     REVIEW,
     severity_of,
 )
-from evaluation.contamination.scanner import Grams
-from evaluation.contamination.words import LONG, SHORT
+from evaluation.contamination.words import BASE, LONG
 
 ANSWER_WINDOW = 50  # words before and behind the question in which an answer is near
 STRONG_ANSWER = 4  # words of an answer that, with a passage, stands for a question all tasks ask
@@ -34,6 +33,8 @@ LONGEST_COMPARED = 400  # words of a question; of a longer one enough n-grams re
 ROW, SCORES = 8, 3  # columns of a finding
 # A short question is a sentence that anybody may write; several in one document are a test.
 SHORT_WORDS, TOGETHER = 8, 3
+# As typed numbers: for a literal argument Numba compiles a function once more.
+PUT, TAKE, SURE = np.int64(1), np.int64(-1), np.bool_(True)
 
 
 @compiled
@@ -63,16 +64,16 @@ def _best_stretch(hits: Any, begin: Any, end: Any, n: Any, length: Any, asked: A
     best, first, behind = 0, begin, begin
     left, covered = begin, 0
     for right in range(begin, end):
-        covered += _mark(marks, hits[right, 1], n, asked, 1)
+        covered += _mark(marks, hits[right, 1], n, asked, PUT)
         while hits[right, 2] + n - hits[left, 2] > reach:
-            covered += _mark(marks, hits[left, 1], n, asked, -1)
+            covered += _mark(marks, hits[left, 1], n, asked, TAKE)
             left += 1
         if covered > best or behind == begin:
             best, first, behind = covered, left, right + 1
     for k in range(length):
         marks[k] = 0
     for k in range(first, behind):
-        _mark(marks, hits[k, 1], n, asked, 1)
+        _mark(marks, hits[k, 1], n, asked, PUT)
     return first, behind, marks
 
 
@@ -108,7 +109,17 @@ def _longest_run(marks: Any) -> Any:
 
 
 @compiled
-def _similarity(unit: int, start: int, end: int, hashes: Any, units: Any) -> Any:
+def _words(sums: Any, start: int, end: int) -> Any:
+    """The hashes of the document's words from `start` to `end`, as far as it has them."""
+    start, end = max(start, 0), min(end, len(sums) - 1)
+    hashes = np.empty(max(end - start, 0), np.uint64)
+    for k in range(len(hashes)):
+        hashes[k] = sums[start + k + 1] - sums[start + k] * BASE
+    return hashes
+
+
+@compiled
+def _similarity(unit: int, start: int, end: int, sums: Any, units: Any) -> Any:
     """Share of the question's words that stand in order in the document from `start` to `end`."""
     first, length = units.first_word[unit], np.int64(units.question[unit])
     if len(units.words) == 0 or length > LONGEST_COMPARED:
@@ -119,7 +130,7 @@ def _similarity(unit: int, start: int, end: int, hashes: Any, units: Any) -> Any
         if units.covered[k]:
             asked[count] = units.words[k]
             count += 1
-    return _common(asked[:count], hashes[start:end]) / max(count, 1)
+    return _common(asked[:count], _words(sums, start, end)) / max(count, 1)
 
 
 @compiled
@@ -133,9 +144,8 @@ def _stands(sums: Any, key: Any, n: int, start: int, end: int) -> Any:
 
 
 @compiled
-def _answer_near(unit: int, start: int, end: int, hashes: Any, sums: Any, units: Any) -> Any:
+def _answer_near(unit: int, start: int, end: int, sums: Any, units: Any) -> Any:
     """Whether one of the example's answers stands before `start` or behind `end`."""
-    n = len(hashes)
     for k in range(units.first_answer[unit], units.first_answer[unit + 1]):
         words = np.int64(units.answer_words[k])
         key = units.answer_key[k]
@@ -155,38 +165,31 @@ def _answer_near(unit: int, start: int, end: int, hashes: Any, sums: Any, units:
         if words > LONG_ANSWER and len(units.words):
             place = units.answer_place[k]
             answer = units.answer_hashes[place : place + words]
-            behind = hashes[min(end, n) : min(ahead, n)]
-            before = hashes[max(start - reach, 0) : max(start, 0)]
+            behind, before = _words(sums, end, ahead), _words(sums, start - reach, start)
             if max(_common(answer, behind), _common(answer, before)) >= ALIKE * words:
                 return True
     return False
 
 
 @compiled
-def judge(hits: Any, hashes: Any, sums: Any, units: Any, rows: Any, scores: Any) -> Any:
+def judge(hits: Any, sums: Any, units: Any, rows: Any, scores: Any) -> Any:
     """Writes the findings of a document; returns how many there are.
 
-    `hits` as `hits_of` gives them, sorted by unit; `hashes` and `sums` of the document's words.
+    `hits` as `hits_of` gives them, sorted by unit; `sums` of the document's words.
     `rows` [any, 8] int64: example, severity, first and behind the last word in the document, the
     same in the unit, answer near, words that were looked for. `scores` [any, 3] float64: coverage,
     similarity, the passage's coverage. More findings than rows are counted, not written.
     """
     examples = len(units.question)
-    starts = np.empty(len(hits) + 1, np.int64)  # of the hits of each unit
-    count = 0
-    for k in range(len(hits)):
-        if k == 0 or hits[k, 0] != hits[k - 1, 0]:
-            starts[count] = k
-            count += 1
-    starts[count] = len(hits)
+    starts = _starts(hits)
     # Passages stand behind the examples, and examples ask for them.
-    passages = _passages(hits, starts, count, units)
+    passages = _passages(hits, starts, units)
     written = 0
-    for g in range(count):
+    for g in range(len(starts) - 1):
         if hits[starts[g], 0] >= examples:
             break
-        written += _judge_example(hits, starts[g], starts[g + 1], passages, hashes, sums, units,
-                                  rows, scores, written)  # fmt: skip
+        written += _judge_example(hits, starts[g], starts[g + 1], passages, sums, units,
+                                  rows[written:], scores[written:])  # fmt: skip
     graver = min(written, len(rows))
     _doubt_short_ones(rows, graver)
     for p in range(len(passages)):
@@ -195,25 +198,39 @@ def judge(hits: Any, hashes: Any, sums: Any, units: Any, rows: Any, scores: Any)
             example = np.int64(units.passage_examples[k])
             if not _among(example, rows, graver):
                 if written < len(rows):
-                    _write_passage(example, passages[p], hits, hashes, sums, units, rows[written],
+                    _write_passage(example, passages[p], hits, sums, units, rows[written],
                                    scores[written])  # fmt: skip
                 written += 1
     return written
 
 
 @compiled
-def _passages(hits: Any, starts: Any, count: Any, units: Any) -> Any:
+def _starts(hits: Any) -> Any:
+    """Where the hits of each unit begin; one more at the end."""
+    starts = np.empty(len(hits) + 1, np.int64)
+    count = 0
+    for k in range(len(hits)):
+        if k == 0 or hits[k, 0] != hits[k - 1, 0]:
+            starts[count] = k
+            count += 1
+    starts[count] = len(hits)
+    return starts[: count + 1]
+
+
+@compiled
+def _passages(hits: Any, starts: Any, units: Any) -> Any:
     """[found, 6] float64: number, coverage, and the stretch: first hit, behind the last hit, first
     word, behind the last word."""
     examples = len(units.question)
-    found = np.empty((count, 6), np.float64)
+    found = np.empty((len(starts) - 1, 6), np.float64)
     passages = 0
-    for g in range(count):
+    for g in range(len(starts) - 1):
         unit = hits[starts[g], 0]
         if unit < examples:
             continue
         place, length = units.first_word[unit], units.first_word[unit + 1] - units.first_word[unit]
-        first, behind, marks = _best_stretch(hits, starts[g], starts[g + 1], LONG, length, length)
+        n = np.int64(units.n[unit])
+        first, behind, marks = _best_stretch(hits, starts[g], starts[g + 1], n, length, length)
         coverage = _found(marks, length) / max(1, _covered(units.covered, place, place + length))
         if coverage >= PASSAGE_COVERAGE:
             found[passages, 0], found[passages, 1] = unit - examples, coverage
@@ -254,10 +271,10 @@ def _among(example: Any, rows: Any, count: Any) -> Any:
 
 @compiled
 def _judge_example(
-    hits: Any, begin: Any, behind_all: Any, passages: Any, hashes: Any, sums: Any, units: Any,
-    rows: Any, scores: Any, written: Any,
+    hits: Any, begin: Any, behind_all: Any, passages: Any, sums: Any, units: Any,
+    rows: Any, scores: Any,
 ) -> Any:  # fmt: skip
-    """Writes the finding of one example and returns 1, or 0 where there is none."""
+    """Writes the finding of one example, as first of these rows, and returns 1; 0 if it is none."""
     unit = hits[begin, 0]
     n = np.int64(units.n[unit])
     asked, answer = np.int64(units.question[unit]), np.int64(units.answer[unit])
@@ -265,9 +282,13 @@ def _judge_example(
     count = _covered(units.covered, place, place + asked)
     first, behind, marks = _best_stretch(hits, begin, behind_all, n, asked + answer, asked)
     coverage = _found(marks, asked) / count if count else 0.0
+    run = _longest_run(marks)
+    # Most examples share a phrase with the document and no more: not worth comparing words.
+    if severity_of(count, answer, coverage, 1.0, run, SURE, SURE, SURE) == NOTHING:
+        return 0
     start = max(hits[first, 2] - hits[first, 1], 0)
     last_unit, last = hits[behind - 1, 1], hits[behind - 1, 2]
-    end = min(max(last + asked - last_unit, last), len(hashes))
+    end = min(max(last + asked - last_unit, last), len(sums) - 1)
     passage, inside = 0.0, False
     for k in range(len(passages)):
         if passages[k, 0] == units.passage[unit]:
@@ -276,33 +297,33 @@ def _judge_example(
     near = answer > 0
     for k in range(asked, asked + answer):
         near = near and marks[k] > 0
-    near = near or _answer_near(unit, start, end, hashes, sums, units)
+    near = near or _answer_near(unit, start, end, sums, units)
     similarity = coverage
     if coverage < ALMOST_ALL and count >= SHORT_WORDS:
+        if severity_of(count, answer, coverage, 1.0, run, near, SURE, SURE) == NOTHING:
+            return 0
         slack = asked // 4 + 5
         # The stretch of the question as its first hit places it, and as its last one does.
-        stop = min(max(end, start + asked) + slack, len(hashes))
-        similarity = max(coverage, _similarity(unit, max(start - slack, 0), stop, hashes, units))
+        stop = min(max(end, start + asked) + slack, len(sums) - 1)
+        similarity = max(coverage, _similarity(unit, max(start - slack, 0), stop, sums, units))
     stands = passage > 0 if units.passage[unit] >= 0 else near
-    run = _longest_run(marks)
     severity = severity_of(count, answer, coverage, similarity, run, near, units.alone[unit] > 0,
                            stands)  # fmt: skip
     # A question takes up words of its passage, which are no part of the question there.
     if severity == NOTHING or (severity == REVIEW and inside):
         return 0
-    if written < len(rows):
-        row = rows[written]
+    if len(rows):
+        row = rows[0]
         row[0], row[1], row[2], row[3] = unit, severity, hits[first, 2], last + n
         row[4], row[5], row[6] = hits[first, 1], last_unit + n, near
         row[7] = asked + answer if run == asked + answer else count
-        scores[written, 0], scores[written, 1] = coverage, similarity
-        scores[written, 2] = passage
+        scores[0, 0], scores[0, 1], scores[0, 2] = coverage, similarity, passage
     return 1
 
 
 @compiled
 def _write_passage(
-    example: Any, passage: Any, hits: Any, hashes: Any, sums: Any, units: Any, row: Any,
+    example: Any, passage: Any, hits: Any, sums: Any, units: Any, row: Any,
     scores: Any,
 ) -> None:  # fmt: skip
     """Writes the finding of a passage without its question.
@@ -322,24 +343,21 @@ def _write_passage(
     if _covered(units.covered, place, place + asked):
         return
     start = max(hits[first, 2] - hits[first, 1], 0)
-    end = min(hits[last, 2] + length - hits[last, 1] + asked, len(hashes))
-    if _answer_near(example, start, end, hashes, sums, units):
+    end = min(hits[last, 2] + length - hits[last, 1] + asked, len(sums) - 1)
+    if _answer_near(example, start, end, sums, units):
         row[1], row[6] = HIGH, 1
 
 
 def findings_of(
-    hashes: npt.NDArray[np.uint64], grams: Grams, units: Units
+    sums: npt.NDArray[np.uint64], found: npt.NDArray[np.int32], units: Units
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """All rows and scores that `judge` writes for a document."""
-    if len(hashes) < SHORT:
-        return np.empty((0, ROW), np.int64), np.empty((0, SCORES))
-    sums = running_sums(hashes)
-    hits = hits_of(sums, grams, units)
+    """All rows and scores that `judge` writes for a document with these n-grams (see hits.py)."""
+    hits = hits_of(found, units)
     hits = hits[np.argsort(hits[:, 0], kind="stable")]
     room = 256
     while True:
         rows, scores = np.empty((room, ROW), np.int64), np.empty((room, SCORES))
-        written = judge(hits, hashes, sums, units, rows, scores)
+        written = judge(hits, sums, units, rows, scores)
         if written <= room:
             return rows[:written], scores[:written]
         room = written

@@ -152,13 +152,22 @@ def markup_end(buffer: Any, i: int, entity: bool, json: bool) -> Any:
 
 
 @compiled
-def _words(buffer: Any, end: int, ascii_: Any, wide: Any, tails: Any, hashes: Any, spans: Any,
-           letters: Any) -> Any:  # fmt: skip
+def _words(  # noqa: C901 - one loop over characters
+    buffer: Any, end: int, ascii_: Any, wide: Any, tails: Any, hashes: Any, spans: Any, letters: Any
+) -> Any:
     i, count, start, last = 0, 0, 0, 0
     lettered: Any = False
     h = OFFSET
     while i <= end:
         k = np.int64(ascii_[buffer[i]]) if i < end else 0
+        if k > 2 and h == OFFSET:
+            start = i
+        while k > 2:
+            h = (h ^ np.uint64(k)) * PRIME
+            lettered |= k > 0x39
+            i += 1
+            last = i
+            k = np.int64(ascii_[buffer[i]])  # at the end it is no letter: see `padded`
         size = 1
         if k == 2:
             c = buffer[i]
@@ -209,4 +218,6 @@ class Words:
         hashes, spans = np.empty(room, np.uint64), np.empty((room, 2), np.int32)
         letters = np.empty(room, np.bool_)
         n = _words(padded(data), len(data), *fold, hashes, spans, letters)
-        self.hashes, self.spans, self.letters = hashes[:n], spans[:n], letters[:n]
+        # Copies, since an index keeps the words of all examples, and most of the room is empty.
+        kept = (array[:n].copy() for array in (hashes, spans, letters))
+        self.hashes, self.spans, self.letters = kept

@@ -124,7 +124,10 @@ def scores(published: list[Any], draw: random.Random) -> None:
 
 
 class Publisher:
-    """Publishes one submission after the other of those that failed: each changes its board."""
+    """Publishes one submission after the other of those that failed: each changes its board.
+
+    The one before it leaves the board, which so keeps its length: what grows is then no board.
+    """
 
     def __init__(self) -> None:
         from crucible.entries.models import Submission
@@ -132,10 +135,13 @@ class Publisher:
         failed = Submission.objects.filter(state="failed", version=6).order_by("id")
         self.numbers = iter(list(failed.values_list("id", flat=True)))
         self.draw = random.Random(SEED)
+        self.before = 0
 
     def __call__(self) -> None:
         from crucible.entries.models import Submission
 
         number = next(self.numbers)
+        Submission.objects.filter(id=self.before).update(state="failed", failure=BAD)
+        self.before = number
         Submission.objects.filter(id=number).update(state="published", failure=None)
         scores([Submission.objects.get(id=number)], self.draw)

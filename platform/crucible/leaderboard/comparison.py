@@ -86,7 +86,7 @@ def places_on_board(scores: Sequence[Score]) -> list[Places | None]:
     return [by_id.get(score.id) for score in scores]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # what a board looks like is kept besides, until it changes: kept.py
 def _places(
     suite: Suite | None,
     entries: tuple[tuple[int, str, float, float], ...],

@@ -62,9 +62,9 @@ PLANS = {
     "hellaswag_zeroshot": Plan(400, 100, 4, 200),
     "arc_easy": Plan(100, 40, 3, 100),
     "bigbench_operators": Plan(210, 100, 12, 60),
-    "boolq": Plan(60, 12, 4, 25),
+    "boolq": Plan(60, 12, 10, 25),
     "svamp_cot": Plan(300, 32, 4, 40),
-    "gsm8k_cot": Plan(128, 16, 2, 10),
+    "gsm8k_cot": Plan(128, 16, 6, 10),
 }
 LONG = 5.0  # CPU seconds; what takes longer is not run three times
 

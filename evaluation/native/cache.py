@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name by which everybody knows it
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training_recipes.model import OpenLM
+
+IntArray = NDArray[np.int64]
+TOGETHER = 8  # slots
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring slots; `allowed` [slots, 1, width, length] says what each of their rows sees."""
+
+    slots: slice
+    width: int
+    allowed: Tensor
 
 
 class SlotCache:
@@ -33,14 +49,35 @@ class SlotCache:
         for tensor in (*self.keys, *self.values, self.visible):
             tensor[target] = tensor[source]
 
-    def attend(self, layer: int, queries: Tensor, at: Tensor, length: int) -> Tensor:
-        """What queries [B, heads, Q, head_dim] of the first B slots, at places [B, Q], see."""
-        texts = len(queries)
+    def stretches(self, places: IntArray, counts: IntArray) -> list[Stretch]:
+        """How the first B slots attend whose rows [B, width] stand at `places`, `counts` of each.
+
+        On a CPU a few slots are computed together: a text that guesses many tokens, or a long one,
+        then makes work for its neighbours alone. A GPU takes all at once.
+        """
+        step = TOGETHER if self.visible.device.type == "cpu" else len(places)
+        return [
+            self._stretch(slice(start, start + step), places, counts)
+            for start in range(0, len(places), step)
+        ]
+
+    def _stretch(self, slots: slice, places: IntArray, counts: IntArray) -> Stretch:
+        width = int(counts[slots].max())
+        length = int((places[slots, 0] + counts[slots]).max())
+        at = torch.from_numpy(places[slots, :width]).to(self.visible.device)
         earlier = torch.arange(length, device=at.device) <= at[:, :, None]
-        allowed = (earlier & self.visible[:texts, None, :length])[:, None]
-        return F.scaled_dot_product_attention(
-            queries,
-            self.keys[layer][:texts, :, :length],
-            self.values[layer][:texts, :, :length],
-            attn_mask=allowed,
-        )
+        own = slice(slots.start, slots.start + len(at))
+        return Stretch(own, width, (earlier & self.visible[own, None, :length])[:, None])
+
+    def attend(self, layer: int, queries: Tensor, stretches: list[Stretch]) -> Tensor:
+        """What queries [B, heads, width, head_dim] see; nothing of use beside a slot's own rows."""
+        attended = torch.empty_like(queries)
+        for part in stretches:
+            length = part.allowed.shape[-1]
+            attended[part.slots, :, : part.width] = F.scaled_dot_product_attention(
+                queries[part.slots, :, : part.width],
+                self.keys[layer][part.slots, :, :length],
+                self.values[layer][part.slots, :, :length],
+                attn_mask=part.allowed,
+            )
+        return attended

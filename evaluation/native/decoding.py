@@ -69,13 +69,12 @@ class Decoder:
         first = np.cumsum(counts) - counts
         gather = self._tensor((first[:, None] + np.minimum(columns, counts[:, None] - 1)).ravel())
         back = self._tensor(np.flatnonzero(inside))
-        length = int(flat_place.max()) + 1
-        seen = self._tensor(places)
+        stretches = cache.stretches(places, counts)
 
         def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             cache.write(layer, slot_of, place, keys, values)
             padded = queries[gather].view(len(texts), width, *queries.shape[1:]).transpose(1, 2)
-            attended = cache.attend(layer, padded, seen, length)
+            attended = cache.attend(layer, padded, stretches)
             return attended.transpose(1, 2).reshape(-1, queries[0].numel())[back]
 
         angles = self.tables.at(self._tensor(positions), int(positions.max()) + 1)

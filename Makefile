@@ -64,7 +64,8 @@ ifdef TASKS
 	$(BIN)/python benchmarks/contamination.py --data $(TASKS) --peer .venv-bench/bin/python
 endif
 ifdef NEOX
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/evaluation.py --data $(TASKS) --tokenizer $(NEOX)
+	OMP_NUM_THREADS=1 PYTHONPATH=.:$(OPEN_LM) $(BIN)/python benchmarks/evaluation.py --data $(TASKS) \
+	  --tokenizer $(NEOX) $(if $(OPEN_LM),--open-lm)
 endif
 ifdef OPEN_LM
 	OMP_NUM_THREADS=1 PYTHONPATH=.:$(OPEN_LM) $(BIN)/python benchmarks/training.py

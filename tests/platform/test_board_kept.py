@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from crucible.entries.models import Submission
-from crucible.leaderboard import kept
+from crucible.leaderboard import kept, selectors
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.selectors import leaderboard_rows, row_document
 from crucible.review.models import Item, Scan
@@ -182,3 +182,17 @@ def test_a_long_board_takes_no_query_a_row(alice, publish, client, address):
             assert client.get(address).status_code == 200
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+def test_one_that_leaves_while_a_board_is_made_does_no_harm(alice, publish, client, monkeypatch):
+    leaving = publish(alice, name="leaving")
+    real = selectors._standings
+
+    def then_it_leaves(*arguments: Any) -> Any:
+        standings = real(*arguments)
+        Submission.objects.filter(id=leaving.id).update(state="disqualified")
+        return standings
+
+    monkeypatch.setattr(selectors, "_standings", then_it_leaves)
+    assert "leaving" in client.get(PAGE).text  # as the board was when it was asked for
+    assert client.get(API).json()["rows"] == []

@@ -109,8 +109,8 @@ def leaderboard_rows(
     ranks = competition_ranks([standing.value for standing in standings])
     first = 0 if page is None else PAGE * (page - 1)
     shown = slice(first, None if page is None else first + PAGE)
-    found = (
-        scores.select_related("submission", "submission__user")
+    found = (  # whether or not they are on the board by now: `standings` says who was
+        Score.objects.select_related("submission", "submission__user")
         .only(*ON_THE_BOARD)
         .in_bulk([standing.score_id for standing in standings[shown]])
     )

@@ -46,8 +46,9 @@ up: setup ## run the site, the worker and the reconciler until Ctrl-C
 down: ## stop what `make up` or `make demo` left running, jobs included
 	@$(SITE) down
 
+# In the order of their names: the submission from form to score, the longest, is then begun first.
 test: dev browser lint ## lint, then every test, two files at a time
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: dev ## a long run of the fault suite: every broker, Slurm, Ray
 	$(BIN)/python -m tests.faults.campaign --faults 60 --backend local slurm ray

@@ -64,9 +64,12 @@ class LocalProcesses:
                     yield task, function(task)
             return
         left, deaths = list(range(len(tasks))), [0] * len(tasks)
+        suspects: list[int] = []
         while left:
-            with _processes(min(self.workers, len(left))) as pool:
-                futures = {pool.submit(function, tasks[number]): number for number in left}
+            batch = suspects[:1] or list(left)
+            suspects = suspects[1:]
+            with _processes(min(self.workers, len(batch))) as pool:
+                futures = {pool.submit(function, tasks[number]): number for number in batch}
                 try:
                     for future in _completed(futures, tick):
                         yield tasks[futures[future]], future.result()
@@ -76,9 +79,12 @@ class LocalProcesses:
                         if number in left and future.done() and not future.exception():
                             yield tasks[number], future.result()
                             left.remove(number)
-                    # Which task its worker died at is not told; they are begun in this order.
-                    for number in left[: self.workers]:
-                        deaths[number] += 1
+                    # At which task a worker died is not told. They are begun in this order, and
+                    # those that may be guilty are done alone from now on: then it is known.
+                    guilty = [number for number in batch if number in left][: self.workers]
+                    suspects = guilty + suspects
+                    if len(batch) == 1:
+                        deaths[batch[0]] += 1
             if max(deaths) == MAX_DEATHS:
                 raise Failure(
                     "out_of_memory",

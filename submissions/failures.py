@@ -129,11 +129,12 @@ FAILURES: dict[str, FailureKind] = {
         "infrastructure", "No score is made: the organiser looks at `audit` in results.json."
     ),
     "time_limit": FailureKind(
-        "infrastructure", "Nothing to do: the stage goes on where it was, a few times at most."
+        "infrastructure", "It went on where it was a few times by itself: try again, or tell the organiser."
     ),
     "launch_refused": FailureKind("infrastructure", _ORGANISER),
     "lost": FailureKind(
-        "infrastructure", "Nothing to do: the stage is started again, a bounded number of times."
+        "infrastructure",
+        "The stage was started again a few times by itself: try again, or tell the organiser.",
     ),
     "internal_error": FailureKind("infrastructure", _ORGANISER),
 }

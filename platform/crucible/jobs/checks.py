@@ -51,8 +51,8 @@ def scales_can_be_run(**kwargs: Any) -> list[Error | Caution]:
 
 def _large_scale(scale: str) -> list[Error | Caution]:
     slow = Caution(
-        f"The scale {scale} is open, but this version trains on the processor only.",
-        hint="Expect years; the GPU engines come with a later version.",
+        f"The scale {scale} is open: it wants GPUs, on processors alone it takes years.",
+        hint="Send its training to a cluster with GPUs (docs/backends.md), unless they are here.",
         id="crucible.W001",
     )
     if settings.CRUCIBLE_EVAL_DATA and Path(settings.CRUCIBLE_EVAL_DATA).is_dir():

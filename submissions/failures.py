@@ -129,7 +129,8 @@ FAILURES: dict[str, FailureKind] = {
         "infrastructure", "No score is made: the organiser looks at `audit` in results.json."
     ),
     "time_limit": FailureKind(
-        "infrastructure", "It went on where it was a few times by itself: try again, or tell the organiser."
+        "infrastructure",
+        "It went on where it was a few times by itself: try again, or tell the organiser.",
     ),
     "launch_refused": FailureKind("infrastructure", _ORGANISER),
     "lost": FailureKind(

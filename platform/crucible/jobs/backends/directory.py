@@ -116,6 +116,15 @@ class JobDirectory:
                 return JobStatus(state, *self.heard(), document)
         return None
 
+    def told(self) -> JobStatus | None:
+        """What the folder alone tells; None where the scheduler has to be asked."""
+        ending = self.ending()
+        if ending is not None:
+            return self.made_final(ending)
+        if self.closed():
+            return JobStatus(JobState.LOST, *self.heard())
+        return None if self.path.exists() else JobStatus(JobState.UNKNOWN)
+
     def made_final(self, verdict: JobStatus) -> JobStatus:
         """The verdict, once nothing that still comes can do harm; `RUNNING` while something can."""
         if verdict.state == JobState.SUCCEEDED:

@@ -74,13 +74,9 @@ class RayBackend:
 
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
-        ending = job.ending()
-        if ending is not None:
-            return job.made_final(ending)
-        if job.closed():
-            return JobStatus(JobState.LOST, *job.heard())
-        if not job.path.exists():
-            return JobStatus(JobState.UNKNOWN)
+        told = job.told()
+        if told is not None:
+            return told
         try:
             entry = self._jobs().entry(self._id(key))
         except BackendAway as away:  # no verdict without Ray, but it may be at work

@@ -67,14 +67,14 @@ class RayJobs:
         answer = self._ask("POST", "", document)
         if answer.status_code == 400:
             raise Refused(last_line(answer.text))
-        self._only(200, answer)
+        self._accepted(answer)
 
     def entry(self, id: str) -> Entry | None:
         """The job of that id; None where Ray knows none."""
         answer = self._ask("GET", id)
         if answer.status_code == 404 and "does not exist" in answer.text:
             return None
-        self._only(200, answer)
+        self._accepted(answer)
         try:
             told = answer.json()
             return Entry(told["status"], told.get("message") or "", told.get("error_type") or "")
@@ -83,11 +83,11 @@ class RayJobs:
 
     def stop(self, id: str) -> None:
         """Asks the job to end: SIGTERM to all its processes, then SIGKILL."""
-        self._only(200, self._ask("POST", f"{id}/stop"))
+        self._accepted(self._ask("POST", f"{id}/stop"))
 
     def forget(self, id: str) -> None:
         """Takes a job that is over off Ray's list, so that its id is free."""
-        self._only(200, self._ask("DELETE", id))
+        self._accepted(self._ask("DELETE", id))
 
     def _ask(self, method: str, path: str, document: Any = None) -> requests.Response:
         if not self.address:
@@ -104,8 +104,8 @@ class RayJobs:
             logger.info("Ray: %s", error)
             raise BackendAway("its head does not answer") from error
 
-    def _only(self, status: int, answer: requests.Response) -> None:
-        if answer.status_code == status:
+    def _accepted(self, answer: requests.Response) -> None:
+        if answer.status_code == 200:
             return
         logger.warning("Ray: %s %s", answer.status_code, last_line(answer.text))
         if answer.status_code in (401, 403):

@@ -83,13 +83,9 @@ class SlurmBackend:
 
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
-        ending = job.ending()
-        if ending is not None:
-            return job.made_final(ending)
-        if job.closed():
-            return JobStatus(JobState.LOST, *job.heard())
-        if not job.path.exists():
-            return JobStatus(JobState.UNKNOWN)
+        told = job.told()
+        if told is not None:
+            return told
         note = ""
         for kept in (KEPT, 0.0):  # a verdict needs an answer of this very moment
             try:

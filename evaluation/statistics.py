@@ -23,7 +23,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, stdev
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,6 +214,10 @@ def _percentiles(drawn: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@overload
+def p_of(value: float, stderr: float) -> float: ...
+@overload
+def p_of(value: float, stderr: float | None) -> float | None: ...
 def p_of(value: float, stderr: float | None) -> float | None:
     """Two-sided p-value of a difference by its standard error; 1 for no difference at all."""
     if stderr is None:

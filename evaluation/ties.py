@@ -34,21 +34,20 @@ class Places:
 def places_of(values: Sequence[float], covariance: NDArray[np.float64]) -> list[Places]:
     """The places of entries with these scores, whose errors have this covariance [m, m]."""
     count = len(values)
-    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
-    tests = []
-    for a, b in pairs:
-        variance = covariance[a, a] + covariance[b, b] - 2 * covariance[a, b]
-        p = p_of(values[a] - values[b], float(np.sqrt(max(variance, 0.0))))
-        assert p is not None  # there is an error
-        tests.append(p)
-    better = [0] * count
-    worse = [0] * count
-    for (a, b), differs in zip(pairs, holm(tests, ERROR_RATE), strict=True):
-        if differs:
-            winner, loser = (a, b) if values[a] > values[b] else (b, a)
-            better[loser] += 1
-            worse[winner] += 1
-    return [Places(1 + up, count - down) for up, down in zip(better, worse, strict=True)]
+    one, other = np.triu_indices(count, 1)  # every pair once
+    scores, spread = np.asarray(values, dtype=np.float64), np.diag(covariance)
+    apart = scores[one] - scores[other]
+    variance = spread[one] + spread[other] - 2 * covariance[one, other]
+    errors = np.sqrt(np.maximum(variance, 0.0))
+    tests = [p_of(*pair) for pair in zip(apart.tolist(), errors.tolist(), strict=True)]
+    differs = np.array(holm(tests, ERROR_RATE), dtype=np.bool_)
+    ahead = apart > 0
+    beaten = np.bincount(np.where(ahead, other, one)[differs], minlength=count)
+    beats = np.bincount(np.where(ahead, one, other)[differs], minlength=count)
+    return [
+        Places(1 + up, count - down)
+        for up, down in zip(beaten.tolist(), beats.tolist(), strict=True)
+    ]
 
 
 def holm(p_values: Sequence[float], error_rate: float) -> list[bool]:

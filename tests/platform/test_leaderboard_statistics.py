@@ -18,7 +18,8 @@ from crucible.leaderboard import suites
 from crucible.leaderboard.comparison import compare, places_on_board, runs_with_other_seeds
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.records import answers_of_records, records_keep, records_path
-from crucible.leaderboard.selectors import leaderboard_rows, row_document, task_rows
+from crucible.leaderboard.rows import leaderboard_rows, row_documents
+from crucible.leaderboard.selectors import task_rows
 from crucible.leaderboard.services import rescore_all
 from crucible.review.selectors import Marks
 from evaluation.answers import read_answers
@@ -114,11 +115,11 @@ def test_publishing_keeps_what_the_score_stage_made(
 def test_the_board_says_which_places_are_open(alice, publish_run, client):
     for name, chance, seed in (("top", 0.61, 1), ("near", 0.6, 2), ("far", 0.3, 3)):
         publish_run(alice, name, chance, seed)
-    rows, _ = leaderboard_rows(**BOARD)
-    places = [(row.submission.name, row.places.best, row.places.worst) for row in rows]
+    rows = leaderboard_rows(**BOARD)
+    places = [(row.entry.name, row.places.best, row.places.worst) for row in rows]
     assert places[2] == ("far", 3, 3)
     assert {place[1:] for place in places[:2]} == {(1, 2)}
-    assert row_document(rows[0])["places"] == [1, 2]
+    assert row_documents(rows)[0]["places"] == [1, 2]
     page = client.get("/leaderboard/filtering/smoke/").text
     assert page.count('class="leading"') == 2
     assert re.search(r'class="num places">1–2<', page)
@@ -128,16 +129,16 @@ def test_the_board_says_which_places_are_open(alice, publish_run, client):
 def test_pairs_are_told_apart_better_with_their_answers_than_without(alice, publish_run):
     """The second is right where the first is, but for a few: that its answers alone can show."""
     scores = [publish_run(alice, "a", 0.53, 1), publish_run(alice, "b", 0.5, 1)]
-    assert [place.worst for place in places_on_board(scores)] == [1, 2]
+    assert [place.worst for place in places_on_board(load_suite("smoke"), "v2", scores)] == [1, 2]
     Score.objects.update(records_sha256="")
-    blind = places_on_board(list(Score.objects.order_by("-smoke")))
+    blind = places_on_board(load_suite("smoke"), "v2", Score.objects.order_by("-smoke"))
     assert [(place.best, place.worst) for place in blind] == [(1, 2), (1, 2)]
 
 
 def test_a_score_without_an_error_has_no_place(alice, publish):
     publish(alice)
     Score.objects.update(smoke_stderr=None)
-    (row,), _ = leaderboard_rows(**BOARD)
+    (row,) = leaderboard_rows(**BOARD)
     assert row.places is None
     assert row.rank == 1
 
@@ -210,7 +211,7 @@ def test_other_questions_or_lost_answers_are_refused(alice, publish_run, client)
 
 def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, client, monkeypatch):
     one, other = publish_run(alice, "one", 0.5, 1), publish_run(alice, "other", 0.6, 2)
-    marks = {other.submission_id: Marks(marked=[], excluded=["smoke_article"])}
+    marks = {other.submission_id: Marks(marked=(), excluded=("smoke_article",))}
     monkeypatch.setattr("crucible.leaderboard.compare_page.marks_of", lambda numbers: marks)
     page = client.get(f"/compare/?s={one.submission_id}&s={other.submission_id}").text
     assert "There is no SMOKE of both to compare." in page

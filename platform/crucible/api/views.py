@@ -25,7 +25,8 @@ from crucible.entries.selectors import (
     submissions_of,
 )
 from crucible.leaderboard.kept import board_version, kept
-from crucible.leaderboard.selectors import leaderboard_rows, row_document, score_document
+from crucible.leaderboard.rows import leaderboard_rows, row_documents
+from crucible.leaderboard.selectors import score_document
 from crucible.review.selectors import scan_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.check import check_track
@@ -225,9 +226,9 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
 
 
 def _board(track: str, scale: str) -> str:
-    rows, _ = leaderboard_rows(track=track, scale=scale)
+    rows = leaderboard_rows(track=track, scale=scale)
     board = {
         "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
-        "rows": [row_document(row) for row in rows],
+        "rows": row_documents(rows),
     }  # fmt: skip
     return json.dumps(board)

@@ -9,7 +9,7 @@ from crucible.entries.models import Submission
 from crucible.entries.states import State
 from crucible.leaderboard.comparison import Comparison, compare
 from crucible.leaderboard.models import Score
-from crucible.leaderboard.selectors import means_with
+from crucible.leaderboard.rows import means_with
 from crucible.leaderboard.suites import suite_of_score
 from crucible.plots import Dot, dots_on_one_axis, interval_of
 from crucible.review.selectors import marks_of
@@ -97,7 +97,7 @@ def _without_withheld(found: Comparison, one: Score, other: Score) -> Comparison
     marks = marks_of([one.submission_id, other.submission_id])
     excluded = [label for mark in marks.values() for label in mark.excluded]
     suite = suite_of_score(one)
-    withheld = means_with(suite, excluded) if suite is not None else set()
+    withheld = means_with(suite, excluded) if suite is not None else frozenset()
     kept = {name: value for name, value in found.figures.items() if name not in withheld}
     return replace(found, figures=kept)
 

@@ -94,8 +94,8 @@ def _outcome(decided: list[tuple[Item, Decision]]) -> Outcome:
 class Marks:
     """Tasks whose findings were accepted with a mark, and tasks that were excluded."""
 
-    marked: list[str]
-    excluded: list[str]
+    marked: tuple[str, ...]
+    excluded: tuple[str, ...]
 
 
 def marks_of(submissions: Collection[int] | QuerySet[Any]) -> dict[int, Marks]:
@@ -106,7 +106,7 @@ def marks_of(submissions: Collection[int] | QuerySet[Any]) -> dict[int, Marks]:
         decided.setdefault(item.scan.submission_id, []).append((item, decision))
     outcomes = {number: _outcome(some) for number, some in decided.items()}
     return {
-        number: Marks(outcome.marked, outcome.excluded)
+        number: Marks(tuple(outcome.marked), tuple(outcome.excluded))
         for number, outcome in outcomes.items()
         if outcome.marked or outcome.excluded
     }

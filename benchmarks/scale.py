@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 from benchmarks import scale_soak  # noqa: E402  (need the path above)
 from benchmarks.scale_data import BAD, SEED, Publisher, populate  # noqa: E402
+from benchmarks.scale_scores import SCALE  # noqa: E402
 
 WARM = 5
 
@@ -163,8 +164,8 @@ def pages_of(services: Services, known: dict[str, str]) -> Pages:
     base = f"http://127.0.0.1:{services.port}"
     cookie = session_of("staff")
     board, api_board = (
-        "/leaderboard/filtering/smoke/",
-        "/api/leaderboard?track=filtering&scale=smoke",
+        f"/leaderboard/filtering/{SCALE}/",
+        f"/api/leaderboard?track=filtering&scale={SCALE}",
     )
     pages: Pages = {
         "page of a running submission": (f"/submissions/{known['running']}/", None, cookie),
@@ -257,6 +258,7 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="crucible-scale-"))
     home.chmod(0o711)
     os.environ |= {"CRUCIBLE_HOME": str(home), "CRUCIBLE_LOCAL_SLOTS": str(arguments.running),
+                   "CRUCIBLE_SCALES": f"smoke,{SCALE}", "CRUCIBLE_EVAL_DATA": str(home),
                    "DJANGO_SETTINGS_MODULE": "crucible.settings",
                    "SCALE_SPEED": str(arguments.soak or 1),
                    "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}  # fmt: skip

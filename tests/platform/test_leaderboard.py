@@ -90,7 +90,7 @@ def test_a_score_carries_what_the_dataset_had(alice, publish):
 
 
 def test_a_long_board_has_pages(alice, publish, client, monkeypatch):
-    monkeypatch.setattr("crucible.leaderboard.views.PAGE", 2)
+    monkeypatch.setattr("crucible.leaderboard.board_texts.PAGE", 2)
     names = [f"number {n}" for n in range(5)]
     for place, name in enumerate(names):
         submission = publish(alice, name=name)

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.management import call_command
 
 from crucible.jobs import pipeline
 from crucible.leaderboard import suites
-from crucible.leaderboard.comparison import compare, places_on_board, runs_with_other_seeds
+from crucible.leaderboard.comparison import compare, runs_with_other_seeds
 from crucible.leaderboard.models import Score
+from crucible.leaderboard.places import places_on_board
 from crucible.leaderboard.records import answers_of_records, records_keep, records_path
 from crucible.leaderboard.rows import leaderboard_rows, row_documents
 from crucible.leaderboard.selectors import task_rows
@@ -133,6 +135,22 @@ def test_pairs_are_told_apart_better_with_their_answers_than_without(alice, publ
     Score.objects.update(records_sha256="")
     blind = places_on_board(load_suite("smoke"), "v2", Score.objects.order_by("-smoke"))
     assert [(place.best, place.worst) for place in blind] == [(1, 2), (1, 2)]
+
+
+def test_what_was_found_of_all_pairs_is_kept(alice, publish_run, monkeypatch):
+    """A board that only lost a row reads no answers again; a new row is told from all others."""
+    runs = [publish_run(alice, f"{n}", 0.5 + n / 10, n) for n in (3, 2, 1)]
+    before = places_on_board(load_suite("smoke"), "v2", runs[1:])
+    everybody = places_on_board(load_suite("smoke"), "v2", runs)
+    with monkeypatch.context() as patched:
+        patched.setattr("crucible.leaderboard.places.answers_of_records", None)
+        assert places_on_board(load_suite("smoke"), "v2", runs[1:]) == before
+        assert places_on_board(load_suite("smoke"), "v2", runs) == everybody
+    new = publish_run(alice, "new", 0.81, 4)
+    places = places_on_board(load_suite("smoke"), "v2", [new, *runs])
+    caches["boards"].clear()
+    assert places_on_board(load_suite("smoke"), "v2", [new, *runs]) == places
+    assert [place.worst for place in places] == [2, 2, 3, 4]
 
 
 def test_a_score_without_an_error_has_no_place(alice, publish):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -24,8 +23,7 @@ from crucible.entries.selectors import (
     submission_get,
     submissions_of,
 )
-from crucible.leaderboard.kept import board_version, kept
-from crucible.leaderboard.rows import leaderboard_rows, row_documents
+from crucible.leaderboard.board_texts import board_document
 from crucible.leaderboard.selectors import score_document
 from crucible.review.selectors import scan_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
@@ -219,16 +217,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     load_scale(scale)
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure("not_found", f"this site keeps no board for {scale}")
-    text = kept(f"board-{track}-{scale}", board_version(track, scale), lambda: _board(track, scale))
+    text = board_document(track, scale)
     # Kept without the site, which the request names. Inside a JSON string no quote stands alone.
     text = text.replace('"url": "/', f'"url": "{_site(request)}/')
     return HttpResponse(text, content_type=api.get_content_type())
-
-
-def _board(track: str, scale: str) -> str:
-    rows = leaderboard_rows(track=track, scale=scale)
-    board = {
-        "track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION,
-        "rows": row_documents(rows),
-    }  # fmt: skip
-    return json.dumps(board)

@@ -1,10 +1,10 @@
-"""What a board looks like: made once, kept by each process until a row behind it changes."""
+"""What a board looks like: made once for all processes, kept until a row behind it changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 
 from crucible.entries.states import State
@@ -45,8 +45,9 @@ def kept(name: str, version: str, make: Callable[[], str]) -> str:
     `version` must be older than what `make` reads: a change in between is then seen by whoever asks
     next. One text a name is kept, so that versions do not pile up.
     """
-    found: tuple[str, str] | None = cache.get(name)
+    boards = caches["boards"]
+    found: tuple[str, str] | None = boards.get(name)
     if found is None or found[0] != version:
         found = (version, make())
-        cache.set(name, found, KEPT)
+        boards.set(name, found, KEPT)
     return found[1]

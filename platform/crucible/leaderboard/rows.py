@@ -10,8 +10,8 @@ from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 
 from crucible.entries.states import State
-from crucible.leaderboard.comparison import places_on_board
 from crucible.leaderboard.models import RANKING, Score, figure_of
+from crucible.leaderboard.places import places_on_board
 from crucible.leaderboard.suites import board_suite
 from crucible.review.selectors import Marks, marks_of
 from evaluation.metrics import DEFAULT_METRIC_VERSION, MMLU, aggregates

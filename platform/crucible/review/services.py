@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from crucible.entries.models import Submission
-from crucible.entries.services import event_add, submission_move
+from crucible.entries.services import event_add, hints_on_commit, submission_move
 from crucible.entries.states import State
 from crucible.leaderboard.records import answers_of_records
 from crucible.leaderboard.suites import suite_of_score
@@ -97,6 +97,7 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
     item.is_open = decision_of(item).is_open
     item.save(update_fields=["is_open"])
     submission_settle(submission=submission)
+    hints_on_commit([submission.id])  # its mark is on the board
     return verdict
 
 

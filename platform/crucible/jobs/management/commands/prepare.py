@@ -19,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("createcachetable", verbosity=0)
         if settings.CELERY_BROKER_URL.startswith(PGMQ):
             url = settings.CELERY_BROKER_URL.replace(PGMQ, "postgresql://", 1)
             install_pgmq(settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("conn_string", url))

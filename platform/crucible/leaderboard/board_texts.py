@@ -1,0 +1,109 @@
+"""What a board looks like, as text: the table of its page, and the document of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+
+from django.template.loader import render_to_string
+
+from crucible.entries.models import Submission
+from crucible.entries.states import State
+from crucible.leaderboard.kept import board_version, kept
+from crucible.leaderboard.rows import Row, leaderboard_rows, row_documents
+from crucible.leaderboard.selectors import values_under
+from crucible.leaderboard.suites import board_suite
+from crucible.plots import Dot, dots_on_one_axis, interval_of
+from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
+
+PAGE = 100  # rows; as many as have places: see places.py
+
+
+def board_table(
+    track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
+    with_marked: bool = True, page: int = 1,
+) -> str:  # fmt: skip
+    """A page of a board as everybody sees it; the empty string where there is none."""
+    name = f"table-{track}-{scale}-{metric_version}-{with_marked}-{page}"
+    return kept(
+        name, board_version(track, scale),
+        lambda: _table(track, scale, metric_version, with_marked, page),
+    )  # fmt: skip
+
+
+def board_document(track: str, scale: str) -> str:
+    """A whole board as JSON, its addresses without the site."""
+    return kept(
+        f"document-{track}-{scale}", board_version(track, scale), lambda: _document(track, scale)
+    )
+
+
+def board_prepare(*, submission_id: int) -> None:
+    """Makes what most visitors ask for of a submission's board, before they wait for it.
+
+    For after a change; without one, or for a submission that is on no board, it does nothing.
+    """
+    found = Submission.objects.filter(
+        id=submission_id, state__in=[State.PUBLISHED, State.DISQUALIFIED]
+    )
+    for track, scale in found.values_list("track", "scale"):
+        board_table(track, scale)
+        board_document(track, scale)
+
+
+def _document(track: str, scale: str) -> str:
+    rows = row_documents(leaderboard_rows(track=track, scale=scale))
+    return json.dumps(
+        {"track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION, "rows": rows}
+    )
+
+
+def _table(track: str, scale: str, metric_version: str, with_marked: bool, page: int) -> str:
+    rows = leaderboard_rows(
+        track=track, scale=scale, metric_version=metric_version, with_marked=with_marked
+    )
+    shown = rows[PAGE * (page - 1) : PAGE * page]
+    if not shown:
+        return ""
+    suite = board_suite(scale)
+    label, versions = headline(suite), versions_that_differ(suite)
+    others = [version for version in versions if version != metric_version]
+    context = {
+        "rows": list(zip(shown, _cells(shown, label, others), strict=True)),
+        "label": label,
+        "metric_version": metric_version,
+        "default_version": DEFAULT_METRIC_VERSION,
+        "other_versions": others,
+        "with_marked": with_marked,
+        "page": page,
+        "pages": -(-len(rows) // PAGE),
+        "total": len(rows),
+        "some_marked": any(row.marks for row in shown),
+        "some_repeated": any(row.entry.read_again for row in shown),
+    }
+    return render_to_string("leaderboard/table.html", context)
+
+
+def _cells(rows: Sequence[Row], label: str, versions: Sequence[str]) -> list[str]:
+    """What each row shows besides its rank and places, which a publication moves."""
+    entries = [row.entry for row in rows]
+    others = values_under(versions, [entry.submission_id for entry in entries])
+    dots = dots_on_one_axis(
+        [(e.value, e.interval or interval_of(e.value, e.stderr)) for e in entries]
+    )
+    return [
+        _cells_of_row(
+            row._replace(rank=None, places=None), dot, label,
+            tuple(None if row.entry.figure in row.withheld
+                  else others.get((row.entry.submission_id, version)) for version in versions),
+        )
+        for row, dot in zip(rows, dots, strict=True)
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=1000)
+def _cells_of_row(row: Row, dot: Dot | None, label: str, others: tuple[float | None, ...]) -> str:
+    """Everything that is shown is an argument: the same arguments give the same text."""
+    context = {"row": row, "dot": dot, "label": label, "others": others}
+    return render_to_string("leaderboard/row.html", context)

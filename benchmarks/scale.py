@@ -6,10 +6,12 @@
 A PostgreSQL of its own, gunicorn, the Celery worker over pgmq and the reconciler, as `make up`
 starts them, in a temporary folder. Jobs are real to the platform and cost nothing: this process
 plays them, by the files and locks of the job contract. While jobs end and others get their slots,
-pages and API are asked one after another; once a round a submission is published, so that its board
-is another. Printed: each address's latency and the CPU time that a request took in the site, the
-longest look of the reconciler, the CPU share and the memory of every service at the start and at
-the end. With --soak: memory over hours of use (benchmarks/scale_soak.py).
+pages and API are asked one after another. Four times a round a submission is published on a board
+of the full suite: the worker makes the board anew, and who asks before it is ready makes it for
+himself. Printed: each address's latency and the CPU time that a request took in the site, the
+longest look of the reconciler, how long hints waited for the worker, the CPU share and the memory
+of every service at the start and at the end. With --soak: memory over hours of use
+(benchmarks/scale_soak.py).
 """
 
 from __future__ import annotations
@@ -177,8 +179,10 @@ def pages_of(services: Services, known: dict[str, str]) -> Pages:
         "API: one queued submission": (f"/api/submissions/{known['queued']}", known["staff"], None),
         "API: one's own submissions": ("/api/submissions", known["user"], None),
         "metrics": ("/metrics", known["staff"], None),
-        "board just changed": (board, None, None),
-        "API: board just changed": (api_board, None, None),
+        "board, a second after it changed": (board, None, None),
+        "API: board, a second after it changed": (api_board, None, None),
+        "board, at once after it changed": (board, None, None),
+        "API: board, at once after it changed": (api_board, None, None),
         "board": (board, None, None),
         "API: board": (api_board, None, None),
         "form to compare two": ("/compare/", None, None),
@@ -187,7 +191,7 @@ def pages_of(services: Services, known: dict[str, str]) -> Pages:
 
 
 def measure(arguments: argparse.Namespace, services: Services, pages: Pages) -> Any:
-    """Asks until the time is over; latencies by address, longest looks of the reconciler."""
+    """Asks until the time is over: latencies by address, looks of the reconciler, hints' waits."""
     from crucible.jobs.models import Beat
 
     publish = Publisher()
@@ -196,27 +200,25 @@ def measure(arguments: argparse.Namespace, services: Services, pages: Pages) -> 
             ask(path, token, session)
     taken: dict[str, list[float]] = {name: [] for name in pages}
     cpu: dict[str, list[float]] = {name: [] for name in pages}
-    looks, memory = [], []
+    looks, waits, memory = [], [], []
     ends = time.monotonic() + arguments.seconds
     while time.monotonic() < ends:
         for name, (path, token, session) in pages.items():
-            if name == "board just changed":
+            if "after it changed" in name:
                 publish()
-            if name == "board":  # each of the site's processes has then made it once
-                for _ in range(WARM):
-                    ask(*pages["board"])
-                    ask(*pages["API: board"])
+                time.sleep(1.0 if "a second" in name else 0.0)
             before = services.usage()["site"][0]
             taken[name].append(ask(path, token, session))
             cpu[name].append(services.usage()["site"][0] - before)
             time.sleep(0.05)
         looks.append(Beat.objects.get(name="reconciler").seconds)
+        waits.append(scale_soak.oldest_hint())
         memory.append({name: mib for name, (_, mib) in services.usage().items()})
-    return taken, cpu, looks, memory
+    return taken, cpu, looks, waits, memory
 
 
 def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> None:
-    taken, cpu, looks, memory = measured
+    taken, cpu, looks, waits, memory = measured
     print(f"{jobs.ended} jobs ended in {wall:.0f} s; load of the machine {os.getloadavg()[0]:.1f}")
     print("| address | requests | median ms | p95 ms | CPU ms a request |\n|---|---|---|---|---|")
     for name, seconds in taken.items():
@@ -225,6 +227,8 @@ def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> N
               f" {1000 * p95:.0f} | {1000 * statistics.mean(cpu[name]):.0f} |")  # fmt: skip
     print(f"\nreconciler: longest look {max(looks):.2f} s, median of the longest in five seconds"
           f" {statistics.median(looks):.2f} s")  # fmt: skip
+    print(f"worker: oldest hint not taken up yet {max(waits):.1f} s, median"
+          f" {statistics.median(waits):.1f} s")  # fmt: skip
     print("\n| service | CPU, share of a core | MiB at the start | in the middle | at the end |")
     print("|---|---|---|---|---|")
     for name in before:

@@ -47,11 +47,13 @@ def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
                 scale=SCALE if state == State.PUBLISHED else "smoke", upload=upload,
                 state=state, version=6,
                 failure=BAD if state == State.FAILED else None,
-                due_at=now if number < running else None if waits else now,
                 waiting_for="a free slot" if waits else "",
             )
         )  # fmt: skip
     submissions = Submission.objects.bulk_create(submissions, batch_size=2000)
+    # Whoever waits for a slot waits without a time (jobs/pipeline.py).
+    queuing = [one.id for one in submissions[running : running + queued]]
+    Submission.objects.filter(id__in=queuing).update(due_at=None)
     attempts, events = [], []
     for number, one in enumerate(submissions):
         waits = number < running + queued
@@ -116,9 +118,11 @@ class Publisher:
 
     def __call__(self) -> None:
         from crucible.entries.models import Submission
+        from crucible.jobs.tasks import send_hint
 
         number = next(self.numbers)
         Submission.objects.filter(id=self.before).update(state="failed", failure=BAD)
         self.before = number
         Submission.objects.filter(id=number).update(state="published", failure=None, scale=SCALE)
         scores([Submission.objects.get(id=number)], [self.draw.uniform(0.9, 1.0)])
+        send_hint(number)  # as every move of a submission does

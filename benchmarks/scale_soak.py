@@ -24,12 +24,24 @@ SAMPLE = 5.0  # seconds between two looks at the memory
 
 
 def hints_so_far() -> int:
-    """All hints that were ever put into the queue."""
+    """All hints that the worker took out of the queue."""
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("select total_messages from pgmq.metrics('hints')")
+        cursor.execute("select total_messages - queue_length from pgmq.metrics('hints')")
         return int(cursor.fetchone()[0])
+
+
+def oldest_hint() -> float:
+    """Seconds that a hint has waited in the queue and not been taken up."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select extract(epoch from clock_timestamp() - min(enqueued_at)) from pgmq.q_hints"
+            " where read_ct = 0"
+        )
+        return float(cursor.fetchone()[0] or 0.0)
 
 
 def looks_so_far(home: Path) -> int:

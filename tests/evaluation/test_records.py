@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +97,16 @@ def test_what_holds_no_records_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Failure, match="does not hold the records") as raised:
         read_records(path)
     assert raised.value.code == "results_invalid"
+
+
+def test_outcomes_are_read_without_pandas(tmp_path: Path) -> None:
+    """Arrow's own conversions import it: 45 MiB in every process of the site and the worker."""
+    write_records(tmp_path / "records.parquet", EXAMPLES, HASH)
+    code = (
+        "import sys, pathlib; from evaluation.records import read_outcomes;"
+        " found = read_outcomes(pathlib.Path(sys.argv[1]));"
+        " print(len(found.task), 'pandas' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "records.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5", "False"]

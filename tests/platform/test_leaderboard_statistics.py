@@ -18,16 +18,17 @@ from crucible.jobs import pipeline
 from crucible.leaderboard import suites
 from crucible.leaderboard.comparison import compare, runs_with_other_seeds
 from crucible.leaderboard.models import Score
-from crucible.leaderboard.places import places_on_board
+from crucible.leaderboard.places import _shared_errors, places_on_board
 from crucible.leaderboard.records import answers_of_records, records_keep, records_path
 from crucible.leaderboard.rows import leaderboard_rows, row_documents
 from crucible.leaderboard.selectors import task_rows
 from crucible.leaderboard.services import rescore_all
 from crucible.review.selectors import Marks
-from evaluation.answers import read_answers
+from evaluation.answers import read_answers, strata_of
 from evaluation.examples import Example
 from evaluation.records import write_records
 from evaluation.rescore import results_of, score_with_records
+from evaluation.statistics import ADDED, covariance, figures_of
 from evaluation.suite import Suite, load_suite, rows_by_category, task_path
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
@@ -151,6 +152,30 @@ def test_what_was_found_of_all_pairs_is_kept(alice, publish_run, monkeypatch):
     caches["boards"].clear()
     assert places_on_board(load_suite("smoke"), "v2", [new, *runs]) == places
     assert [place.worst for place in places] == [2, 2, 3, 4]
+
+
+def test_the_kept_bits_say_what_the_answers_say(settings, tmp_path):
+    """The covariance of CORE from bits is that from the answers, two tasks on one file included."""
+    settings.RECORDS_DIR = tmp_path / "kept"
+    suite, draw = load_suite("full"), np.random.default_rng(3)
+    records = []
+    for n in range(5):
+        examples = [
+            Example(task.label, index, "ab"[index % 2], bool(draw.random() < 0.4), None, 0)
+            for task in suite.tasks
+            for index in range(7 if n < 4 else 8)  # the last was asked something else
+        ]
+        made = tmp_path / f"{n}.parquet"
+        write_records(made, examples, suite.hash)
+        records.append(records_keep(Artifact(made.as_uri(), file_sha256(made))))
+    records.insert(1, "ef" * 32)  # not kept
+    rows, errors = _shared_errors(suite, records, "core", "v2")
+    assert rows == [0, 2, 3, 4]
+    answers = [answers_of_records(records[row]) for row in rows]
+    strata = strata_of(suite, answers)
+    assert any(len(stratum.labels) > 1 for stratum in strata)
+    core = next(f for f in figures_of(suite, "v2", list(answers[0])) if f.name == "core")
+    assert np.allclose(errors, covariance(strata, core, added=ADDED), rtol=1e-12, atol=0)
 
 
 def test_a_score_without_an_error_has_no_place(alice, publish):

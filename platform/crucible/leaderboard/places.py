@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from django.core.cache import caches
+from numpy.typing import NDArray
 
 from crucible.leaderboard.kept import KEPT
 from crucible.leaderboard.records import answers_of_records
-from evaluation.answers import Answers, strata_of
-from evaluation.statistics import ADDED, Floats, covariance, figures_of
+from evaluation.answers import Answers, Stratum, strata_of
+from evaluation.statistics import ADDED, Figure, Floats, covariance, figures_of
 from evaluation.suite import Suite
 from evaluation.ties import Places, places_of
 
@@ -29,6 +33,19 @@ class Ranked(Protocol):
     def stderr(self) -> float | None: ...
     @property
     def records_sha256(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What one run answered to the questions of a figure: a bit each, stratum after stratum.
+
+    `strata` holds the labels, the number of categories and of questions of each; `questions` is a
+    hash of which ones they were.
+    """
+
+    strata: tuple[tuple[tuple[str, ...], int, int], ...]
+    questions: bytes
+    correct: NDArray[np.uint8]
 
 
 def places_on_board(
@@ -53,38 +70,68 @@ def places_on_board(
 
 
 def _shared_errors(
-    suite: Suite, records: Sequence[str], figure: str, metric_version: str
+    suite: Suite, records: Sequence[str], name: str, metric_version: str
 ) -> tuple[list[int], Floats]:
     """Which of these records' answers are there, and the covariance of the figure among them.
 
-    Kept for all processes: a board that only lost rows needs no answers read again.
+    Both it and the answers are kept for all processes: to open a hundred files takes seconds. A
+    board that only lost rows needs neither again, one with a new row opens its file alone.
     """
-    name = f"errors-{suite.hash}-{figure}-{metric_version}"
-    known: tuple[dict[str, int], Floats] | None = caches["boards"].get(name)
+    key = f"{suite.hash}-{name}-{metric_version}"
+    known: tuple[dict[str, int], Floats] | None = caches["boards"].get(f"errors-{key}")
     if known is None or not known[0].keys() >= set(records):
-        known = _covariance(suite, list(dict.fromkeys(records)), figure, metric_version)
-        caches["boards"].set(name, known, KEPT)
+        figures = figures_of(suite, metric_version, [task.label for task in suite.tasks])
+        figure = next(figure for figure in figures if figure.name == name)
+        before: dict[str, Bits | None] = caches["boards"].get(f"answers-{key}", {})
+        bits = {one: before[one] if one in before else _bits(suite, one, figure) for one in records}
+        known = _covariance(bits, figure)
+        caches["boards"].set(f"answers-{key}", bits, KEPT)
+        caches["boards"].set(f"errors-{key}", known, KEPT)
     rows, errors = known
     answered = [n for n, one in enumerate(records) if rows[one] >= 0]
     places = [rows[records[n]] for n in answered]
     return answered, errors[np.ix_(places, places)]
 
 
-def _covariance(
-    suite: Suite, records: Sequence[str], name: str, metric_version: str
-) -> tuple[dict[str, int], Floats]:
-    """Each record's row in the covariance of a figure, −1 where its answers are not there."""
-    rows = dict.fromkeys(records, -1)
-    figures = figures_of(suite, metric_version, [task.label for task in suite.tasks])
-    figure = next(figure for figure in figures if figure.name == name)
-    asked: list[Answers] = []
-    for one in records:
-        answers = answers_of_records(one)
-        if answers is not None and answers.keys() >= figure.weights.keys():
-            rows[one] = len(asked)
-            asked.append({label: answers[label] for label in figure.weights})
-    if not asked:
-        return rows, np.zeros((0, 0))
-    errors = covariance(strata_of(suite, asked), figure, added=ADDED)
+def _bits(suite: Suite, records: str, figure: Figure) -> Bits | None:
+    """None where the records are not there or lack a task of the figure."""
+    answers = answers_of_records(records)
+    if answers is None or not answers.keys() >= figure.weights.keys():
+        return None
+    asked: Answers = {label: answers[label] for label in figure.weights}
+    strata = strata_of(suite, [asked])
+    questions = sha256()
+    for task in asked.values():
+        questions.update(repr(task.categories).encode())
+        questions.update(task.index.tobytes() + task.category.tobytes())
+    return Bits(
+        tuple((s.labels, s.categories, s.correct.shape[2]) for s in strata),
+        questions.digest(),
+        np.packbits(np.concatenate([s.correct.ravel() for s in strata])),
+    )
+
+
+def _covariance(answered: dict[str, Bits | None], figure: Figure) -> tuple[dict[str, int], Floats]:
+    """Each record's row in the covariance of a figure, −1 where its answers are not there.
+
+    All were asked the same questions as the first, or count as not there.
+    """
+    first = next((bits for bits in answered.values() if bits is not None), None)
+    if first is None:
+        return dict.fromkeys(answered, -1), np.zeros((0, 0))
+    same = {
+        one: bits.correct
+        for one, bits in answered.items()
+        if bits is not None and bits.questions == first.questions
+    }
+    sizes = [len(labels) * questions for labels, _, questions in first.strata]
+    correct = np.unpackbits(np.stack(list(same.values())), axis=1).astype(np.bool_)
+    edges = pairwise(np.cumsum([0, *sizes]))
+    strata = [
+        Stratum(labels, categories, correct[:, start:end].reshape(len(same), len(labels), -1))
+        for (labels, categories, _), (start, end) in zip(first.strata, edges, strict=True)
+    ]
+    errors = covariance(strata, figure, added=ADDED)
     assert errors is not None  # with added questions there is one
-    return rows, errors
+    rows = {one: row for row, one in enumerate(same)}
+    return {one: rows.get(one, -1) for one in answered}, errors

@@ -51,7 +51,7 @@ def answers_of_records(sha256: str) -> dict[str, TaskAnswers] | None:
         return None
 
 
-@lru_cache(maxsize=256)  # of a full suite 0.25 MB each; a file's content never changes
+@lru_cache(maxsize=8)  # for comparisons; a file's content never changes
 def _read(path: Path) -> dict[str, TaskAnswers]:
     return {label: _sharing(task) for label, task in read_answers(path).items()}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
+        caches["boards"].clear()  # what an older release made of a board
         if settings.CELERY_BROKER_URL.startswith(PGMQ):
             url = settings.CELERY_BROKER_URL.replace(PGMQ, "postgresql://", 1)
             install_pgmq(settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("conn_string", url))

@@ -179,13 +179,13 @@ def pages_of(services: Services, known: dict[str, str]) -> Pages:
         "API: one queued submission": (f"/api/submissions/{known['queued']}", known["staff"], None),
         "API: one's own submissions": ("/api/submissions", known["user"], None),
         "metrics": ("/metrics", known["staff"], None),
+        "board": (board, None, None),
+        "API: board": (api_board, None, None),
+        "form to compare two": ("/compare/", None, None),
         "board, a second after it changed": (board, None, None),
         "API: board, a second after it changed": (api_board, None, None),
         "board, at once after it changed": (board, None, None),
         "API: board, at once after it changed": (api_board, None, None),
-        "board": (board, None, None),
-        "API: board": (api_board, None, None),
-        "form to compare two": ("/compare/", None, None),
     }
     return {name: (base + path, *rest) for name, (path, *rest) in pages.items()}
 

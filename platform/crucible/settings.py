@@ -135,6 +135,7 @@ CACHES = {
     "boards": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "leaderboard_kept",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},  # one is the answers of a submission, 20 kB
     },
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from django.template.loader import render_to_string
 
@@ -20,23 +21,26 @@ from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_d
 PAGE = 100  # rows; as many as have places: see places.py
 
 
-def board_table(
-    track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
-    with_marked: bool = True, page: int = 1,
-) -> str:  # fmt: skip
+class Board(NamedTuple):
+    """Which board, and how one looks at it."""
+
+    track: str
+    scale: str
+    metric_version: str = DEFAULT_METRIC_VERSION
+    with_marked: bool = True
+
+
+def board_table(board: Board, page: int = 1) -> str:
     """A page of a board as everybody sees it; the empty string where there is none."""
-    name = f"table-{track}-{scale}-{metric_version}-{with_marked}-{page}"
-    return kept(
-        name, board_version(track, scale),
-        lambda: _table(track, scale, metric_version, with_marked, page),
-    )  # fmt: skip
+    version = board_version(board.track, board.scale)
+    name = "-".join(map(str, ("table", *board, page)))
+    return kept(name, version, lambda: _table(board, page, _rows(board, version)))
 
 
 def board_document(track: str, scale: str) -> str:
     """A whole board as JSON, its addresses without the site."""
-    return kept(
-        f"document-{track}-{scale}", board_version(track, scale), lambda: _document(track, scale)
-    )
+    board, version = Board(track, scale), board_version(track, scale)
+    return kept(f"document-{track}-{scale}", version, lambda: _document(board, version))
 
 
 def board_prepare(*, submission_id: int) -> None:
@@ -48,34 +52,33 @@ def board_prepare(*, submission_id: int) -> None:
         id=submission_id, state__in=[State.PUBLISHED, State.DISQUALIFIED]
     )
     for track, scale in found.values_list("track", "scale"):
-        board_table(track, scale)
+        board_table(Board(track, scale))
         board_document(track, scale)
 
 
-def _document(track: str, scale: str) -> str:
-    rows = row_documents(leaderboard_rows(track=track, scale=scale))
-    return json.dumps(
-        {"track": track, "scale": scale, "metric_version": DEFAULT_METRIC_VERSION, "rows": rows}
-    )
+@lru_cache(maxsize=2)  # table, document and further pages are of the same rows
+def _rows(board: Board, version: str) -> list[Row]:
+    return leaderboard_rows(**board._asdict())
 
 
-def _table(track: str, scale: str, metric_version: str, with_marked: bool, page: int) -> str:
-    rows = leaderboard_rows(
-        track=track, scale=scale, metric_version=metric_version, with_marked=with_marked
-    )
+def _document(board: Board, version: str) -> str:
+    rows = row_documents(_rows(board, version))
+    return json.dumps({"track": board.track, "scale": board.scale,
+                       "metric_version": board.metric_version, "rows": rows})  # fmt: skip
+
+
+def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
     shown = rows[PAGE * (page - 1) : PAGE * page]
     if not shown:
         return ""
-    suite = board_suite(scale)
+    suite = board_suite(board.scale)
     label, versions = headline(suite), versions_that_differ(suite)
-    others = [version for version in versions if version != metric_version]
-    context = {
+    others = [version for version in versions if version != board.metric_version]
+    context = board._asdict() | {
         "rows": list(zip(shown, _cells(shown, label, others), strict=True)),
         "label": label,
-        "metric_version": metric_version,
         "default_version": DEFAULT_METRIC_VERSION,
         "other_versions": others,
-        "with_marked": with_marked,
         "page": page,
         "pages": -(-len(rows) // PAGE),
         "total": len(rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 from django.core.cache import caches
@@ -46,8 +47,9 @@ def kept(name: str, version: str, make: Callable[[], str]) -> str:
     next. One text a name is kept, so that versions do not pile up.
     """
     boards = caches["boards"]
-    found: tuple[str, str] | None = boards.get(name)
-    if found is None or found[0] != version:
-        found = (version, make())
-        boards.set(name, found, KEPT)
-    return found[1]
+    found: tuple[str, bytes] | None = boards.get(name)
+    if found is not None and found[0] == version:
+        return zlib.decompress(found[1]).decode()
+    text = make()
+    boards.set(name, (version, zlib.compress(text.encode(), level=1)), KEPT)
+    return text

@@ -77,16 +77,18 @@ def _shared_errors(
     Both it and the answers are kept for all processes: to open a hundred files takes seconds. A
     board that only lost rows needs neither again, one with a new row opens its file alone.
     """
-    key = f"{suite.hash}-{name}-{metric_version}"
-    known: tuple[dict[str, int], Floats] | None = caches["boards"].get(f"errors-{key}")
+    boards, key = caches["boards"], f"{suite.hash}-{name}-{metric_version}"
+    known: tuple[dict[str, int], Floats] | None = boards.get(f"errors-{key}")
     if known is None or not known[0].keys() >= set(records):
         figures = figures_of(suite, metric_version, [task.label for task in suite.tasks])
         figure = next(figure for figure in figures if figure.name == name)
-        before: dict[str, Bits | None] = caches["boards"].get(f"answers-{key}", {})
-        bits = {one: before[one] if one in before else _bits(suite, one, figure) for one in records}
-        known = _covariance(bits, figure)
-        caches["boards"].set(f"answers-{key}", bits, KEPT)
-        caches["boards"].set(f"errors-{key}", known, KEPT)
+        names = {one: f"answers-{key}-{one}" for one in records}
+        before = boards.get_many(names.values())
+        for one in set(records) - {one for one in records if names[one] in before}:
+            before[names[one]] = _bits(suite, one, figure)
+            boards.set(names[one], before[names[one]], KEPT)
+        known = _covariance({one: before[names[one]] for one in records}, figure)
+        boards.set(f"errors-{key}", known, KEPT)
     rows, errors = known
     answered = [n for n, one in enumerate(records) if rows[one] >= 0]
     places = [rows[records[n]] for n in answered]

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from crucible.leaderboard.board_texts import board_table
+from crucible.leaderboard.board_texts import Board, board_table
 from crucible.leaderboard.compare_page import compare_page, scores_to_choose
 from crucible.leaderboard.selectors import boards
 from crucible.leaderboard.suites import board_suite
@@ -37,7 +37,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         raise Http404
     with_marked = request.GET.get("marked") != "hide"
     page = max(1, _page_number(request.GET.get("page", "")))
-    table = board_table(track, scale, version, with_marked, page)
+    table = board_table(Board(track, scale, version, with_marked), page)
     if not table and page > 1:
         raise Http404
     context = {

@@ -7,8 +7,7 @@ A PostgreSQL of its own, gunicorn, the Celery worker over pgmq and the reconcile
 starts them, in a temporary folder. Jobs are real to the platform and cost nothing: this process
 plays them, by the files and locks of the job contract. While jobs end and others get their slots,
 pages and API are asked one after another. Twice a round a submission is published on a board
-of the full suite: the worker makes the board anew, and who asks before it is ready makes it for
-himself. Printed: each address's latency and the CPU time that a request took in the site, the
+of the full suite, and the board is made anew with it. Printed: each address's latency and the CPU time that a request took in the site, the
 longest look of the reconciler, how long hints waited for the worker, the CPU share and the memory
 of every service at the start and at the end. With --soak: memory over hours of use
 (benchmarks/scale_soak.py).
@@ -196,7 +195,7 @@ def measure(arguments: argparse.Namespace, services: Services, pages: Pages) -> 
     """Asks until the time is over: latencies by address, looks of the reconciler, hints' waits."""
     from crucible.jobs.models import Beat
 
-    publish = Publisher()
+    publish = Publisher(ready=True)
     for _ in range(WARM):  # both processes have then loaded their templates
         for path, token, session in pages.values():
             ask(path, token, session)
@@ -245,7 +244,10 @@ def report(jobs: Jobs, wall: float, before: Any, after: Any, measured: Any) -> N
 
 def run_soak(arguments: argparse.Namespace, home: Path, services: Services, pages: Pages) -> None:
     """Everything at once for a while, after each address has been asked for often enough."""
-    asks, publish = [functools.partial(ask, *page) for page in pages.values()], Publisher()
+    asks, publish = (
+        [functools.partial(ask, *page) for page in pages.values()],
+        Publisher(ready=False),
+    )
     for _ in range(4 * WARM):
         publish()  # site and worker have then made a board
         for one in asks:

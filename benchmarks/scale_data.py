@@ -105,24 +105,33 @@ class Publisher:
     """Publishes one submission after the other of those that failed: each changes its board.
 
     Each comes among the first hundred, whose places are found anew from all their answers. The one
-    before it leaves the board, which so keeps its length: what grows is then no board.
+    before it leaves the board, which so keeps its length: what grows is then no board. `ready`: the
+    board is made in the same transaction, as by the pipeline; else by the worker, after a hint.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ready: bool) -> None:
         from crucible.entries.models import Submission
 
         failed = Submission.objects.filter(state="failed", version=6).order_by("id")
         self.numbers = iter(list(failed.values_list("id", flat=True)))
         self.draw = random.Random(SEED)
-        self.before = 0
+        self.before, self.ready = 0, ready
 
     def __call__(self) -> None:
+        from django.db import transaction
+
         from crucible.entries.models import Submission
         from crucible.jobs.tasks import send_hint
+        from crucible.leaderboard.board_texts import board_prepare
 
         number = next(self.numbers)
-        Submission.objects.filter(id=self.before).update(state="failed", failure=BAD)
+        with transaction.atomic():  # as the pipeline does
+            Submission.objects.filter(id=self.before).update(state="failed", failure=BAD)
+            Submission.objects.filter(id=number).update(
+                state="published", failure=None, scale=SCALE
+            )
+            scores([Submission.objects.get(id=number)], [self.draw.uniform(0.9, 1.0)])
+            if self.ready:
+                board_prepare(submission_id=number)
+        send_hint(number)
         self.before = number
-        Submission.objects.filter(id=number).update(state="published", failure=None, scale=SCALE)
-        scores([Submission.objects.get(id=number)], [self.draw.uniform(0.9, 1.0)])
-        send_hint(number)  # as every move of a submission does

@@ -178,6 +178,26 @@ def test_a_long_board_takes_no_query_a_row(alice, publish, client, address):
     assert counts[1] == counts[2]  # the first one keeps what they share besides
 
 
+def test_a_publication_brings_its_board_with_it(alice, publish, client, made):
+    publish(alice, name="new")
+    assert made
+    made.clear()
+    assert client.get(API).json()["rows"] == fresh()
+    assert "new" in client.get(PAGE).text
+    assert made == []
+
+
+def test_a_board_that_cannot_be_made_hinders_no_publication(alice, publish, client, monkeypatch):
+    def broken(**board: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("no SQL at all")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(board_texts, "leaderboard_rows", broken)
+        publish(alice, name="published all the same")
+    assert "published all the same" in client.get(PAGE).text
+
+
 def test_a_board_is_ready_before_anybody_asks(
     alice, staff, judged, publish, client, made, hints, django_capture_on_commit_callbacks
 ):

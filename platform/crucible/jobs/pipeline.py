@@ -25,6 +25,7 @@ from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
 from crucible.jobs.models import LIVE, Attempt, AttemptState, Stage
 from crucible.jobs.queue import slots_grant
 from crucible.jobs.stages import STAGE_OF, STATE_OF, spec_of, stage_after
+from crucible.leaderboard.board_texts import board_prepare
 from crucible.leaderboard.services import score_publish
 from crucible.logs import logged_about
 from crucible.redaction import cleaned, redact
@@ -270,6 +271,7 @@ def _settle(submission: Submission) -> bool:
     submission_settle(submission=submission)
     if submission.state == State.REVIEWING:
         return _wait(submission, review_waits_for(submission), None)
+    board_prepare(submission_id=submission.id)  # in this transaction: whoever sees it finds it made
     return False
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from django.db import transaction
 from django.template.loader import render_to_string
 
 from crucible.entries.models import Submission
@@ -18,6 +20,7 @@ from crucible.leaderboard.suites import board_suite
 from crucible.plots import Dot, dots_on_one_axis, interval_of
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
 
+logger = logging.getLogger(__name__)
 PAGE = 100  # rows; as many as have places: see places.py
 
 
@@ -46,14 +49,19 @@ def board_document(track: str, scale: str) -> str:
 def board_prepare(*, submission_id: int) -> None:
     """Makes what most visitors ask for of a submission's board, before they wait for it.
 
-    For after a change; without one, or for a submission that is on no board, it does nothing.
+    For a change, in its transaction or after it; without one, or for a submission that is on no
+    board, it does nothing. What goes wrong here is only logged: whoever looks first makes it then.
     """
     found = Submission.objects.filter(
         id=submission_id, state__in=[State.PUBLISHED, State.DISQUALIFIED]
     )
-    for track, scale in found.values_list("track", "scale"):
-        board_table(Board(track, scale))
-        board_document(track, scale)
+    try:
+        with transaction.atomic():
+            for track, scale in found.values_list("track", "scale"):
+                board_table(Board(track, scale))
+                board_document(track, scale)
+    except Exception:
+        logger.exception("a board could not be made ready")
 
 
 @lru_cache(maxsize=2)  # table, document and further pages are of the same rows

@@ -6,11 +6,11 @@
 A PostgreSQL of its own, gunicorn, the Celery worker over pgmq and the reconciler, as `make up`
 starts them, in a temporary folder. Jobs are real to the platform and cost nothing: this process
 plays them, by the files and locks of the job contract. While jobs end and others get their slots,
-pages and API are asked one after another. Twice a round a submission is published on a board
-of the full suite, and the board is made anew with it. Printed: each address's latency and the CPU time that a request took in the site, the
-longest look of the reconciler, how long hints waited for the worker, the CPU share and the memory
-of every service at the start and at the end. With --soak: memory over hours of use
-(benchmarks/scale_soak.py).
+pages and API are asked one after another. Twice a round a submission is published on a board of the
+full suite, and the board is made anew with it. Printed: each address's latency and the CPU time
+that a request took in the site, the longest look of the reconciler, how long hints waited for the
+worker, the CPU share and the memory of every service at the start and at the end. With --soak:
+memory over hours of use (benchmarks/scale_soak.py).
 """
 
 from __future__ import annotations

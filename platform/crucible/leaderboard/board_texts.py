@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from django.db import transaction
+from django.http import Http404
 from django.template.loader import render_to_string
 
 from crucible.entries.models import Submission
@@ -34,7 +35,10 @@ class Board(NamedTuple):
 
 
 def board_table(board: Board, page: int = 1) -> str:
-    """A page of a board as everybody sees it; the empty string where there is none."""
+    """A page of a board as everybody sees it; the empty string while nothing is published.
+
+    Raises `Http404` for a page that the board does not have, which is not kept.
+    """
     version = board_version(board.track, board.scale)
     name = "-".join(map(str, ("table", *board, page)))
     return kept(name, version, lambda: _table(board, page, _rows(board, version)))
@@ -77,6 +81,8 @@ def _document(board: Board, version: str) -> str:
 
 def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
     shown = rows[PAGE * (page - 1) : PAGE * page]
+    if not shown and page > 1:
+        raise Http404
     if not shown:
         return ""
     suite = board_suite(board.scale)

@@ -37,9 +37,6 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         raise Http404
     with_marked = request.GET.get("marked") != "hide"
     page = max(1, _page_number(request.GET.get("page", "")))
-    table = board_table(Board(track, scale, version, with_marked), page)
-    if not table and page > 1:
-        raise Http404
     context = {
         "track": track,
         "scale": load_scale(scale),
@@ -51,7 +48,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         "metric_version": version,
         "default_version": DEFAULT_METRIC_VERSION,
         "metric_versions": versions,
-        "table": table,
+        "table": board_table(Board(track, scale, version, with_marked), page),
     }
     return render(request, "leaderboard/board.html", context)
 

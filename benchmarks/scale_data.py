@@ -130,8 +130,9 @@ class Publisher:
             Submission.objects.filter(id=number).update(
                 state="published", failure=None, scale=SCALE
             )
-            scores([Submission.objects.get(id=number)], [self.draw.uniform(0.9, 1.0)])
+            submission = Submission.objects.get(id=number)
+            scores([submission], [self.draw.uniform(0.9, 1.0)])
             if self.ready:
-                board_prepare(submission_id=number)
+                board_prepare(submission=submission)
         send_hint(number)
         self.before = number

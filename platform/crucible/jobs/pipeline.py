@@ -65,6 +65,7 @@ def _advance_once(submission_id: int) -> bool:
     if submission is None:
         return False
     if submission.is_over:
+        board_prepare(submission=submission)  # which a verdict may have changed
         return _stop_rest(submission)
     try:
         with transaction.atomic():
@@ -271,7 +272,7 @@ def _settle(submission: Submission) -> bool:
     submission_settle(submission=submission)
     if submission.state == State.REVIEWING:
         return _wait(submission, review_waits_for(submission), None)
-    board_prepare(submission_id=submission.id)  # in this transaction: whoever sees it finds it made
+    board_prepare(submission=submission)  # in this transaction: whoever sees it finds it made
     return False
 
 

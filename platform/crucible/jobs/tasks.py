@@ -11,12 +11,10 @@ logger = logging.getLogger(__name__)
 
 @hint_task
 def advance_submission_task(submission_id: int) -> None:
-    """Moves a submission on as far as it goes now; of one that is over, makes its board ready."""
+    """Moves a submission on as far as it goes now."""
     from crucible.jobs.pipeline import submission_advance
-    from crucible.leaderboard.board_texts import board_prepare
 
     submission_advance(submission_id=submission_id)
-    board_prepare(submission_id=submission_id)
 
 
 def send_hint(submission_id: int) -> bool:

@@ -50,20 +50,18 @@ def board_document(track: str, scale: str) -> str:
     return kept(f"document-{track}-{scale}", version, lambda: _document(board, version))
 
 
-def board_prepare(*, submission_id: int) -> None:
+def board_prepare(*, submission: Submission) -> None:
     """Makes what most visitors ask for of a submission's board, before they wait for it.
 
-    For a change, in its transaction or after it; without one, or for a submission that is on no
-    board, it does nothing. What goes wrong here is only logged: whoever looks first makes it then.
+    For a change, in its transaction or after it; without one, or for a submission that never was on
+    a board, it does nothing. What goes wrong is only logged: whoever looks first makes it then.
     """
-    found = Submission.objects.filter(
-        id=submission_id, state__in=[State.PUBLISHED, State.DISQUALIFIED]
-    )
+    if submission.state not in (State.PUBLISHED, State.DISQUALIFIED):
+        return
     try:
         with transaction.atomic():
-            for track, scale in found.values_list("track", "scale"):
-                board_table(Board(track, scale))
-                board_document(track, scale)
+            board_table(Board(submission.track, submission.scale))
+            board_document(submission.track, submission.scale)
     except Exception:
         logger.exception("a board could not be made ready")
 

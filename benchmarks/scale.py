@@ -92,12 +92,13 @@ class Jobs(threading.Thread):
 class Services:
     """Site, worker and reconciler as the supervisor starts them; faster ones for a soak."""
 
-    def __init__(self, home: Path, environment: dict[str, str], soak: bool) -> None:
+    def __init__(self, home: Path, soak: bool) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        from crucible.supervisor import SERVICES
+        from crucible.supervisor import SERVICES, service_environment
 
+        environment = service_environment(None)  # the database's address is in ours
         commands = {name: list(command) for name, command in SERVICES.items()}
         bind = commands["site"].index("--bind") + 1
         commands["site"][bind] = f"127.0.0.1:{self.port}"
@@ -287,7 +288,7 @@ def main() -> None:
         django.setup()
         known = populate(arguments, jobs)
         jobs.start()
-        services = Services(home, dict(os.environ), bool(arguments.soak))
+        services = Services(home, bool(arguments.soak))
         print("warming up", flush=True)
         time.sleep(20)
         pages = pages_of(services, known)

@@ -128,8 +128,12 @@ class Service:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _environment(database_url: str | None) -> dict[str, str]:
+def service_environment(database_url: str | None) -> dict[str, str]:
+    """What site, worker and reconciler find in their environment."""
     environment = dict(os.environ)
+    # glibc's malloc gives threads arenas of their own, which only ever grow: measured with 8,000
+    # requests to a process of the site, 251 to 272 MiB; with one arena 195 to 203, and as fast.
+    environment.setdefault("MALLOC_ARENA_MAX", "1")
     environment["PYTHONPATH"] = f"{REPOSITORY / 'platform'}:{REPOSITORY}"
     environment["PYTHONUNBUFFERED"] = "1"
     if database_url:
@@ -144,7 +148,7 @@ def _manage(environment: dict[str, str], *arguments: str) -> None:
 def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
     """Database, settings and tables; begun again when our database died in the middle of it."""
     for _ in range(PREPARE_TRIES):
-        environment = _environment(postgres.start() if postgres else None)
+        environment = service_environment(postgres.start() if postgres else None)
         try:
             _manage(environment, "check")
             _manage(environment, "prepare")

@@ -2,7 +2,7 @@
 
 Each service is measured against its own work, since that is what a leak grows with. An hour of use
 is 6,000 requests to the site (100 a minute), 7,200 looks of the reconciler (one in 0.5 s), and
-72,000 hints to the worker (20 a second, the most that running jobs make). Services run faster than
+36,000 hints to the worker (10 a second, the most that running jobs make). Services run faster than
 that, and what they got through says how many hours it was.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-AN_HOUR = {"site": 6_000, "worker": 72_000, "reconciler": 7_200}
+AN_HOUR = {"site": 6_000, "worker": 36_000, "reconciler": 7_200}
 WORK = {"site": "requests", "worker": "hints", "reconciler": "looks"}
 CLIENTS = 2
 SAMPLE = 5.0  # seconds between two looks at the memory

@@ -24,6 +24,6 @@ LocalBackend._spawn = _leave_to_the_benchmark  # type: ignore[method-assign]
 django.setup()
 from crucible.jobs import pipeline  # noqa: E402  (has models, which need the line above)
 
-# More looks at running jobs than the usual twenty a second: benchmarks/scale.py --soak.
+# More looks at running jobs than the usual ten a second: benchmarks/scale.py --soak.
 pipeline.LOOKS_A_SECOND = int(pipeline.LOOKS_A_SECOND * float(os.environ.get("SCALE_SPEED", "1")))
 __all__ = ["app"]

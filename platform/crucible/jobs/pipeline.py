@@ -34,7 +34,7 @@ from crucible.review.services import clean_record, scan_take_over, submission_se
 from submissions.failures import Failure
 
 logger = logging.getLogger(__name__)
-LOOKS_A_SECOND = 20  # at running jobs together, so that many of them do not drown the worker
+LOOKS_A_SECOND = 10  # at running jobs together, so that many of them do not drown the worker
 POLL_PERIOD = timedelta(seconds=1)  # between looks at one of them, while they are few
 MOST_TROUBLES, TROUBLE_PERIOD = 10, timedelta(seconds=20)
 AWAY_PERIOD = timedelta(seconds=5)  # before a scheduler that did not answer is asked again

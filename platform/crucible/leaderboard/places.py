@@ -83,11 +83,12 @@ def _shared_errors(
         figures = figures_of(suite, metric_version, [task.label for task in suite.tasks])
         figure = next(figure for figure in figures if figure.name == name)
         names = {one: f"answers-{key}-{one}" for one in records}
-        before = boards.get_many(names.values())
-        for one in set(records) - {one for one in records if names[one] in before}:
-            before[names[one]] = _bits(suite, one, figure)
-            boards.set(names[one], before[names[one]], KEPT)
-        known = _covariance({one: before[names[one]] for one in records}, figure)
+        answers: dict[str, Bits | None] = boards.get_many(names.values())
+        for one, place in names.items():
+            if place not in answers:
+                answers[place] = _bits(suite, one, figure)
+                boards.set(place, answers[place], KEPT)
+        known = _covariance({one: answers[place] for one, place in names.items()}, figure)
         boards.set(f"errors-{key}", known, KEPT)
     rows, errors = known
     answered = [n for n, one in enumerate(records) if rows[one] >= 0]

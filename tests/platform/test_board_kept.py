@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from crucible.entries.models import Submission
 from crucible.jobs.tasks import advance_submission_task
-from crucible.leaderboard import board_texts, kept
+from crucible.leaderboard import board_texts, kept, rows
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.rows import leaderboard_rows, row_documents
 from crucible.review.models import Item, Scan
@@ -179,6 +179,21 @@ def test_a_long_board_takes_no_query_a_row(alice, publish, client, address):
             assert client.get(address).status_code == 200
         counts.append(len(queries))
     assert counts[1] == counts[2]  # the first one keeps what they share besides
+
+
+def test_one_that_leaves_while_a_board_is_made_does_no_harm(alice, publish, client, monkeypatch):
+    leaving = publish(alice, name="leaving")
+    Submission.objects.filter(id=leaving.id).update(description="so that its board is made again")
+    real = rows._entries
+
+    def then_it_leaves(*arguments: Any) -> Any:
+        entries = real(*arguments)
+        Submission.objects.filter(id=leaving.id).update(state="disqualified")
+        return entries
+
+    monkeypatch.setattr(rows, "_entries", then_it_leaves)
+    assert "leaving" in client.get(PAGE).text  # as the board was when it was asked for
+    assert client.get(API).json()["rows"] == []
 
 
 def test_a_publication_brings_its_board_with_it(alice, publish, client, made):

@@ -10,6 +10,8 @@ import pytest
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.rows import competition_ranks, leaderboard_rows
 
+RANK = re.compile(r'<td class="num">(.)</td>\s*<td class="num places">')
+
 
 def test_competition_ranking():
     assert competition_ranks([0.9, 0.5, 0.5, 0.1, None, None]) == [1, 2, 2, 4, None, None]
@@ -35,7 +37,10 @@ def test_the_board_ranks_the_best_first_and_the_unscored_last(alice, publish, cl
     ]  # fmt: skip
     page = client.get("/leaderboard/filtering/smoke/").text
     assert page.count("<svg") == 5  # the unscored one has no dot
-    assert re.findall(r'<td class="num">(.)</td>\s*<td class="num places">', page) == list("12245–")
+    drawn = re.search(r'"interval" x1="([\d.]+)" x2="([\d.]+)".*?<circle cx="([\d.]+)"', page, re.S)
+    low, high, at = map(float, drawn.groups())
+    assert low < at < high
+    assert RANK.findall(page) == list("12245–")
 
 
 @pytest.mark.django_db
@@ -96,9 +101,10 @@ def test_a_long_board_has_pages(alice, publish, client, monkeypatch):
         submission = publish(alice, name=name)
         Score.objects.filter(submission=submission).update(smoke=0.5 - place / 10)
     address = "/leaderboard/filtering/smoke/"
-    for page, shown in ((1, names[:2]), (2, names[2:4]), (3, names[4:])):
+    for page, shown, ranks in ((1, names[:2], "12"), (2, names[2:4], "34"), (3, names[4:], "5")):
         text = client.get(f"{address}?page={page}").text
         assert [name for name in names if f">{name}<" in text] == shown
+        assert RANK.findall(text) == list(ranks)
         assert f"page {page} of 3, 5 submissions" in text
     assert client.get(f"{address}?page=4").status_code == 404
     assert "page 1 of 3" in client.get(f"{address}?page=nonsense").text

@@ -1,4 +1,4 @@
-"""`manage.py prepare`: brings the database up to date: tables, and the broker's schema for pgmq."""
+"""`manage.py prepare`: brings the database up to date: tables, kept boards, the schema for pgmq."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def loss_plot(curve: Sequence[tuple[int, float]]) -> LinePlot | None:
     )
 
 
-DOT_WIDTH, DOT_MARGIN = 200, 6  # pixels of leaderboard/dot.html's drawing
+DOT_WIDTH, DOT_MARGIN = 200, 6  # pixels of a drawing
 
 
 @dataclass(frozen=True)

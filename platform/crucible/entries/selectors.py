@@ -21,7 +21,8 @@ def submission_get(*, user: object, submission_id: int) -> Submission:
     """A submission that `user` may see; `not_found` otherwise, whether or not it exists."""
     submission = (
         Submission.objects.visible_to(user)
-        .select_related("user", "upload")
+        .select_related("user")
+        .prefetch_related("attempts")
         .filter(id=submission_id)
         .first()
     )

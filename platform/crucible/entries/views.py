@@ -30,10 +30,9 @@ from crucible.jobs.selectors import (
     waiting_for,
 )
 from crucible.leaderboard.comparison import runs_with_other_seeds
-from crucible.leaderboard.selectors import other_versions_of, task_rows
+from crucible.leaderboard.selectors import scores_of, task_rows
 from crucible.plots import loss_plot
 from crucible.review.selectors import leaked_tasks
-from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 
 
@@ -89,7 +88,7 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     inside = may_look_inside(request.user, submission)
     results = results_of(submission)
     mixture, mixture_counted = mixture_of(results)
-    score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
+    score, other_versions = scores_of(submission)
     versions = dict(score.versions) if score else {}
     versions.pop("commit", None)  # has a row of its own
     return {
@@ -102,7 +101,7 @@ def _page(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "inside": inside,
         "score": score,
         "tasks": task_rows(score) if score else [],
-        "other_versions": other_versions_of(score) if score else [],
+        "other_versions": other_versions,
         "siblings": runs_with_other_seeds(score) if score else None,
         "versions": sorted(versions.items()),
         "results": results,

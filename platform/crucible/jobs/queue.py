@@ -20,7 +20,6 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Avg, F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from crucible.entries.models import Submission
 from crucible.jobs.backends import backend_get
@@ -34,16 +33,16 @@ FORECAST_KEPT = 60  # seconds
 BRIEF = 10.0  # seconds that a stage takes of which nothing is known
 
 # Every queued attempt of a backend that may start, in order. `share`: what its holder has running
-# plus its place among the holder's own.
+# plus its place among the holder's own; a holder is a team (below 0) or a user without one.
 _ORDER = """
 with running as (
-    select coalesce('t' || m.team_id, 'u' || s.user_id) as holder, count(*) as jobs
+    select coalesce(-m.team_id, s.user_id) as holder, count(*) as jobs
     from jobs_attempt a join entries_submission s on s.id = a.submission_id
     left join budgets_membership m on m.user_id = s.user_id
     where a.backend = %(backend)s and a.state in ('launching', 'running') group by 1
 ), queued as (
     select a.id, a.stage, s.scale, s.priority, s.id as submission_id,
-        coalesce('t' || m.team_id, 'u' || s.user_id) as holder
+        coalesce(-m.team_id, s.user_id) as holder
     from jobs_attempt a join entries_submission s on s.id = a.submission_id
     left join budgets_membership m on m.user_id = s.user_id
     left join jobs_lane l on l.backend = a.backend and l.scale = s.scale
@@ -58,6 +57,16 @@ with running as (
     select *, row_number() over (order by priority desc, share, submission_id, id) as place
     from shared
 )
+"""
+
+
+# Every job with a slot: the seconds that it has run, and those that it says it still takes.
+_OCCUPYING = """
+select a.stage, s.scale,
+    coalesce(extract(epoch from now() - a.launched_at), 0)::float8,
+    (a.progress #>> '{metrics,eta_seconds}')::float8
+from jobs_attempt a join entries_submission s on s.id = a.submission_id
+where a.backend = %(backend)s and a.state = any(%(states)s)
 """
 
 
@@ -169,17 +178,13 @@ def _until_slot(
 
 def _remaining(backend: str) -> list[tuple[float, str]]:
     """Seconds that each job with a slot still takes, with its scale."""
-    jobs = Attempt.objects.filter(backend=backend, state__in=OCCUPYING).values_list(
-        "stage", "submission__scale", "launched_at", "progress__metrics__eta_seconds"
-    )
-    now = timezone.now()
-    found = []
-    for stage, scale, launched_at, left in jobs:
-        if left is None:
-            ran = (now - launched_at).total_seconds() if launched_at else 0.0
-            left = max(0.0, expected_seconds(stage, scale) - ran)
-        found.append((float(left), scale))
-    return found
+    with connection.cursor() as cursor:
+        cursor.execute(_OCCUPYING, {"backend": backend, "states": list(OCCUPYING)})
+        jobs = cursor.fetchall()
+    return [
+        (max(0.0, expected_seconds(stage, scale) - ran) if left is None else left, scale)
+        for stage, scale, ran, left in jobs
+    ]
 
 
 def expected_seconds(stage: str, scale: str) -> float:

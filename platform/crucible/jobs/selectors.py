@@ -114,8 +114,11 @@ def _shown_log(attempt: Attempt, over: bool) -> str:
 
 def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
     """The result documents of the stages that succeeded, by stage."""
-    done = submission.attempts.filter(state=AttemptState.SUCCEEDED)
-    return {attempt.stage: attempt.result or {} for attempt in done}
+    return {
+        attempt.stage: attempt.result or {}
+        for attempt in submission.attempts.all()
+        if attempt.state == AttemptState.SUCCEEDED
+    }
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,16 @@ def waiting_for(submission: Submission) -> str:
     """What it waits for, in words; of one in the queue also its place and when it may start."""
     if submission.is_over:
         return ""
-    queued = submission.attempts.filter(state=AttemptState.QUEUED).last()
-    if queued and queued.stage == Stage.SCAN and submission.state != State.REVIEWING:
-        queued = None  # the chain does not wait for it
-    if queued is None or submission.state == State.CANCELLING:
+    in_queue = [
+        attempt
+        for attempt in submission.attempts.all()
+        if attempt.state == AttemptState.QUEUED
+        # The chain waits for the scan only at its end.
+        and (attempt.stage != Stage.SCAN or submission.state == State.REVIEWING)
+    ]
+    if not in_queue or submission.state == State.CANCELLING:
         return submission.waiting_for
+    queued = in_queue[-1]
     if submission.held_for:
         return f"an organiser to release it: {submission.held_for}"
     place = place_of(queued, submission.scale)
@@ -189,8 +197,9 @@ class Spent:
 def spent_on(submission: Submission) -> Spent:
     """Time of every launch, lost and failed ones too; GPU-hours of those that told their GPUs."""
     seconds = gpu_seconds = 0.0
-    for attempt in submission.attempts.filter(launched_at__isnull=False):
-        assert attempt.launched_at is not None
+    for attempt in submission.attempts.all():
+        if attempt.launched_at is None:
+            continue
         took = ((attempt.finished_at or timezone.now()) - attempt.launched_at).total_seconds()
         seconds += took
         told = (attempt.result or {}).get("hardware", {}).get("gpus", [])

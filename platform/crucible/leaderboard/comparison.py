@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from crucible.leaderboard.models import Score
+from crucible.leaderboard.models import RANKING, Score
 from crucible.leaderboard.records import answers_of_records
 from crucible.leaderboard.suites import suite_of_score
 from evaluation.proportions import TaskDifference, holds, task_differences
@@ -78,7 +78,7 @@ def runs_with_other_seeds(score: Score) -> Siblings | None:
             suite_sha256=score.suite_sha256,
             metric_version=score.metric_version,
         )
-        .select_related("submission")
+        .only("submission", "seed", "label", *RANKING)
         .order_by("seed", "id")
     )
     by_seed: dict[int, Score] = {}

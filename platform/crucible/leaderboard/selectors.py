@@ -7,10 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
+from crucible.entries.models import Submission
 from crucible.entries.states import Track
 from crucible.leaderboard.models import RANKING, Score, figure_of
 from crucible.plots import dots_on_one_axis, interval_of
-from evaluation.metrics import centred_error
+from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error
 
 CHANCE_LEVEL = 0.05  # one-sided, of a single task
 
@@ -28,10 +29,11 @@ def values_under(
     }
 
 
-def other_versions_of(score: Score) -> list[Score]:
-    """The scores of the same submission under the other metric versions."""
-    found = Score.objects.filter(submission=score.submission_id).exclude(id=score.id)
-    return list(found.order_by("metric_version"))
+def scores_of(submission: Submission) -> tuple[Score | None, list[Score]]:
+    """Its score under the site's metric version, and those under the others."""
+    scores = {score.metric_version: score for score in submission.scores.order_by("metric_version")}
+    score = scores.pop(DEFAULT_METRIC_VERSION, None)
+    return score, list(scores.values())
 
 
 def task_rows(score: Score) -> list[dict[str, Any]]:

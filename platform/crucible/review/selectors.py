@@ -117,12 +117,14 @@ def scan_exists(submission: Submission) -> bool:
     return Scan.objects.filter(submission=submission).exists()
 
 
-def leaked_tasks(submission: Submission) -> list[str]:
-    """Tasks of which whole questions were found, not only passages or parts."""
-    found = Item.objects.filter(
-        scan__submission=submission, severity__in=[Severity.HIGH, Severity.MEDIUM]
-    )
-    return sorted(set(found.values_list("task", flat=True)))
+def leaked_tasks(submission: Submission) -> list[str] | None:
+    """Tasks of which whole questions were found, not only passages or parts.
+
+    None where nothing was searched yet.
+    """
+    found = Scan.objects.filter(submission=submission).values_list("items__task", "items__severity")
+    whole = (Severity.HIGH, Severity.MEDIUM)
+    return sorted({task for task, severity in found if severity in whole}) if found else None
 
 
 def review_waits_for(submission: Submission) -> str:

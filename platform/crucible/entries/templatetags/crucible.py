@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from django import template
+from django.utils.html import format_html
 
+from crucible.plots import DOT_WIDTH, Dot
 from training_recipes.cost import size_text
 
 register = template.Library()
@@ -72,3 +75,18 @@ def change(value: Decimal) -> str:
     if not value:
         return ""
     return f"{value:+}".replace("-", "−")
+
+
+@register.simple_tag
+def dot(drawn: Dot | None, interval: Sequence[float] | None = None) -> str:
+    """A score with its interval on an axis that it shares with others; nothing without a score."""
+    if drawn is None:
+        return ""
+    between = f" {percent(interval[0])} to {percent(interval[1])}" if interval else ""
+    return format_html(
+        '<svg class="dot" viewBox="0 0 {} 16" role="img" aria-label="95 % interval{}">'
+        '<line class="zero" x1="{}" x2="{}" y1="0" y2="16"/>'
+        '<line class="interval" x1="{}" x2="{}" y1="8" y2="8"/>'
+        '<circle cx="{}" cy="8" r="4"/></svg>',
+        DOT_WIDTH, between, drawn.zero, drawn.zero, drawn.low, drawn.high, drawn.at,
+    )  # fmt: skip

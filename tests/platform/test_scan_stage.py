@@ -7,6 +7,7 @@ import pytest
 from crucible.entries.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
+from crucible.jobs.queue import place_of
 from crucible.jobs.reconciler import reconcile_once
 from crucible.jobs.selectors import waiting_for
 from crucible.review.models import Scan
@@ -64,14 +65,29 @@ def test_the_scan_does_not_wait_for_the_chain(alice, make_submission, except_for
     assert Scan.objects.filter(submission=submission).exists()
 
 
-def test_a_queued_scan_is_not_what_the_chain_waits_for(alice, make_submission, backend, except_for):
+def test_a_queued_scan_is_not_what_the_chain_waits_for(alice, make_submission, backend, succeed):
     backend.slots = 1
-    except_for("tokenize", RUNNING)
+    backend.outcome = lambda key: RUNNING if "-tokenize-" in key else succeed(key)
     submission = advance(make_submission(alice), 3)
-    assert "running" in states(submission).values()
-    assert "queued" in states(submission).values()
-    if states(submission)["scan"] == "queued":
-        assert "slot" not in waiting_for(submission)
+    assert states(submission)["scan"] == "queued"
+    assert states(submission)["tokenize"] == "running"
+    assert "slot" not in waiting_for(submission)
+
+
+def test_of_a_queued_chain_and_a_queued_scan_the_chain_is_shown(
+    alice, make_submission, backend, except_for, succeed
+):
+    except_for("validate", RUNNING)
+    submission = advance(make_submission(alice), 2)
+    backend.slots, backend.outcome = 0, succeed
+    submission = advance(submission, 2)
+    assert states(submission) == {
+        "validate": "succeeded", "scan": "queued", "tokenize": "queued",
+    }  # fmt: skip
+    place = place_of(submission.attempts.get(stage="tokenize"), submission.scale)
+    assert place is not None
+    assert place.of == 2
+    assert f"a free slot: place {place.position} of 2 in the queue" in waiting_for(submission)
 
 
 def test_a_scan_that_fails_for_good_fails_the_submission_after_the_score(

@@ -30,7 +30,7 @@ ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
 STOP_SECONDS = 20  # then SIGKILL: everything is written to survive it
 QUICK_DEATH = 5.0  # a child that lives shorter is restarted only after a pause
 PREPARE_TRIES = 5
-STANDSTILL = 30.0  # seconds after which a child that something stopped (SIGSTOP) counts as dead
+STANDSTILL = 30.0  # seconds after which what something stopped (SIGSTOP) counts as dead
 
 
 def python(*arguments: str) -> list[str]:
@@ -55,6 +55,14 @@ SERVICES = {
 def say(text: str) -> None:
     """One line to whoever watches."""
     print(f"crucible: {text}", flush=True)
+
+
+def _is_stopped(pid: str) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] == "T"
 
 
 class Service:
@@ -114,13 +122,17 @@ class Service:
         self.process.wait()
 
     def _stands_still(self) -> bool:
-        """Whether its main process is stopped, which it never is by itself."""
+        """Whether one of its processes is stopped, which none ever is by itself.
+
+        One of a pool is enough: while it waits for work, it holds the lock of all who do.
+        """
         assert self.process is not None
+        main = self.process.pid
         try:
-            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+            children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
         except OSError:
-            return False
-        return stat.rsplit(")", 1)[1].split()[0] == "T"
+            children = []
+        return any(_is_stopped(pid) for pid in [str(main), *children])
 
     def _kill_group(self) -> None:
         assert self.process is not None

@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from crucible import supervisor
+
+# A process with one more, as gunicorn's and Celery's have them.
+POOL = "import os, time; os.fork(); time.sleep(60)"
 
 
 @pytest.fixture
@@ -19,11 +23,11 @@ def service(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "STANDSTILL", 0.3)
     monkeypatch.setattr(supervisor, "QUICK_DEATH", 0.1)
     (tmp_path / "log").mkdir()
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    command = [sys.executable, "-c", POOL]
     service = supervisor.Service("sleeper", command, dict(os.environ))
     service.start()
     yield service
-    service.process.kill()
+    os.killpg(service.process.pid, signal.SIGKILL)
     service.process.wait()
 
 
@@ -47,6 +51,19 @@ def test_a_child_that_died_is_started_again(service):
 def test_a_child_that_was_stopped_for_long_is_started_again(service):
     os.kill(service.process.pid, signal.SIGSTOP)
     assert watch(service, 10)
+
+
+def test_a_child_of_which_one_process_was_stopped_for_long_is_started_again(service):
+    first = service.process.pid
+    children = Path(f"/proc/{first}/task/{first}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.01)
+    os.kill(int(found[0]), signal.SIGSTOP)
+    assert watch(service, 10)
+    end = time.monotonic() + 10
+    while supervisor._is_stopped(found[0]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not supervisor._is_stopped(found[0])  # killed with the rest
 
 
 def test_a_child_that_was_stopped_for_a_moment_is_left_alone(service):

@@ -18,6 +18,8 @@ from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Artifact
 
+KEPT = 8  # submissions whose answers a process remembers: 10 MiB each of the full suite
+
 
 def records_keep(artifact: Artifact) -> str:
     """Copies the file that the score stage made to where it stays; returns its hash.
@@ -51,7 +53,7 @@ def answers_of_records(sha256: str) -> dict[str, TaskAnswers] | None:
         return None
 
 
-@lru_cache(maxsize=8)  # for comparisons; a file's content never changes
+@lru_cache(maxsize=KEPT)  # for comparisons; a file's content never changes
 def _read(path: Path) -> dict[str, TaskAnswers]:
     return {label: _sharing(task) for label, task in read_answers(path).items()}
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from crucible.budgets.models import Membership, Team
@@ -94,6 +96,15 @@ def test_priority_goes_before_turns_and_a_hold_before_all(alice, bob, staff, que
     assert list(slots_grant("local").values()) == [a2.id]
     kinds = list(a2.events.values_list("kind", flat=True))
     assert kinds[-3:] == ["prioritised", "held", "released"]
+
+
+def test_a_page_that_is_asked_for_every_two_seconds_reads_the_attempts_once(alice, queued, client):
+    (submission,) = queued(alice)
+    client.force_login(alice)
+    with CaptureQueriesContext(connection) as asked:
+        page = client.get(f"/submissions/{submission.id}/").text
+    assert "place 1 of 1 in the queue" in page
+    assert sum('FROM "jobs_attempt"' in query["sql"] for query in asked) == 1
 
 
 def test_a_lane_bounds_one_scale_and_lets_the_others_pass(alice, queued, backend, settings):

@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+DECK = 20  # calls of a command, among which each fault has exactly its share
 HANG = 30  # seconds; the caller gives up long before
 SHARES = {  # of the calls of a command: what goes wrong, and how often
     "sbatch": {"hang before": 0.15, "hang after": 0.15, "error after": 0.2, "forget": 0.15,
                "twice": 0.15},
-    "squeue": {"hang": 0.03, "error": 0.1},
+    "squeue": {"hang": 0.05, "error": 0.1},
     "scancel": {"hang": 0.1, "error": 0.2},
 }  # fmt: skip
 PROGRAM = """\
@@ -41,7 +42,7 @@ def install(folder: Path, seed: int) -> Path:
         path.write_text(PROGRAM.format(python=sys.executable, module=__file__, folder=folder))
         path.chmod(0o755)
     (folder / "state.json").write_text(
-        json.dumps({"calls": 0, "seed": seed, "jobs": [], "log": []})
+        json.dumps({"calls": dict.fromkeys(SHARES, 0), "seed": seed, "jobs": [], "log": []})
     )
     return binaries
 
@@ -71,14 +72,18 @@ class _State:
 
 
 def _draw(state: dict[str, Any], command: str) -> str:
-    state["calls"] += 1
-    number = random.Random(state["seed"] * 1_000_003 + state["calls"]).random()
-    for fault, share in SHARES[command].items():
-        if number < share:
-            state["log"].append([command, fault])
-            return fault
-        number -= share
-    return ""
+    """The next fault of a command, or none: from decks that are shuffled by the seed.
+
+    Which job meets which fault depends on who comes first; how many there are does not.
+    """
+    deck, place = divmod(state["calls"][command], DECK)
+    state["calls"][command] += 1
+    faults = [fault for fault, share in SHARES[command].items() for _ in range(round(DECK * share))]
+    faults += [""] * (DECK - len(faults))
+    random.Random(f"{state['seed']} {command} {deck}").shuffle(faults)
+    if faults[place]:
+        state["log"].append([command, faults[place]])
+    return faults[place]
 
 
 def _start(job: dict[str, Any]) -> None:

@@ -282,6 +282,9 @@ def test_another_worker_finds_the_job_and_cancels_all_its_processes(
     assert ask(lambda: other.status(key)).state == JobState.RUNNING
     assert alive(child)
     cancel(other, key)
+    end = time.monotonic() + 10
+    while alive(child) and time.monotonic() < end:  # the kernel takes a moment
+        time.sleep(0.01)
     assert not alive(child)
     cancel(other, key)  # again is harmless
     run_by_hand(repository, key)

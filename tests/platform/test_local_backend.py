@@ -12,7 +12,7 @@ from crucible.jobs.backends.base import JobSpec, JobState
 from crucible.jobs.backends.local import LocalBackend
 
 SLEEPER = """
-import os, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from submissions.job import run_stage, StageResult
 
@@ -20,9 +20,13 @@ def stage(job):
     with open(job.output / "started", "a") as file:
         file.write("once\\n")
     Path(job.output / "environment").write_text(repr(dict(os.environ)))
+    deaf = lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen(["sleep", "300"], preexec_fn=deaf)
+    (job.output / "child").write_text(str(child.pid))
     job.progress(1, 2, "naps", "half of it")
     print("a line of log")
     time.sleep(job.parameters["seconds"])
+    child.kill()
     return StageResult(figures={"done": True})
 
 if __name__ == "__main__":
@@ -64,6 +68,13 @@ def wait_for(backend, key, state, seconds=20):
     raise AssertionError(f"{key} is {backend.status(key)}, not {state}\n{backend.logs(key, 4000)}")
 
 
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def process_of(tmp_path, key):
     return json.loads((tmp_path / "jobs" / key / "process.json").read_text())["pid"]
 
@@ -80,6 +91,19 @@ def test_a_job_stopped_with_the_installation_starts_again_under_its_key(backend,
     backend.submit(key, spec(tmp_path, key, 0.1))
     wait_for(backend, key, JobState.SUCCEEDED)
     assert (tmp_path / "work" / key / "started").read_text() == "once\nonce\n"
+
+
+def test_a_child_that_does_not_listen_ends_with_its_job(backend, tmp_path):
+    key = "9-sleep-a1"
+    backend.submit(key, spec(tmp_path, key))
+    wait_for(backend, key, JobState.RUNNING)
+    child = int((tmp_path / "work" / key / "child").read_text())
+    assert alive(child)
+    assert backend.cancel(key)
+    end = time.monotonic() + 10
+    while alive(child) and time.monotonic() < end:  # the kernel takes a moment
+        time.sleep(0.01)
+    assert not alive(child)
 
 
 def test_a_launch_of_which_only_the_log_was_opened_is_not_lost_at_once(backend, tmp_path):

@@ -61,7 +61,7 @@ with running as (
 
 
 # Every job with a slot: the seconds that it has run, and those that it says it still takes.
-_OCCUPYING = """
+_WITH_SLOTS = """
 select a.stage, s.scale,
     coalesce(extract(epoch from now() - a.launched_at), 0)::float8,
     (a.progress #>> '{metrics,eta_seconds}')::float8
@@ -179,7 +179,7 @@ def _until_slot(
 def _remaining(backend: str) -> list[tuple[float, str]]:
     """Seconds that each job with a slot still takes, with its scale."""
     with connection.cursor() as cursor:
-        cursor.execute(_OCCUPYING, {"backend": backend, "states": list(OCCUPYING)})
+        cursor.execute(_WITH_SLOTS, {"backend": backend, "states": list(OCCUPYING)})
         jobs = cursor.fetchall()
     return [
         (max(0.0, expected_seconds(stage, scale) - ran) if left is None else left, scale)

@@ -5,6 +5,7 @@ There is no list of pids to go stale: whether a job lives, its lock tells (`dire
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -83,6 +84,7 @@ class LocalBackend:
                 break
             for _ in range(20):
                 if job.close():
+                    _kill_what_is_left(group)
                     return True
                 time.sleep(0.1)
         return job.close()
@@ -118,6 +120,12 @@ class LocalBackend:
             return float(job.launch_note())
         except ValueError:
             return 0.0
+
+
+def _kill_what_is_left(group: int) -> None:
+    """Children that did not listen, of a job whose own process has just ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 _children: list[subprocess.Popen[bytes]] = []

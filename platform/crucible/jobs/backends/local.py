@@ -123,9 +123,23 @@ class LocalBackend:
 
 
 def _kill_what_is_left(group: int) -> None:
-    """Children that did not listen, of a job whose own process has just ended."""
+    """Children that did not listen, of a job whose own process has just ended; waits for them."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+    for _ in range(100):
+        if not _lives(group):
+            return
+        time.sleep(0.02)
+
+
+def _lives(group: int) -> bool:
+    """Whether a process of the group is there that is not only waiting to be reaped."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = stat.read_text().rsplit(")", 1)[1].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
 
 
 _children: list[subprocess.Popen[bytes]] = []

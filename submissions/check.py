@@ -16,8 +16,8 @@ from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, Shard, read_documents
+from submissions.states import Fault, Track
 
-TRACKS = ("filtering", "mixing")
 MAX_PROBLEMS = 20  # shards that are reported as bad before the check stops looking
 # Bytes a token differ between texts by about this factor, so a dataset is only refused here when it
 # is surely too small; the tokenize stage counts exactly.
@@ -192,13 +192,13 @@ def _too_small(
 
 def check_track(track: str) -> None:
     """Raises `unknown_track` for a track that there is not."""
-    if track not in TRACKS:
+    if track not in list(Track):
         raise Failure("unknown_track", f"there is no track {track}")
 
 
 def check_track_of(dataset: Dataset, track: str) -> None:
     """Raises `mixture_invalid` for a mixture outside the mixing track."""
-    if dataset.weighted and track != "mixing":
+    if dataset.weighted and track != Track.MIXING:
         said = f"a mixture belongs to the mixing track, and this is the {track} track"
         raise Failure("mixture_invalid", said)
 
@@ -213,7 +213,7 @@ def _check_shards(
             with shard.fetched(scratch) as local:
                 report.shards.append(_check_shard(local, index, len(shards), progress))
         except Failure as problem:
-            if problem.fault == "infrastructure":
+            if problem.fault == Fault.INFRASTRUCTURE:
                 raise
             report.problems.append(problem)
             if len(report.problems) == MAX_PROBLEMS:

@@ -20,6 +20,7 @@ from typing import Any
 
 from submissions.failures import Failure
 from submissions.job import as_failure
+from submissions.states import Fault
 
 # By name, not by import: the import directions stay one-way, and each module imports its heavy
 # libraries only when one of its commands runs.
@@ -84,7 +85,7 @@ def exit_code_of(failure: Failure) -> int:
     """2 for a misused command line, 1 for the participant's input, 3 for the platform."""
     if failure.code in MISUSE_CODES:
         return 2
-    return 1 if failure.fault == "participant" else 3
+    return 1 if failure.fault == Fault.PARTICIPANT else 3
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from submissions.check import TRACKS, check_track, check_track_of
+from submissions.check import check_track, check_track_of
 from submissions.cli import Commands
 from submissions.client import DEFAULT_SERVER, Client
 from submissions.dataset import PATH_HELP, find_dataset
 from submissions.failures import FAILURES, Failure
 from submissions.progress import TerminalProgress, progress_for_terminal
+from submissions.states import TERMINAL, Fault, State, Track
 from submissions.upload import upload_dataset
 
-ENDED = ("published", "failed", "cancelled")
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
 PATIENCE = 300.0  # seconds for which `--wait` bears a server that cannot be reached
 
@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
     """Adds the subcommands to the `crucible` command."""
     submit = commands.add("submit", "upload a dataset and hand it in", run_submit, show_submission)
     submit.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
-    submit.add_argument("--track", required=True, help=" or ".join(TRACKS))
+    submit.add_argument("--track", required=True, help=" or ".join(Track))
     submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     submit.add_argument("--name", required=True, help="what the leaderboard shows")
     submit.add_argument("--description", default="", help="how the dataset was made")
@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
     cancel = commands.add("cancel", "stop a submission", run_cancel, show_submission)
     cancel.add_argument("id", metavar="ID")
     board = commands.add("leaderboard", "show a ranking", run_leaderboard, show_leaderboard)
-    board.add_argument("--track", required=True, help=" or ".join(TRACKS))
+    board.add_argument("--track", required=True, help=" or ".join(Track))
     board.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     for parser in (submit, status, results, cancel, board):
         parser.add_argument(
@@ -111,7 +111,7 @@ def wait_for(client: Client, number: str, period: float) -> Document:
             elif document["state"] != said:
                 said = document["state"]
                 print(f"{number}: {said}", file=sys.stderr)
-            if document["state"] in ENDED:
+            if document["state"] in TERMINAL:
                 return _ended(document)
             time.sleep(period)
     finally:
@@ -130,14 +130,15 @@ def _show_progress(progress: TerminalProgress, document: Document) -> None:
 
 def _ended(document: Document) -> Document:
     """The document of a published submission; the failure of another."""
-    if document["state"] == "published":
+    if document["state"] == State.PUBLISHED:
         return document
     failure = document["failure"]
-    if document["state"] == "cancelled" or not failure:
+    if document["state"] != State.FAILED or not failure:
         raise Failure("refused", f"submission {document['id']} was {document['state']}")
     code = failure["code"] if failure["code"] in FAILURES else "internal_error"
     ended = Failure(code, failure["message"], shard=failure["shard"], line=failure["line"])
-    ended.fault, ended.next_step = failure["fault"], failure["next_step"]  # as the site judges
+    ended.fault = Fault(failure["fault"])  # as the site judges
+    ended.next_step = failure["next_step"]
     raise ended
 
 

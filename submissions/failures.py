@@ -7,9 +7,9 @@ these codes. docs/failures.md lists them, and a test holds that the page is comp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Fault = Literal["participant", "infrastructure"]
+from submissions.states import Fault
 
 
 @dataclass(frozen=True)
@@ -27,117 +27,127 @@ _ORGANISER = (
 
 FAILURES: dict[str, FailureKind] = {
     # The dataset as handed in.
-    "dataset_missing": FailureKind("participant", "Give a path that exists and can be read."),
-    "dataset_empty": FailureKind("participant", "Hand in at least one shard that holds documents."),
+    "dataset_missing": FailureKind(Fault.PARTICIPANT, "Give a path that exists and can be read."),
+    "dataset_empty": FailureKind(
+        Fault.PARTICIPANT, "Hand in at least one shard that holds documents."
+    ),
     "unknown_format": FailureKind(
-        "participant", "Hand in .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards."
+        Fault.PARTICIPANT, "Hand in .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards."
     ),
-    "shard_unreadable": FailureKind("participant", _FIX),
-    "shard_empty": FailureKind("participant", "Remove the empty shard or fill it."),
+    "shard_unreadable": FailureKind(Fault.PARTICIPANT, _FIX),
+    "shard_empty": FailureKind(Fault.PARTICIPANT, "Remove the empty shard or fill it."),
     "shard_truncated": FailureKind(
-        "participant", "Write or copy the shard again: its end is missing."
+        Fault.PARTICIPANT, "Write or copy the shard again: its end is missing."
     ),
-    "shard_corrupt": FailureKind("participant", "Write or copy the shard again."),
-    "line_too_long": FailureKind("participant", "Split the document into several."),
-    "not_utf8": FailureKind("participant", _FIX),
-    "not_json": FailureKind("participant", _FIX),
-    "not_an_object": FailureKind("participant", 'Write one JSON object a line: {"text": "…"}.'),
-    "text_missing": FailureKind("participant", 'Give every document a key "text".'),
-    "text_not_a_string": FailureKind("participant", 'Make "text" a string in every document.'),
+    "shard_corrupt": FailureKind(Fault.PARTICIPANT, "Write or copy the shard again."),
+    "line_too_long": FailureKind(Fault.PARTICIPANT, "Split the document into several."),
+    "not_utf8": FailureKind(Fault.PARTICIPANT, _FIX),
+    "not_json": FailureKind(Fault.PARTICIPANT, _FIX),
+    "not_an_object": FailureKind(Fault.PARTICIPANT, 'Write one JSON object a line: {"text": "…"}.'),
+    "text_missing": FailureKind(Fault.PARTICIPANT, 'Give every document a key "text".'),
+    "text_not_a_string": FailureKind(Fault.PARTICIPANT, 'Make "text" a string in every document.'),
     "mixture_invalid": FailureKind(
-        "participant", "Correct mixture.json; docs/mixtures.md has the rules and an example."
+        Fault.PARTICIPANT, "Correct mixture.json; docs/mixtures.md has the rules and an example."
     ),
     "dataset_too_small": FailureKind(
-        "participant", "Add documents, or choose a smaller scale: see `crucible recipe list`."
+        Fault.PARTICIPANT, "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),
-    "unknown_scale": FailureKind("participant", "Choose one that `crucible recipe list` prints."),
-    "unknown_track": FailureKind("participant", "Choose filtering or mixing."),
+    "unknown_scale": FailureKind(
+        Fault.PARTICIPANT, "Choose one that `crucible recipe list` prints."
+    ),
+    "unknown_track": FailureKind(Fault.PARTICIPANT, "Choose filtering or mixing."),
     # The work that was asked for.
     "unknown_suite": FailureKind(
-        "participant", "Choose smoke, core, full or the path of a suite file."
+        Fault.PARTICIPANT, "Choose smoke, core, full or the path of a suite file."
     ),
     "suite_invalid": FailureKind(
-        "participant", "Correct the suite file; docs/evaluation.md describes its form."
+        Fault.PARTICIPANT, "Correct the suite file; docs/evaluation.md describes its form."
     ),
-    "unknown_task": FailureKind("participant", "Choose labels that `crucible suite list` prints."),
-    "unknown_engine": FailureKind("participant", "Choose an engine that `--help` lists."),
+    "unknown_task": FailureKind(
+        Fault.PARTICIPANT, "Choose labels that `crucible suite list` prints."
+    ),
+    "unknown_engine": FailureKind(Fault.PARTICIPANT, "Choose an engine that `--help` lists."),
     "fetch_failed": FailureKind(
-        "participant", "Check --from and run the command again: it goes on where it stopped."
+        Fault.PARTICIPANT, "Check --from and run the command again: it goes on where it stopped."
     ),
     "task_file_missing": FailureKind(
-        "participant", "Name with --data the folder that holds the task files."
+        Fault.PARTICIPANT, "Name with --data the folder that holds the task files."
     ),
-    "task_file_invalid": FailureKind("participant", "Fetch or write the task file again."),
+    "task_file_invalid": FailureKind(Fault.PARTICIPANT, "Fetch or write the task file again."),
     "index_invalid": FailureKind(
-        "participant", "Name a folder that `crucible contamination index` wrote, or build it anew."
+        Fault.PARTICIPANT,
+        "Name a folder that `crucible contamination index` wrote, or build it anew.",
     ),
     "reports_differ": FailureKind(
-        "participant", "Scan all shards again with one and the same index."
+        Fault.PARTICIPANT, "Scan all shards again with one and the same index."
     ),
     "results_invalid": FailureKind(
-        "participant", "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
+        Fault.PARTICIPANT, "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),
     "model_invalid": FailureKind(
-        "participant", "Name a folder with params.json, checkpoint.pt and tokenizer/."
+        Fault.PARTICIPANT, "Name a folder with params.json, checkpoint.pt and tokenizer/."
     ),
-    "tokens_invalid": FailureKind("participant", "Name a folder that `crucible tokenize` wrote."),
+    "tokens_invalid": FailureKind(
+        Fault.PARTICIPANT, "Name a folder that `crucible tokenize` wrote."
+    ),
     "recipe_frozen": FailureKind(
-        "participant", "Leave it out: `crucible recipe show` lists what may be chosen."
+        Fault.PARTICIPANT, "Leave it out: `crucible recipe show` lists what may be chosen."
     ),
     "hardware_unfit": FailureKind(
-        "participant", "Choose another number of processes, or other hardware knobs."
+        Fault.PARTICIPANT, "Choose another number of processes, or other hardware knobs."
     ),
     "output_exists": FailureKind(
-        "participant", "Choose an empty output folder, or resume the run that is in it."
+        Fault.PARTICIPANT, "Choose an empty output folder, or resume the run that is in it."
     ),
     "diverged": FailureKind(
-        "participant",
+        Fault.PARTICIPANT,
         "Look at the loss curve and at the documents before that step; then hand in a new dataset.",
     ),
     # Talking to a server.
     "not_authorised": FailureKind(
-        "participant", "Make a token on the site's account page and set CRUCIBLE_TOKEN."
+        Fault.PARTICIPANT, "Make a token on the site's account page and set CRUCIBLE_TOKEN."
     ),
-    "not_found": FailureKind("participant", "Look at the number again: `crucible status`."),
+    "not_found": FailureKind(Fault.PARTICIPANT, "Look at the number again: `crucible status`."),
     "budget_exceeded": FailureKind(
-        "participant",
+        Fault.PARTICIPANT,
         "Wait until another submission of your team is over, or ask an organiser for more.",
     ),
-    "refused": FailureKind("participant", "Do what the sentence says and ask again."),
+    "refused": FailureKind(Fault.PARTICIPANT, "Do what the sentence says and ask again."),
     "server_unreachable": FailureKind(
-        "infrastructure", "Check --server and that the site is up, then ask again."
+        Fault.INFRASTRUCTURE, "Check --server and that the site is up, then ask again."
     ),
     # The platform and the machine.
     "storage_unreachable": FailureKind(
-        "infrastructure", "Check the network and AWS_ENDPOINT_URL, then run the command again."
+        Fault.INFRASTRUCTURE, "Check the network and AWS_ENDPOINT_URL, then run the command again."
     ),
     "cluster_unreachable": FailureKind(
-        "infrastructure", "Check the address with `ray status --address`, and both Ray versions."
+        Fault.INFRASTRUCTURE,
+        "Check the address with `ray status --address`, and both Ray versions.",
     ),
-    "artifact_missing": FailureKind("infrastructure", _ORGANISER),
-    "artifact_corrupt": FailureKind("infrastructure", _ORGANISER),
-    "disk_full": FailureKind("infrastructure", "Free space, then start the stage again."),
-    "out_of_memory": FailureKind("infrastructure", _ORGANISER),
+    "artifact_missing": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
+    "artifact_corrupt": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
+    "disk_full": FailureKind(Fault.INFRASTRUCTURE, "Free space, then start the stage again."),
+    "out_of_memory": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "missing_dependency": FailureKind(
-        "infrastructure", "Run `make setup`, which installs what training and evaluation need."
+        Fault.INFRASTRUCTURE, "Run `make setup`, which installs what training and evaluation need."
     ),
     "encoder_differs": FailureKind(
-        "infrastructure", "Report it with the document: the two tokenizer libraries disagree."
+        Fault.INFRASTRUCTURE, "Report it with the document: the two tokenizer libraries disagree."
     ),
-    "not_a_number": FailureKind("infrastructure", _ORGANISER),
+    "not_a_number": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "audit_differs": FailureKind(
-        "infrastructure", "No score is made: the organiser looks at `audit` in results.json."
+        Fault.INFRASTRUCTURE, "No score is made: the organiser looks at `audit` in results.json."
     ),
     "time_limit": FailureKind(
-        "infrastructure",
+        Fault.INFRASTRUCTURE,
         "It went on where it was a few times by itself: try again, or tell the organiser.",
     ),
-    "launch_refused": FailureKind("infrastructure", _ORGANISER),
+    "launch_refused": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "lost": FailureKind(
-        "infrastructure",
+        Fault.INFRASTRUCTURE,
         "The stage was started again a few times by itself: try again, or tell the organiser.",
     ),
-    "internal_error": FailureKind("infrastructure", _ORGANISER),
+    "internal_error": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
 }
 
 

@@ -27,6 +27,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure
+from submissions.states import Fault
 
 JOB, PROGRESS, RESULT, FAILURE = "job.json", "progress.jsonl", "result.json", "failure.json"
 LOCK, PROCESS = "lock", "process.json"
@@ -178,8 +179,8 @@ def as_failure(error: BaseException) -> Failure:
 def _document_of(failure: Failure) -> dict[str, Any]:
     """The failure as it looks from a job, whose parameters no participant chose."""
     document = failure.as_dict()
-    if failure.code not in CAUSED_BY_A_DATASET and failure.fault == "participant":
-        document["fault"] = "infrastructure"
+    if failure.code not in CAUSED_BY_A_DATASET and failure.fault == Fault.PARTICIPANT:
+        document["fault"] = Fault.INFRASTRUCTURE
         document["next_step"] = FAILURES["internal_error"].next_step
     return document
 
@@ -243,5 +244,5 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
         failure = as_failure(error)
         document = _document_of(failure)
         write_json_atomically(directory / FAILURE, document)
-        return 1 if document["fault"] == "participant" else 3
+        return 1 if document["fault"] == Fault.PARTICIPANT else 3
     return 0

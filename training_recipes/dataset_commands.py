@@ -16,6 +16,7 @@ from submissions.failures import Failure
 from submissions.progress import progress_for_terminal
 from submissions.ray_executor import RayCluster
 from submissions.shards import is_s3
+from submissions.states import Fault, Track
 from training_recipes.scales import load_scale, scale_names
 
 
@@ -24,7 +25,7 @@ def register(commands: Commands) -> None:
     scales = ", ".join(scale_names())
     check = commands.add("check", "check a dataset before handing it in", run_check, render_check)
     check.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
-    check.add_argument("--track", required=True, help="filtering or mixing")
+    check.add_argument("--track", required=True, help=" or ".join(Track))
     check.add_argument("--scale", required=True, help=f"one of {scales}")
 
     tokenize = commands.add(
@@ -59,7 +60,7 @@ def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
             progress=progress_for_terminal(),
         )
     except Failure as failure:
-        if failure.fault == "infrastructure":
+        if failure.fault == Fault.INFRASTRUCTURE:
             raise
         report = Report(problems=[failure])
     return report.as_dict()

@@ -18,6 +18,7 @@ from submissions.client import Client
 from submissions.dataset import find_dataset
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
+from submissions.states import TERMINAL, State
 from submissions.upload import flat_name, upload_dataset
 
 TOKEN = "t0ken"
@@ -390,6 +391,22 @@ def test_waiting_for_what_was_cancelled(crucible: Any, server: Server) -> None:
     code, _, said = crucible("status", "3", "--wait")
     assert code == 1
     assert "was cancelled" in said
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_waiting_ends_in_every_state_that_is_final_and_in_no_other(
+    server: Server, state: State
+) -> None:
+    """A submission that is disqualified will not be published by waiting for it."""
+    server.states = [state.value, "published"]
+    client = Client(server.url, TOKEN, pauses=())
+    if state in TERMINAL - {State.PUBLISHED}:
+        with pytest.raises(Failure, match=f"submission 3 was {state}"):
+            commands.wait_for(client, "3", period=0.0)
+    else:
+        assert commands.wait_for(client, "3", period=0.0)["state"] == "published"
+    asked = sum(where == "/api/submissions/3" for _, where in server.requests)
+    assert asked == (1 if state in TERMINAL else 2)
 
 
 def test_results_cancel_and_leaderboard(crucible: Any) -> None:

@@ -1,0 +1,51 @@
+"""The words that decide something: one definition for the site and for the command line."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a submission stands; docs/pipeline.md explains each."""
+
+    SUBMITTED = "submitted"
+    VALIDATING = "validating"
+    TOKENIZING = "tokenizing"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    SCORING = "scoring"
+    REVIEWING = "reviewing"
+    PUBLISHED = "published"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    DISQUALIFIED = "disqualified"
+
+
+# Nothing more happens by itself.
+TERMINAL = frozenset({State.PUBLISHED, State.CANCELLED, State.FAILED, State.DISQUALIFIED})
+
+
+class Track(StrEnum):
+    """What a participant may do with data (DCLM paper, appendix C.1)."""
+
+    FILTERING = "filtering"
+    MIXING = "mixing"
+
+
+class Stage(StrEnum):
+    """The stages; each is a module that runs as its own process. `scan` runs beside the others."""
+
+    VALIDATE = "validate"
+    SCAN = "scan"
+    TOKENIZE = "tokenize"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    SCORE = "score"
+
+
+class Fault(StrEnum):
+    """Who has to do something about a failure."""
+
+    PARTICIPANT = "participant"
+    INFRASTRUCTURE = "infrastructure"

@@ -1,4 +1,4 @@
-"""The interface behind which schedulers hide: five calls, all of them safe to repeat."""
+"""The interface behind which schedulers hide: four calls, all of them safe to repeat."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class JobStatus:
 
     state: JobState
     progress: dict[str, Any] = field(default_factory=dict)
-    heard_at: float | None = None  # seconds since the epoch
     document: dict[str, Any] | None = None  # result.json or failure.json
     note: str = ""  # what the scheduler says a waiting job waits for
 
@@ -60,9 +59,6 @@ class Backend(Protocol):
 
         Raises `Failure` (`launch_refused`) when the scheduler will never take it.
         """
-
-    def find(self, key: str) -> bool:
-        """Whether a job of this key was ever started here."""
 
     def status(self, key: str) -> JobStatus:
         """How the job does; UNKNOWN for a key that was never submitted."""

@@ -113,16 +113,16 @@ class JobDirectory:
         for name, state in ENDINGS:
             if name in names:
                 document = json.loads((self.path / name).read_text())
-                return JobStatus(state, *self.heard(), document)
+                return JobStatus(state, self.progress(), document)
         return None
 
-    def told(self) -> JobStatus | None:
-        """What the folder alone tells; None where the scheduler has to be asked."""
+    def status_from_folder(self) -> JobStatus | None:
+        """What the folder alone says; None where the scheduler has to be asked."""
         ending = self.ending()
         if ending is not None:
             return self.made_final(ending)
         if self.closed():
-            return JobStatus(JobState.LOST, *self.heard())
+            return JobStatus(JobState.LOST, self.progress())
         return None if self.path.exists() else JobStatus(JobState.UNKNOWN)
 
     def made_final(self, verdict: JobStatus) -> JobStatus:
@@ -130,15 +130,13 @@ class JobDirectory:
         if verdict.state == JobState.SUCCEEDED:
             return verdict
         if not self.close():
-            return JobStatus(JobState.RUNNING, *self.heard())
-        progress, heard_at = self.heard()
+            return JobStatus(JobState.RUNNING, self.progress())
         # The job's own word may have come between our two looks.
-        return self.ending() or replace(verdict, progress=progress, heard_at=heard_at)
+        return self.ending() or replace(verdict, progress=self.progress())
 
-    def heard(self) -> tuple[dict[str, Any], float | None]:
-        """The last progress line and its time, in seconds since the epoch."""
-        progress = last_line(self.path / PROGRESS)
-        return progress, progress.get("time")
+    def progress(self) -> dict[str, Any]:
+        """The last progress line; empty before the first."""
+        return last_line(self.path / PROGRESS)
 
     def log(self, limit: int) -> str:
         """The last `limit` bytes of what it printed."""

@@ -42,29 +42,25 @@ class LocalBackend:
                 self._spawn(job.path, spec.module)
                 note.append(f"{time.time()}")
 
-    def find(self, key: str) -> bool:
-        job = self._job(key)
-        return job.running() or bool(job.launch_note())
-
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
         running = job.running()  # asked first: a job that ends meanwhile left its file
         ending = job.ending()
         if ending is not None:
             if ending.state == JobState.FAILED and not job.close():
-                return JobStatus(JobState.RUNNING, *job.heard())
+                return JobStatus(JobState.RUNNING, job.progress())
             return ending
         if running:
-            return JobStatus(JobState.RUNNING, *job.heard())
+            return JobStatus(JobState.RUNNING, job.progress())
         if job.closed():
-            return JobStatus(JobState.LOST, *job.heard())
-        if not self.find(key):
+            return JobStatus(JobState.LOST, job.progress())
+        if not (job.running() or job.launch_note()):
             return JobStatus(JobState.UNKNOWN)
         if not job.started() and 0 <= time.time() - self._launched_at(job) < START_GRACE:
-            return JobStatus(JobState.RUNNING, *job.heard())
+            return JobStatus(JobState.RUNNING, job.progress())
         if not job.close():  # it took its lock just now
-            return JobStatus(JobState.RUNNING, *job.heard())
-        return job.ending() or JobStatus(JobState.LOST, *job.heard())
+            return JobStatus(JobState.RUNNING, job.progress())
+        return job.ending() or JobStatus(JobState.LOST, job.progress())
 
     def logs(self, key: str, limit: int) -> str:
         return self._job(key).log(limit)

@@ -68,24 +68,20 @@ class RayBackend:
             write_json_atomically(job.path / JOB, spec.document)
             self._launch(job, spec)
 
-    def find(self, key: str) -> bool:
-        job = self._job(key)
-        return job.running() or bool(job.launch_note()) or bool(self._jobs().entry(self._id(key)))
-
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
-        told = job.told()
-        if told is not None:
-            return told
+        known = job.status_from_folder()
+        if known is not None:
+            return known
         try:
             entry = self._jobs().entry(self._id(key))
         except BackendAway as away:  # no verdict without Ray, but it may be at work
-            return JobStatus(JobState.RUNNING, *job.heard(), note=f"Ray: {away}")
+            return JobStatus(JobState.RUNNING, job.progress(), note=f"Ray: {away}")
         if entry is not None and not entry.ended:
             note = "" if entry.status == "RUNNING" else f"Ray: {entry.status.lower()}"
-            return JobStatus(JobState.RUNNING, *job.heard(), note=note)
+            return JobStatus(JobState.RUNNING, job.progress(), note=note)
         if job.running():
-            return JobStatus(JobState.RUNNING, *job.heard())
+            return JobStatus(JobState.RUNNING, job.progress())
         if _never_began(job, entry) and job.ending() is None:
             return JobStatus(JobState.UNKNOWN)
         return job.made_final(_refused(job, entry) or JobStatus(JobState.LOST))

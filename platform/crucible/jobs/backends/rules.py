@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from submissions.states import Stage
 from training_recipes.scales import scale_names
 
 TORCHRUN_STAGES = ("train",)  # the stages that know what to do as several processes
@@ -112,8 +113,6 @@ def _is_address(address: Any) -> bool:
 
 
 def _rule(path: str, name: str, number: int, entry: dict[str, Any]) -> Rule:
-    from crucible.jobs.models import Stage  # tables are not there yet when this is imported
-
     place = f"{path}, [[{name}.jobs]] number {number}"
     lists = ("stages", "scales", "options")
     common = {"stages", "scales", "processes_per_node", "environment"}

@@ -77,26 +77,22 @@ class SlurmBackend:
             write_json_atomically(job.path / JOB, spec.document)
             self._launch(job, spec)
 
-    def find(self, key: str) -> bool:
-        job = self._job(key)
-        return job.running() or bool(job.launch_note()) or bool(self._entries(job, KEPT))
-
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
-        told = job.told()
-        if told is not None:
-            return told
+        known = job.status_from_folder()
+        if known is not None:
+            return known
         note = ""
         for kept in (KEPT, 0.0):  # a verdict needs an answer of this very moment
             try:
                 entries = self._entries(job, kept)
             except BackendAway as away:  # no verdict without the scheduler, but it may be at work
-                return JobStatus(JobState.RUNNING, *job.heard(), note=f"Slurm: {away}")
+                return JobStatus(JobState.RUNNING, job.progress(), note=f"Slurm: {away}")
             alive = [entry for entry in entries if not entry.ended]
             if alive:
                 note = self._one_alone(job, alive)
             if alive or job.running():
-                return JobStatus(JobState.RUNNING, *job.heard(), note=note)
+                return JobStatus(JobState.RUNNING, job.progress(), note=note)
         if not entries and not (job.path / STARTS).exists() and job.ending() is None:
             return JobStatus(JobState.UNKNOWN)  # accepted and forgotten: nothing ever ran
         return job.made_final(_ended_by(entries) or JobStatus(JobState.LOST))

@@ -27,8 +27,8 @@ def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
 
     from crucible.accounts.services import token_create
     from crucible.entries.models import Event, Submission, Upload
-    from crucible.entries.states import State
     from crucible.jobs.models import Attempt
+    from submissions.states import State
 
     draw = random.Random(SEED)
     users = User.objects.bulk_create(User(username=f"user{n}") for n in range(200))
@@ -109,7 +109,7 @@ class Publisher:
 
     Each comes among the first hundred, whose places are found anew from all their answers. The one
     before it leaves the board, which so keeps its length: what grows is then no board. `ready`: the
-    board is made in the same transaction, as by the pipeline; else by the worker, after a hint.
+    board is made anew on commit, as by the pipeline; else by whoever looks, as after a crash.
     """
 
     def __init__(self, ready: bool) -> None:
@@ -122,10 +122,12 @@ class Publisher:
 
     def __call__(self) -> None:
         from django.db import transaction
+        from django.db.models import F
 
         from crucible.entries.models import Submission
-        from crucible.jobs.tasks import send_hint
-        from crucible.leaderboard.board_texts import board_prepare
+        from crucible.hints import send_hint
+        from crucible.leaderboard.models import BoardRevision
+        from crucible.leaderboard.revisions import board_touch
 
         number = next(self.numbers)
         with transaction.atomic():  # as the pipeline does
@@ -136,6 +138,8 @@ class Publisher:
             submission = Submission.objects.get(id=number)
             scores([submission], [self.draw.uniform(0.9, 1.0)])
             if self.ready:
-                board_prepare(submission=submission)
+                board_touch(submission.track, submission.scale)
+            else:
+                BoardRevision.objects.update(number=F("number") + 1)
         send_hint(number)
         self.before = number

@@ -26,17 +26,18 @@ django.setup()
 from django.conf import settings  # noqa: E402  (need the line above)
 
 from crucible.jobs import pipeline  # noqa: E402
-from crucible.leaderboard.records import KEPT, answers_of_records  # noqa: E402
+from crucible.leaderboard.records import answers_of_records  # noqa: E402
 
+READ = 8  # records, as many as one comparison or board reads at a time, and some more
 SPEED = float(os.environ.get("SCALE_SPEED", "1"))  # above 1 in a soak: benchmarks/scale.py --soak
 pipeline.LOOKS_A_SECOND = int(pipeline.LOOKS_A_SECOND * SPEED)  # at running jobs
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _like_one_that_made_boards(**_: object) -> None:
-    """Reads as many answers as a process keeps: 80 MiB, at some moment of a soak, and no leak."""
+    """Reads some answers before the soak begins: what the libraries take for it is no leak."""
     if SPEED > 1:
-        for path in sorted(settings.RECORDS_DIR.glob("*.parquet"))[:KEPT]:
+        for path in sorted(settings.RECORDS_DIR.glob("*.parquet"))[:READ]:
             answers_of_records(path.stem)
 
 

@@ -14,6 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = ["submissions", "training_recipes", "evaluation", "crucible"]
 PURE = ORDER[:-1]
 FOLDERS = {name: ROOT / name for name in PURE} | {"crucible": ROOT / "platform" / "crucible"}
+# The apps of the site, from the ground up. An app imports apps of earlier levels alone.
+LEVELS = [
+    {"accounts"},
+    {"entries"},
+    {"budgets", "notifications", "leaderboard"},
+    {"review", "intake"},
+    {"jobs", "boards"},
+    {"pages"},
+    {"api"},
+]
+LEVEL_OF = {app: level for level, apps in enumerate(LEVELS) for app in apps}
+ENTRANCES = {"urls", "supervisor", "wsgi"}  # modules that start the site and may import any app
 SITE_ONLY = {"django", "celery", "kombu", "psycopg", "ninja", "crucible"}
 
 
@@ -41,6 +53,61 @@ def test_imports_point_one_way(package):
     for path in modules_of(package):
         wrong = imported_by(path) & later
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def site_parts_imported_by(path: Path) -> set[str]:
+    """The apps and modules of the site that a module imports, inside its functions too."""
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "crucible":
+            names = [f"crucible.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        parts |= {name.split(".")[1] for name in names if name.startswith("crucible.")}
+    return parts
+
+
+def wrong_imports(site: Path) -> dict[str, set[str]]:
+    """By file, the apps that it may not import: later ones, and others of its own level."""
+    wrong = {}
+    for path in sorted(site.rglob("*.py")):
+        part = path.relative_to(site).with_suffix("").parts[0]
+        if part in ENTRANCES:
+            continue
+        level = LEVEL_OF.get(part, -1)  # a module of no app imports no app
+        found = {
+            other
+            for other in site_parts_imported_by(path) & LEVEL_OF.keys()
+            if other != part and LEVEL_OF[other] >= level
+        }
+        if found:
+            wrong[str(path.relative_to(site))] = found
+    return wrong
+
+
+def test_apps_of_the_site_import_one_way():
+    assert wrong_imports(FOLDERS["crucible"]) == {}
+    folders = {path.parent.name for path in FOLDERS["crucible"].glob("*/apps.py")}
+    assert folders | {"api"} == LEVEL_OF.keys()
+
+
+def test_an_import_the_wrong_way_would_be_found(tmp_path):
+    (tmp_path / "entries").mkdir()
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "entries" / "moves.py").write_text(
+        "def move():\n    from crucible.budgets.services import budget_settle\n"
+    )
+    (tmp_path / "jobs" / "pipeline.py").write_text("from crucible import boards, entries\n")
+    (tmp_path / "hints.py").write_text("import crucible.jobs.tasks\n")
+    assert wrong_imports(tmp_path) == {
+        "entries/moves.py": {"budgets"},
+        "jobs/pipeline.py": {"boards"},
+        "hints.py": {"jobs"},
+    }
 
 
 @pytest.mark.parametrize("package", PURE)
@@ -75,7 +142,10 @@ def test_every_model_change_has_its_migration():
 
 def test_views_and_tasks_write_through_services():
     """Pages, endpoints and tasks call a service; none saves or creates rows itself."""
-    for path in [*FOLDERS["crucible"].rglob("views.py"), *FOLDERS["crucible"].rglob("tasks.py")]:
+    site = FOLDERS["crucible"]
+    paths = [*site.glob("pages/*.py"), *site.glob("api/*.py"), *site.rglob("tasks.py")]
+    assert len(paths) > 10
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 assert node.func.attr not in {"save", "create", "bulk_create", "delete"}, path

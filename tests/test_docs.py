@@ -9,10 +9,10 @@ from pathlib import Path
 from django.urls import get_resolver
 
 from crucible.api.views import api
-from crucible.entries.states import State
-from crucible.jobs.models import AttemptState, Stage
+from crucible.jobs.models import AttemptState
 from submissions.cli import build_parser
 from submissions.failures import FAILURES
+from submissions.states import Stage, State
 from training_recipes.scales import load_scale, scale_names
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,10 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-def hint_task(function: Callable[..., None]) -> Any:
+def hint_task(name: str) -> Callable[[Callable[..., None]], Any]:
     """The decorator of every task: a hint that may be lost, doubled or late without harm.
 
     The limits come from the settings; a task does one short, idempotent thing by calling a service,
     and returns nothing.
     """
-    return app.task(function, ignore_result=True, acks_late=True)
+    return app.task(name=name, ignore_result=True, acks_late=True)

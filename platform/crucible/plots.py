@@ -67,9 +67,13 @@ def loss_plot(curve: Sequence[tuple[int, float]]) -> LinePlot | None:
         points=" ".join(f"{x_of(s):.1f},{y_of(v):.1f}" for s, v in zip(steps, losses, strict=True)),
         x_ticks=[Tick(round(x_of(v), 1), f"{v:g}") for v in ticks_between(steps[0], steps[-1], 6)],
         y_ticks=[Tick(round(y_of(v), 1), f"{v:g}") for v in ticks_between(low, high, 4)],
-        summary=f"Training loss falls from {losses[0]:.3f} at step {steps[0]:.0f} to"
-        f" {losses[-1]:.3f} at step {steps[-1]:.0f}.",
+        summary=f"Training loss {_course(losses[0], losses[-1])} from {losses[0]:.3f} at step"
+        f" {steps[0]:.0f} to {losses[-1]:.3f} at step {steps[-1]:.0f}.",
     )
+
+
+def _course(first: float, last: float) -> str:
+    return "falls" if last < first else "rises" if last > first else "stays the same"
 
 
 DOT_WIDTH, DOT_MARGIN = 200, 6  # pixels of a drawing

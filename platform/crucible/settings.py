@@ -78,13 +78,17 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "ninja",
+    # In the order in which they may import each other: tests/test_architecture.py.
     "crucible.accounts",
-    "crucible.budgets",
     "crucible.entries",
-    "crucible.jobs",
-    "crucible.leaderboard",
+    "crucible.budgets",
     "crucible.notifications",
+    "crucible.leaderboard",
     "crucible.review",
+    "crucible.intake",
+    "crucible.jobs",
+    "crucible.boards",
+    "crucible.pages",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -111,7 +115,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["django.templatetags.static", "crucible.entries.templatetags.crucible"],
+            "builtins": ["django.templatetags.static", "crucible.filters"],
         },
     }
 ]
@@ -131,7 +135,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    # One for all processes: who made a board made it for the others too (leaderboard/kept.py).
+    # One for all processes: who made a board made it for the others too (boards/kept.py).
     "boards": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "leaderboard_kept",

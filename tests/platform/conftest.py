@@ -13,11 +13,12 @@ from django.db import connection
 from django.test import Client
 
 from crucible.accounts.services import token_create
-from crucible.entries import uploads
 from crucible.entries.models import Submission
-from crucible.entries.services import submission_create
-from crucible.jobs import monitoring, pipeline, queue, selectors
+from crucible.intake import uploads
+from crucible.intake.services import submission_create
+from crucible.jobs import pipeline, queue
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
+from crucible.pages import metrics, stages
 from evaluation.suite import load_suite
 from training_recipes.scales import load_scale
 
@@ -37,15 +38,12 @@ class ScriptedBackend:
         self.outcome: Callable[[str], JobStatus] = lambda key: JobStatus(JobState.RUNNING)
 
     def submit(self, key: str, spec: JobSpec) -> None:
-        if not self.find(key):
+        if key not in self.launched:
             self.launched.append(key)
             self.specs[key] = spec
 
-    def find(self, key: str) -> bool:
-        return key in self.launched
-
     def status(self, key: str) -> JobStatus:
-        return self.outcome(key) if self.find(key) else JobStatus(JobState.UNKNOWN)
+        return self.outcome(key) if key in self.launched else JobStatus(JobState.UNKNOWN)
 
     def logs(self, key: str, limit: int) -> str:
         return f"log of {key}"[:limit]
@@ -59,10 +57,8 @@ class ScriptedBackend:
 def backend(monkeypatch: pytest.MonkeyPatch) -> ScriptedBackend:
     """Takes the place of the local backend."""
     scripted = ScriptedBackend()
-    monkeypatch.setattr(pipeline, "backend_get", lambda name: scripted)
-    monkeypatch.setattr(selectors, "backend_get", lambda name: scripted)
-    monkeypatch.setattr(queue, "backend_get", lambda name: scripted)
-    monkeypatch.setattr(monitoring, "backend_get", lambda name: scripted)
+    for module in (pipeline, queue, stages, metrics):
+        monkeypatch.setattr(module, "backend_get", lambda name: scripted)
     return scripted
 
 
@@ -70,7 +66,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> ScriptedBackend:
 def hints(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Catches hints instead of sending them: no test here needs a broker."""
     sent: list[int] = []
-    monkeypatch.setattr("crucible.jobs.tasks.send_hint", sent.append)
+    monkeypatch.setattr("crucible.hints.send_hint", sent.append)
     return sent
 
 
@@ -187,7 +183,7 @@ def succeed(tmp_path: Path) -> Callable[[str], JobStatus]:
         document = result_document(key)
         if document["stage"] == "scan":
             document["outputs"] = {"report": {"uri": report.as_uri(), "sha256": ""}}
-        return JobStatus(JobState.SUCCEEDED, {}, None, document)
+        return JobStatus(JobState.SUCCEEDED, document=document)
 
     return outcome
 

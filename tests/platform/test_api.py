@@ -10,7 +10,7 @@ from django.test import Client
 from crucible.accounts.models import ApiToken
 from crucible.accounts.services import token_create, token_revoke
 from crucible.entries.models import Submission
-from crucible.entries.uploads import folder_of, upload_create
+from crucible.intake.uploads import folder_of, upload_create
 
 pytestmark = pytest.mark.django_db
 SHARD = b'{"text": "One."}\n'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crucible.jobs.models import Attempt, Stage
+from crucible.jobs.models import Attempt
 from crucible.jobs.stages import AUDITED, spec_of
+from submissions.states import Stage
 
 FIGURES = {
     "precision": "fp32",

@@ -14,7 +14,7 @@ from crucible.budgets.models import Allowance, Entry, Membership, Team
 from crucible.budgets.selectors import budget_rows
 from crucible.budgets.services import allowance_grant, price_of
 from crucible.entries.models import Submission
-from crucible.entries.services import submission_cancel, submission_retry
+from crucible.intake.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from submissions.failures import Failure
 from tests.platform.steps import advance
@@ -127,7 +127,7 @@ def test_the_platforms_failure_is_refunded_once_and_a_retry_reserves_anew(
 ):
     grant(PRICE)
     full = Failure("disk_full", "no space left").as_dict()
-    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(5), None, full))
+    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(5), full))
     submission = advance(make_submission(alice, scale=BIG), 30)
     assert submission.state == "failed"
     assert kinds(submission) == ["reserve", "consume", "refund"]
@@ -147,7 +147,7 @@ def test_a_retry_that_the_budget_does_not_allow_changes_nothing(
 ):
     grant(PRICE)
     full = Failure("disk_full", "no space left").as_dict()
-    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(5), None, full))
+    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(5), full))
     submission = advance(make_submission(alice, scale=BIG), 30)
     make_submission(alice, scale=BIG)  # takes the hours that came back
     with pytest.raises(Failure) as refused:
@@ -162,10 +162,10 @@ def test_a_bad_dataset_costs_nothing_before_training_and_all_after(
 ):
     grant(2 * PRICE)
     bad = Failure("not_json", "this line is not JSON").as_dict()
-    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, bad)
+    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, bad)
     assert kinds(advance(make_submission(alice, scale=BIG))) == ["reserve", "refund"]
     diverged = Failure("diverged", "the loss is no number").as_dict()
-    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(3), None, diverged))
+    at_training(backend, succeed, JobStatus(JobState.FAILED, progress(3), diverged))
     assert kinds(advance(make_submission(alice, scale=BIG))) == ["reserve", "consume"]
     assert amounts() == (PRICE, 0, PRICE)
 
@@ -211,8 +211,8 @@ def test_whatever_happens_the_ledger_adds_up(alice, grant, make_submission, back
     ends = [
         lambda: JobStatus(JobState.LOST, progress(draw.randint(0, 2))),
         lambda: JobStatus(JobState.RUNNING, progress(draw.randint(0, 2))),
-        lambda: JobStatus(JobState.FAILED, progress(2), None, Failure("lost", "gone").as_dict()),
-        lambda: JobStatus(JobState.FAILED, {}, None, Failure("not_utf8", "bytes").as_dict()),
+        lambda: JobStatus(JobState.FAILED, progress(2), Failure("lost", "gone").as_dict()),
+        lambda: JobStatus(JobState.FAILED, {}, Failure("not_utf8", "bytes").as_dict()),
     ]
     backend.outcome = lambda key: succeed(key) if draw.random() < 0.8 else draw.choice(ends)()
     for _ in range(8):

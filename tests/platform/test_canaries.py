@@ -19,7 +19,7 @@ from crucible import redaction
 from crucible.accounts.services import token_create
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.backends.local import LocalBackend
-from crucible.jobs.models import Attempt, Stage
+from crucible.jobs.models import Attempt
 from crucible.jobs.pipeline import submission_advance
 from crucible.logs import JsonLine, logged_about
 from crucible.notifications.models import Notice
@@ -27,6 +27,7 @@ from crucible.notifications.sender import outbox_send_once, payload
 from crucible.notifications.services import webhook_create
 from crucible.redaction import redact
 from submissions.failures import Failure
+from submissions.states import Stage
 
 pytestmark = pytest.mark.django_db
 OWN = {  # what the installation has, by the name of the setting
@@ -206,7 +207,7 @@ def test_no_page_tells_the_installations_own_secrets(planted, staff, alice, publ
 
 def test_a_failure_is_cleaned_before_it_is_stored(planted, alice, make_submission, backend):
     failure = Failure("disk_full", "cannot write " + " ".join(planted)).as_dict()
-    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, failure)
+    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, failure)
     submission = make_submission(alice)
     for _ in range(12):
         submission_advance(submission_id=submission.id)

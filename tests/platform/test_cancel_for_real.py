@@ -13,8 +13,8 @@ from django.test import Client
 from crucible.budgets.models import Membership, Team
 from crucible.budgets.services import allowance_grant, price_of
 from crucible.jobs.backends.local import LocalBackend
-from crucible.jobs.models import Stage
 from crucible.jobs.pipeline import submission_advance
+from submissions.states import Stage
 
 pytestmark = pytest.mark.django_db
 BIG = "400m-1x"

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from crucible.boards.rows import competition_ranks, leaderboard_rows
 from crucible.leaderboard.models import Score
-from crucible.leaderboard.rows import competition_ranks, leaderboard_rows
 
 RANK = re.compile(r'<td class="num">(.)</td>\s*<td class="num places">')
 
@@ -95,7 +95,7 @@ def test_a_score_carries_what_the_dataset_had(alice, publish):
 
 
 def test_a_long_board_has_pages(alice, publish, client, monkeypatch):
-    monkeypatch.setattr("crucible.leaderboard.board_texts.PAGE", 2)
+    monkeypatch.setattr("crucible.boards.texts.PAGE", 2)
     names = [f"number {n}" for n in range(5)]
     for place, name in enumerate(names):
         submission = publish(alice, name=name)

@@ -14,15 +14,15 @@ from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.management import call_command
 
+from crucible.boards.comparison import compare, runs_with_other_seeds
+from crucible.boards.places import _shared_errors, places_on_board
+from crucible.boards.rows import leaderboard_rows, row_documents
 from crucible.jobs import pipeline
 from crucible.leaderboard import suites
-from crucible.leaderboard.comparison import compare, runs_with_other_seeds
 from crucible.leaderboard.models import Score
-from crucible.leaderboard.places import _shared_errors, places_on_board
 from crucible.leaderboard.records import answers_of_records, records_keep, records_path
-from crucible.leaderboard.rows import leaderboard_rows, row_documents
-from crucible.leaderboard.selectors import task_rows
 from crucible.leaderboard.services import rescore_all
+from crucible.pages.submission_page import task_rows
 from crucible.review.selectors import Marks
 from evaluation.answers import read_answers, strata_of
 from evaluation.examples import Example
@@ -144,7 +144,7 @@ def test_what_was_found_of_all_pairs_is_kept(alice, publish_run, monkeypatch):
     before = places_on_board(load_suite("smoke"), "v2", runs[1:])
     everybody = places_on_board(load_suite("smoke"), "v2", runs)
     with monkeypatch.context() as patched:
-        patched.setattr("crucible.leaderboard.places.answers_of_records", None)
+        patched.setattr("crucible.boards.places.answers_of_records", None)
         assert places_on_board(load_suite("smoke"), "v2", runs[1:]) == before
         assert places_on_board(load_suite("smoke"), "v2", runs) == everybody
     new = publish_run(alice, "new", 0.81, 4)
@@ -255,7 +255,7 @@ def test_other_questions_or_lost_answers_are_refused(alice, publish_run, client)
 def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, client, monkeypatch):
     one, other = publish_run(alice, "one", 0.5, 1), publish_run(alice, "other", 0.6, 2)
     marks = {other.submission_id: Marks(marked=(), excluded=("smoke_article",))}
-    monkeypatch.setattr("crucible.leaderboard.compare_page.marks_of", lambda numbers: marks)
+    monkeypatch.setattr("crucible.pages.compare.marks_of", lambda numbers: marks)
     page = client.get(f"/compare/?s={one.submission_id}&s={other.submission_id}").text
     assert "There is no SMOKE of both to compare." in page
     assert "Differences of the scores" not in page

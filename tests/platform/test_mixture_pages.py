@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from crucible.entries.models import Submission, Upload
-from crucible.entries.uploads import folder_of
+from crucible.intake.uploads import folder_of
 from crucible.jobs import pipeline
 from crucible.jobs.backends.base import JobState, JobStatus
 from submissions.dataset import find_dataset

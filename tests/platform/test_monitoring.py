@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from crucible.accounts.services import token_create
 from crucible.entries.models import Submission
-from crucible.entries.services import submission_hold
+from crucible.intake.services import submission_hold
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt, Beat
 from crucible.jobs.pipeline import submission_advance

@@ -16,7 +16,7 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from crucible.entries.services import submission_cancel
+from crucible.intake.services import submission_cancel
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.notifications.models import Notice, Webhook
 from crucible.notifications.post import Unreachable, may_be_reached, post
@@ -221,7 +221,7 @@ def mailing(settings, alice):
 
 def fail(submission, backend):
     failure = Failure("dataset_too_small", "only 5 tokens").as_dict()
-    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, failure)
+    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, failure)
     advance(submission)
 
 

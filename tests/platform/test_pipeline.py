@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from crucible.entries.models import Submission
-from crucible.entries.services import submission_cancel
+from crucible.intake.services import submission_cancel
 from crucible.jobs import pipeline
 from crucible.jobs.backends.base import JobState, JobStatus
-from crucible.jobs.models import Attempt, Stage
+from crucible.jobs.models import Attempt
 from crucible.jobs.pipeline import submission_advance
 from crucible.jobs.stages import stage_after
 from crucible.leaderboard.models import Score
 from submissions.failures import Failure
+from submissions.states import Stage
 from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +42,7 @@ def test_each_stage_gets_the_artifact_of_the_one_before(alice, publish, backend)
 
 def test_a_running_job_is_left_alone_and_its_progress_taken_over(alice, make_submission, backend):
     progress = {"time": 1.0, "step": 3, "of": 9, "unit": "steps", "message": "", "metrics": {}}
-    backend.outcome = lambda key: JobStatus(JobState.RUNNING, progress, 1.0)
+    backend.outcome = lambda key: JobStatus(JobState.RUNNING, progress)
     submission = advance(make_submission(alice))
     assert submission.state == "validating"
     attempt = Attempt.objects.get()
@@ -74,7 +75,7 @@ def test_a_job_that_the_backend_forgot_is_launched_again_and_costs_no_attempt(
 
 def test_a_participants_fault_ends_it_at_once(alice, make_submission, backend):
     failure = Failure("not_json", "this line is not JSON", shard="a.jsonl", line=3).as_dict()
-    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, failure)
+    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, failure)
     submission = advance(make_submission(alice))
     assert len(backend.launched) == 1
     assert (submission.state, submission.failure) == ("failed", failure)
@@ -82,7 +83,7 @@ def test_a_participants_fault_ends_it_at_once(alice, make_submission, backend):
 
 def test_our_fault_is_tried_again_and_then_goes_on(alice, make_submission, backend, succeed):
     full = Failure("disk_full", "no space left").as_dict()
-    first = JobStatus(JobState.FAILED, {}, None, full)
+    first = JobStatus(JobState.FAILED, {}, full)
     backend.outcome = lambda key: first if key.endswith("train-a1") else succeed(key)
     submission = advance(make_submission(alice), 20)
     assert submission.state == "published"

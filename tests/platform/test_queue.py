@@ -14,18 +14,14 @@ from django.utils import timezone
 
 from crucible.budgets.models import Membership, Team
 from crucible.entries.models import Submission
-from crucible.entries.services import (
-    submission_cancel,
-    submission_hold,
-    submission_prioritise,
-)
-from crucible.jobs import reconciler
+from crucible.intake.services import submission_cancel, submission_hold, submission_prioritise
+from crucible.jobs import pipeline, reconciler
 from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
 from crucible.jobs.models import Attempt, AttemptState, Lane
 from crucible.jobs.pipeline import submission_advance
 from crucible.jobs.queue import place_of, slots_grant
 from crucible.jobs.reconciler import reconcile_once
-from crucible.jobs.selectors import waiting_for
+from crucible.pages.stages import waiting_for
 from submissions.failures import Failure
 
 pytestmark = pytest.mark.django_db
@@ -174,7 +170,7 @@ def test_the_forecast_follows_what_runs_and_what_such_jobs_took(alice, bob, queu
     cache.clear()
     assert place_of(a1.attempts.get(), "smoke").seconds == 40.0 + 2 * 70.0
     assert waiting_for(a1) == (
-        "a free slot: place 2 of 3 in the queue of smoke on local, about 3 min 0 s to go"
+        "a free slot: place 2 of 3 in the queue of smoke on local, starts in about 3 min 0 s"
     )
 
 
@@ -231,6 +227,30 @@ def test_a_full_disk_is_no_verdict_either(alice, make_submission, backend, monke
     submission.refresh_from_db()
     assert "No space left" in submission.waiting_for
     assert Attempt.objects.get().state == "running"
+
+
+def test_a_disk_that_stays_full_ends_a_submission_after_ever_longer_pauses(
+    alice, make_submission, backend
+):
+    submission = make_submission(alice)
+    for _ in range(3):
+        submission_advance(submission_id=submission.id)
+
+    def full(key):
+        raise OSError(28, "No space left on device")
+
+    backend.outcome = full
+    pauses = []
+    for _ in range(pipeline.MOST_OS_ERRORS):
+        submission_advance(submission_id=submission.id)
+        submission.refresh_from_db()
+        assert submission.state == "validating"
+        pauses.append(round((submission.due_at - timezone.now()).total_seconds()))
+    assert pauses[:5] == [5, 10, 20, 40, 60]
+    assert 30 * 60 < sum(pauses) < 45 * 60
+    submission_advance(submission_id=submission.id)
+    submission.refresh_from_db()
+    assert (submission.state, submission.failure["code"]) == ("failed", "disk_full")
 
 
 def test_an_unexpected_error_is_shown_forgotten_after_success_and_ends_what_it_follows(

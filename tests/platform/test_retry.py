@@ -7,14 +7,14 @@ import re
 import pytest
 from django.test import Client
 
-from crucible.entries.services import MAX_RETRIES, submission_retry
+from crucible.intake.services import MAX_RETRIES, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
 from submissions.failures import Failure
 from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
-FULL = JobStatus(JobState.FAILED, {}, None, Failure("disk_full", "no space left").as_dict())
+FULL = JobStatus(JobState.FAILED, {}, Failure("disk_full", "no space left").as_dict())
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_only_the_platforms_failure_can_be_retried(
 ):
     published = publish(alice)
     bad = Failure("not_json", "this line is not JSON").as_dict()
-    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, None, bad)
+    backend.outcome = lambda key: JobStatus(JobState.FAILED, {}, bad)
     refused = advance(make_submission(alice))
     running = make_submission(alice)
     client = Client()
@@ -102,14 +102,13 @@ def test_the_page_shows_a_running_stage_whole(alice, make_submission, backend):
     }  # fmt: skip
     submission = make_submission(alice)
     advance(submission, 1)
-    heard = Attempt.objects.get().launched_at.timestamp()
-    backend.outcome = lambda key: JobStatus(JobState.RUNNING, progress, heard, None, "Slurm: busy")
+    backend.outcome = lambda key: JobStatus(JobState.RUNNING, progress, note="Slurm: busy")
     advance(submission, 1)
     client = Client()
     client.force_login(alice)
     page = re.sub(r"\s+", " ", client.get(f"/submissions/{submission.id}/").text)
     for text in (
-        "waiting for Slurm: busy", "3 of 9 steps", "about 1 min 15 s to go", "last heard from",
+        "waiting for Slurm: busy", "3 of 9 steps", "about 1 min 15 s left", "last heard from",
         f"log of {submission.id}-validate-a1", "Cost so far", "Cancel this submission",
     ):  # fmt: skip
         assert text in page, text

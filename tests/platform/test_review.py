@@ -22,8 +22,8 @@ from crucible.review.models import HoldRule, Item, Scan, Verdict
 from crucible.review.selectors import hold_rule, outcome_of, queue, review_waits_for
 from crucible.review.services import (
     appeal_make,
-    clean_record,
     scan_record,
+    store_clean_score,
     submission_settle,
     verdict_give,
 )
@@ -427,7 +427,7 @@ def test_the_score_without_leaked_questions(
     (tmp_path / "made").rename(tmp_path / f"{'ab' * 32}.parquet")
     Score.objects.update(records_sha256="ab" * 32)
     Scan.objects.update(leaked={TASKS[0]: list(range(40))})
-    clean_record(submission=submission)
+    store_clean_score(submission=submission)
     scan = Scan.objects.get()
     one = scan.clean_score["tasks"][TASKS[0]]
     assert (one["full"], one["clean"], one["n"], one["n_clean"]) == (0.4, 0.0, 100, 60)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from crucible.entries.services import submission_cancel, submission_retry
+from crucible.intake.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
 from crucible.jobs.queue import place_of
 from crucible.jobs.reconciler import reconcile_once
-from crucible.jobs.selectors import waiting_for
+from crucible.pages.stages import waiting_for
 from crucible.review.models import Scan
 from submissions.failures import Failure
+from submissions.hashing import file_sha256
 from tests.platform.steps import advance
 
 pytestmark = pytest.mark.django_db
 RUNNING = JobStatus(JobState.RUNNING)
-FULL = JobStatus(JobState.FAILED, {}, None, Failure("disk_full", "no space left").as_dict())
+FULL = JobStatus(JobState.FAILED, {}, Failure("disk_full", "no space left").as_dict())
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_scan_that_fails_for_good_fails_the_submission_after_the_score(
 
 
 def test_a_chain_that_fails_stops_the_scan(alice, make_submission, backend, succeed):
-    bad = JobStatus(JobState.FAILED, {}, None, Failure("not_json", "no JSON", shard="a").as_dict())
+    bad = JobStatus(JobState.FAILED, {}, Failure("not_json", "no JSON", shard="a").as_dict())
     outcomes = {"validate": None, "tokenize": bad, "scan": RUNNING}
     backend.outcome = lambda key: outcomes[key.split("-")[1]] or succeed(key)
     submission = advance(make_submission(alice), 20)
@@ -119,7 +120,7 @@ def test_a_chain_that_fails_stops_the_scan(alice, make_submission, backend, succ
 def test_a_scan_that_cannot_be_stopped_at_once_is_stopped_later(
     alice, make_submission, backend, succeed, monkeypatch
 ):
-    bad = JobStatus(JobState.FAILED, {}, None, Failure("not_json", "no JSON", shard="a").as_dict())
+    bad = JobStatus(JobState.FAILED, {}, Failure("not_json", "no JSON", shard="a").as_dict())
     outcomes = {"validate": None, "tokenize": bad, "scan": RUNNING}
     backend.outcome = lambda key: outcomes[key.split("-")[1]] or succeed(key)
     monkeypatch.setattr(backend, "cancel", lambda key: False)
@@ -147,3 +148,28 @@ def test_cancelling_stops_both(alice, make_submission, backend, succeed):
         f"{submission.id}-scan-a1", f"{submission.id}-tokenize-a1",
     ]  # fmt: skip
     assert not Attempt.objects.filter(state__in=["queued", "launching", "running"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [(lambda report: report.unlink(), "artifact_missing"),
+     (lambda report: report.write_text("{}"), "artifact_corrupt")],
+)  # fmt: skip
+def test_a_report_that_is_gone_or_another_ends_the_submission(
+    alice, make_submission, backend, succeed, tmp_path, harm, code
+):
+    report = tmp_path / "scanned.json"
+    report.write_text("as the scan wrote it")
+    artifact = {"uri": report.as_uri(), "sha256": file_sha256(report)}
+
+    def outcome(key):
+        status = succeed(key)
+        if "-scan-" in key:
+            status.document["outputs"] = {"report": artifact}
+        return status
+
+    harm(report)
+    backend.outcome = outcome
+    submission = advance(make_submission(alice))
+    assert (submission.state, submission.failure["code"]) == ("failed", code)
+    assert submission.failure["fault"] == "infrastructure"

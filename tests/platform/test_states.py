@@ -6,9 +6,11 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 
 from crucible.entries.models import Event, Submission
-from crucible.entries.services import StaleState, submission_cancel, submission_move
-from crucible.entries.states import TERMINAL, TRANSITIONS, State
+from crucible.entries.moves import StaleState, submission_move
+from crucible.entries.states import TRANSITIONS
+from crucible.intake.services import submission_cancel
 from submissions.failures import Failure
+from submissions.states import TERMINAL, State
 
 pytestmark = pytest.mark.django_db
 

@@ -15,15 +15,11 @@ from ninja.security import HttpBearer
 
 from crucible.accounts.requests import TokenRequest
 from crucible.accounts.services import token_authenticate
-from crucible.entries import services, uploads
+from crucible.api.documents import submission_document, submission_documents
+from crucible.boards.texts import board_document
 from crucible.entries.models import Shard, Upload
-from crucible.entries.selectors import (
-    may_look_inside,
-    submission_document,
-    submission_get,
-    submissions_of,
-)
-from crucible.leaderboard.board_texts import board_document
+from crucible.entries.selectors import may_look_inside, submission_get
+from crucible.intake import services, uploads
 from crucible.leaderboard.selectors import score_document
 from crucible.review.selectors import scan_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
@@ -172,9 +168,9 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
 
 @api.get("/submissions", response=dict)
 def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
-    """One's own submissions, the newest first."""
-    found = submissions_of(request.auth)[:200] if mine else []
-    return {"submissions": [_shown(request, submission_document(one, True)) for one in found]}
+    """One's own submissions, the newest first; with `mine=0` all that one may see."""
+    found = submission_documents(request.auth, mine)
+    return {"submissions": [_shown(request, document) for document in found]}
 
 
 @api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from crucible.accounts.requests import UserRequest
 from crucible.budgets.models import Allowance, Entry, Membership, Team
 from crucible.budgets.services import allowance_grant
-from crucible.entries.admin import ReadOnly
+from crucible.read_only import ReadOnly
 from submissions.failures import Failure
 
 

@@ -1,4 +1,4 @@
-"""Registers the app."""
+"""Registers the app and its receivers."""
 
 from django.apps import AppConfig
 
@@ -8,3 +8,6 @@ class BudgetsConfig(AppConfig):
 
     name = "crucible.budgets"
     verbose_name = "Budgets"
+
+    def ready(self) -> None:
+        from crucible.budgets import receivers  # noqa: F401  (attach themselves)

@@ -14,8 +14,8 @@ from django.db.models import F
 
 from crucible.budgets.models import Allowance, Entry, EntryKind, Team
 from crucible.entries.models import Submission
-from crucible.entries.states import TERMINAL, State
 from submissions.failures import Failure
+from submissions.states import TERMINAL, State
 from training_recipes.cost import cost_of
 from training_recipes.scales import load_scale
 

@@ -1,1 +1,1 @@
-"""What participants hand in and what became of it: uploads, submissions and their events."""
+"""Uploads, submissions, their moves and their append-only history."""

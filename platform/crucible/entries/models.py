@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from crucible.entries.states import TERMINAL, State, Track
+from crucible.entries.states import EventKind, choices_of
+from submissions.states import TERMINAL, State, Track
 
 
 class Upload(models.Model):
@@ -56,18 +57,18 @@ class SubmissionQuerySet(models.QuerySet["Submission"]):
 
 
 class Submission(models.Model):
-    """A dataset in the competition. Only `crucible.entries.services` changes `state`."""
+    """A dataset in the competition. Only `submission_move` changes `state`."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     name = models.CharField(max_length=80)
     description = models.TextField(blank=True, max_length=4000)
-    track = models.CharField(max_length=20, choices=Track)
+    track = models.CharField(max_length=20, choices=choices_of(Track))
     scale = models.CharField(max_length=20)
     seed = models.PositiveIntegerField()
     upload = models.OneToOneField(Upload, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    state = models.CharField(max_length=20, choices=State, default=State.SUBMITTED)
+    state = models.CharField(max_length=20, choices=choices_of(State), default=State.SUBMITTED)
     version = models.PositiveIntegerField(default=0, help_text="Counts moves: compare-and-set.")
     waiting_for = models.CharField(max_length=200, blank=True)
     failure = models.JSONField(null=True, blank=True)
@@ -103,7 +104,8 @@ class Submission(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=State.values), name="submission_state_is_known"
+                condition=Q(state__in=[state.value for state in State]),
+                name="submission_state_is_known",
             ),
             models.CheckConstraint(
                 condition=~Q(state=State.FAILED) | Q(failure__isnull=False),
@@ -125,7 +127,7 @@ class Event(models.Model):
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="events")
     sequence = models.PositiveIntegerField()
-    kind = models.CharField(max_length=40)
+    kind = models.CharField(max_length=40, choices=EventKind)
     from_state = models.CharField(max_length=20, blank=True)
     to_state = models.CharField(max_length=20)
     actor = models.CharField(max_length=150, help_text="A username, or the platform itself.")

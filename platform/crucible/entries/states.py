@@ -1,12 +1,43 @@
-"""The life of a submission: its states and the only moves that are allowed between them."""
+"""Which moves a submission may make, and what its history can tell."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from django.db.models import TextChoices
 
+from submissions.states import State
 
-class State(TextChoices):
-    """Where a submission stands; docs/pipeline.md explains each."""
+_ENDINGS = {State.FAILED, State.CANCELLING}
+
+TRANSITIONS: dict[State, set[State]] = {
+    State.SUBMITTED: {State.VALIDATING, *_ENDINGS},
+    State.VALIDATING: {State.TOKENIZING, *_ENDINGS},
+    State.TOKENIZING: {State.TRAINING, *_ENDINGS},
+    State.TRAINING: {State.EVALUATING, *_ENDINGS},
+    State.EVALUATING: {State.SCORING, *_ENDINGS},
+    State.SCORING: {State.REVIEWING, *_ENDINGS},
+    State.REVIEWING: {State.PUBLISHED, State.DISQUALIFIED, *_ENDINGS},
+    State.CANCELLING: {State.CANCELLED},
+    # Only reviewers move between these two; they may judge again.
+    State.PUBLISHED: {State.DISQUALIFIED},
+    State.DISQUALIFIED: {State.PUBLISHED},
+    State.CANCELLED: set(),
+    # Only a retry moves on from here, back to where the submission failed.
+    State.FAILED: {
+        State.SUBMITTED, State.VALIDATING, State.TOKENIZING, State.TRAINING, State.EVALUATING,
+        State.SCORING, State.REVIEWING,
+    },
+}  # fmt: skip
+
+
+def choices_of(kind: type[StrEnum]) -> list[tuple[str, str]]:
+    """The members of a pure package's enumeration as the choices of a field: value and label."""
+    return [(member.value, member.name.replace("_", " ").capitalize()) for member in kind]
+
+
+class EventKind(TextChoices):
+    """What the history of a submission can tell: its moves, and what happened between them."""
 
     SUBMITTED = "submitted"
     VALIDATING = "validating"
@@ -20,35 +51,15 @@ class State(TextChoices):
     CANCELLED = "cancelled"
     FAILED = "failed"
     DISQUALIFIED = "disqualified"
-
-
-class Track(TextChoices):
-    """What a participant may do with data (DCLM paper, appendix C.1)."""
-
-    FILTERING = "filtering"
-    MIXING = "mixing"
-
-
-_ENDINGS = {State.FAILED, State.CANCELLING}
-
-TRANSITIONS: dict[State, set[State]] = {
-    State.SUBMITTED: {State.VALIDATING, *_ENDINGS},
-    State.VALIDATING: {State.TOKENIZING, *_ENDINGS},
-    State.TOKENIZING: {State.TRAINING, *_ENDINGS},
-    State.TRAINING: {State.EVALUATING, *_ENDINGS},
-    State.EVALUATING: {State.SCORING, *_ENDINGS},
-    State.SCORING: {State.REVIEWING, *_ENDINGS},
-    State.REVIEWING: {State.PUBLISHED, State.DISQUALIFIED, *_ENDINGS},
-    State.CANCELLING: {State.CANCELLED},
-    # By reviewers alone, who may judge again.
-    State.PUBLISHED: {State.DISQUALIFIED},
-    State.DISQUALIFIED: {State.PUBLISHED},
-    State.CANCELLED: set(),
-    # By a retry alone, back to where it failed.
-    State.FAILED: {
-        State.SUBMITTED, State.VALIDATING, State.TOKENIZING, State.TRAINING, State.EVALUATING,
-        State.SCORING, State.REVIEWING,
-    },
-}  # fmt: skip
-# Nothing more happens by itself.
-TERMINAL = {State.PUBLISHED, State.CANCELLED, State.FAILED, State.DISQUALIFIED}
+    # Of an attempt at a stage.
+    LAUNCHED = "launched"
+    LAUNCHED_AGAIN = "to be launched again"
+    FINISHED = "finished"
+    LOST = "lost"
+    STAGE_FAILED = "stage failed"
+    # By people.
+    HELD = "held"
+    RELEASED = "released"
+    PRIORITISED = "prioritised"
+    VERDICT = "verdict"
+    APPEAL = "appeal"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from crucible.entries.admin import ReadOnly
 from crucible.jobs.models import Attempt, Lane
+from crucible.read_only import ReadOnly
 
 
 @admin.register(Attempt)

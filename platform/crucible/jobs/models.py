@@ -6,21 +6,16 @@ from django.db import models
 from django.db.models import Q, TextChoices
 
 from crucible.entries.models import Submission
-
-
-class Stage(TextChoices):
-    """The stages; each is a module that runs as its own process. `scan` runs beside the others."""
-
-    VALIDATE = "validate"
-    SCAN = "scan"
-    TOKENIZE = "tokenize"
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-    SCORE = "score"
+from crucible.entries.states import choices_of
+from submissions.states import Stage
 
 
 class AttemptState(TextChoices):
-    """Queued = waits for a slot; launching = has it, perhaps not started; lost = ended mute."""
+    """How far an attempt is.
+
+    queued: waits for a slot. launching: has one, and its job may not have started yet. lost: ended
+    without a result or a failure.
+    """
 
     QUEUED = "queued"
     LAUNCHING = "launching"
@@ -39,7 +34,7 @@ class Attempt(models.Model):
     """`key` is committed before the launch: by it, and by nothing else, a job is recognised."""
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="attempts")
-    stage = models.CharField(max_length=20, choices=Stage)
+    stage = models.CharField(max_length=20, choices=choices_of(Stage))
     number = models.PositiveIntegerField()
     key = models.CharField(max_length=60, unique=True)
     backend = models.CharField(max_length=20)

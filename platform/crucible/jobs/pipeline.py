@@ -18,27 +18,34 @@ from django.utils import timezone
 
 from crucible.budgets.services import budget_consume
 from crucible.entries.models import Submission
-from crucible.entries.services import StaleState, event_add, hints_on_commit, submission_move
-from crucible.entries.states import State
+from crucible.entries.moves import StaleState, event_add, submission_move
+from crucible.entries.states import EventKind
+from crucible.hints import hint_on_commit
 from crucible.jobs.backends import backend_get, backend_name_for
 from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
-from crucible.jobs.models import LIVE, Attempt, AttemptState, Stage
+from crucible.jobs.models import LIVE, Attempt, AttemptState
 from crucible.jobs.queue import slots_grant
+from crucible.jobs.selectors import results_of
 from crucible.jobs.stages import STAGE_OF, STATE_OF, spec_of, stage_after
-from crucible.leaderboard.board_texts import board_prepare
-from crucible.leaderboard.services import score_publish
+from crucible.leaderboard.services import score_create
 from crucible.logs import logged_about
 from crucible.redaction import cleaned, redact
 from crucible.review.selectors import review_waits_for, scan_exists
-from crucible.review.services import clean_record, scan_take_over, submission_settle
+from crucible.review.services import scan_take_over, store_clean_score, submission_settle
 from submissions.failures import Failure
+from submissions.job import as_failure
+from submissions.states import Fault, Stage, State
 
 logger = logging.getLogger(__name__)
 LOOKS_A_SECOND = 10  # at running jobs together, so that many of them do not drown the worker
 POLL_PERIOD = timedelta(seconds=1)  # between looks at one of them, while they are few
-MOST_TROUBLES, TROUBLE_PERIOD = 10, timedelta(seconds=20)
 AWAY_PERIOD = timedelta(seconds=5)  # before a scheduler that did not answer is asked again
 LONGEST_PERIOD = timedelta(minutes=1)
+# How often in a row a submission may meet an unexpected error before that ends it. A bug hardly
+# passes: a few minutes. A disk or a network may: pauses grow up to a minute, 40 of them are 38
+# minutes.
+MOST_BUGS, BUG_PERIOD = 10, timedelta(seconds=20)
+MOST_OS_ERRORS, FIRST_PAUSE = 40, timedelta(seconds=5)
 MAX_STEPS = 8  # a hint goes on while there is something to do, but a task stays short
 
 
@@ -65,15 +72,19 @@ def _advance_once(submission_id: int) -> bool:
     if submission is None:
         return False
     if submission.is_over:
-        board_prepare(submission=submission)  # which a verdict may have changed
         return _stop_rest(submission)
     try:
         with transaction.atomic():
             return _step(submission)
-    except (BackendAway, OSError) as away:  # no verdict on a job: everything is as it was before
+    except BackendAway as away:  # no verdict on a job: everything is as it was before
         logger.warning("to be asked again: %s", away)
         submission.refresh_from_db()
         return _wait(submission, str(away), AWAY_PERIOD)
+    except OSError as error:  # a full disk, a file that is gone: it may pass, or not
+        logger.warning("to be tried again: %s", error)
+        submission.refresh_from_db()
+        pause = min(FIRST_PAUSE * 2 ** min(submission.troubles, 10), LONGEST_PERIOD)
+        return _trouble(submission, error, MOST_OS_ERRORS, pause)
     except Failure as failure:  # the chain itself cannot go on: a result or the recipe is not there
         submission.refresh_from_db()
         return _end(submission, failure.as_dict())
@@ -82,16 +93,16 @@ def _advance_once(submission_id: int) -> bool:
     except Exception as error:  # a bug: it is said, tried again a while, and then ends it
         logger.exception("an unexpected error")
         submission.refresh_from_db()
-        return _trouble(submission, error)
+        return _trouble(submission, error, MOST_BUGS, BUG_PERIOD)
 
 
-def _trouble(submission: Submission, error: Exception) -> bool:
-    """Counts an unexpected error; one after the other for several minutes end the submission."""
+def _trouble(submission: Submission, error: Exception, most: int, pause: timedelta) -> bool:
+    """Counts an unexpected error; more than `most` in a row end the submission."""
     count = submission.troubles + 1
+    if count > most and submission.state != State.CANCELLING:
+        return _end(submission, cleaned(as_failure(error).as_dict()))
     what = redact(f"{type(error).__name__}: {error}")
-    if count > MOST_TROUBLES and submission.state != State.CANCELLING:
-        return _end(submission, Failure("internal_error", what).as_dict())
-    _wait(submission, f"the platform, which met an unexpected error ({what})", TROUBLE_PERIOD)
+    _wait(submission, f"the platform, which met an unexpected error ({what})", pause)
     Submission.objects.filter(id=submission.id).update(troubles=count)
     return False
 
@@ -170,14 +181,16 @@ def _launch(submission: Submission, attempt: Attempt) -> bool:
     attempt.state = AttemptState.RUNNING
     attempt.launched_at = timezone.now()
     attempt.save(update_fields=["state", "launched_at"])
-    event_add(submission=submission, kind="launched", detail={"key": attempt.key})
+    event_add(submission=submission, kind=EventKind.LAUNCHED, detail={"key": attempt.key})
     return _wait(submission, "the stage's next report")
 
 
 def _ask_for_a_slot(submission: Submission, attempt: Attempt) -> bool:
     """Launches next if it is its turn; otherwise the queue wakes it when it is."""
     granted = slots_grant(attempt.backend)
-    hints_on_commit([other for other in granted.values() if other != submission.id])
+    for other in granted.values():
+        if other != submission.id:
+            hint_on_commit(other)
     if submission.id in granted.values():  # for this attempt, or the one beside it: look again
         return True
     return _wait(submission, "a free slot", None)
@@ -240,7 +253,7 @@ def _launch_again(submission: Submission, attempt: Attempt) -> bool:
     """The backend never heard of it or was told to forget it: that counts as no attempt."""
     attempt.state = AttemptState.LAUNCHING
     attempt.save(update_fields=["state"])
-    event_add(submission=submission, kind="to be launched again", detail={"key": attempt.key})
+    event_add(submission=submission, kind=EventKind.LAUNCHED_AGAIN, detail={"key": attempt.key})
     return True
 
 
@@ -249,14 +262,14 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
     attempt.result = status.document
     attempt.heard_at = attempt.finished_at
     attempt.save()
-    event_add(submission=submission, kind="finished", detail={"key": attempt.key})
+    event_add(submission=submission, kind=EventKind.FINISHED, detail={"key": attempt.key})
     if attempt.stage == Stage.SCAN:
         scan_take_over(submission=submission, result=attempt.result or {})
         return True
     following = stage_after(Stage(attempt.stage))
     if following is not None:
         return _enter(submission, following)
-    score_publish(submission=submission)
+    score_create(submission=submission, results=results_of(submission))
     submission_move(submission=submission, to=State.REVIEWING)
     return True
 
@@ -268,11 +281,10 @@ def _settle(submission: Submission) -> bool:
         if last is not None:
             return _end(submission, last.failure or {})
         return _wait(submission, "the search for leaked questions", None)
-    clean_record(submission=submission)
+    store_clean_score(submission=submission)
     submission_settle(submission=submission)
     if submission.state == State.REVIEWING:
         return _wait(submission, review_waits_for(submission), None)
-    board_prepare(submission=submission)  # in this transaction: whoever sees it finds it made
     return False
 
 
@@ -288,7 +300,7 @@ def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
     attempt.failure = failure
     attempt.save()
     event_add(
-        submission=submission, kind="lost" if lost else "stage failed",
+        submission=submission, kind=EventKind.LOST if lost else EventKind.STAGE_FAILED,
         detail={"key": attempt.key, "failure": failure},
     )  # fmt: skip
     if _may_try_again(submission, attempt):
@@ -313,7 +325,7 @@ def _may_try_again(submission: Submission, attempt: Attempt) -> bool:
         attempts = attempts.filter(created_at__gte=submission.retried_at)
         if not attempts.exists():
             return True
-    ours = (attempt.failure or {}).get("fault") == "infrastructure"
+    ours = (attempt.failure or {}).get("fault") == Fault.INFRASTRUCTURE
     return ours and attempts.count() < settings.CRUCIBLE_STAGE_ATTEMPTS
 
 

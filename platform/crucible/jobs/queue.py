@@ -23,7 +23,8 @@ from django.db.models.functions import Now
 
 from crucible.entries.models import Submission
 from crucible.jobs.backends import backend_get
-from crucible.jobs.models import OCCUPYING, Attempt, AttemptState, Lane, Stage
+from crucible.jobs.models import OCCUPYING, Attempt, AttemptState, Lane
+from submissions.states import Stage
 from training_recipes.cost import cost_of
 from training_recipes.scales import load_scale
 

@@ -16,11 +16,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from crucible.entries.models import Submission
-from crucible.entries.states import TERMINAL
+from crucible.hints import send_hint
 from crucible.jobs.models import LIVE, OCCUPYING, Attempt, AttemptState, Beat
 from crucible.jobs.pipeline import LONGEST_PERIOD
 from crucible.jobs.queue import slots_grant
-from crucible.jobs.tasks import send_hint
+from submissions.states import TERMINAL
 
 logger = logging.getLogger(__name__)
 LOCK = 4_201_177  # any number, the same in every reconciler of an installation

@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 
 from crucible.entries.models import Submission
-from crucible.entries.states import State
-from crucible.entries.uploads import folder_of
+from crucible.intake.uploads import folder_of
 from crucible.jobs.backends.base import JobSpec
-from crucible.jobs.models import Attempt, AttemptState, Stage
+from crucible.jobs.models import Attempt, AttemptState
 from crucible.leaderboard.suites import suite_name
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from submissions.states import Stage, State
 from training_recipes.scales import load_scale
 
 MODULES = {

@@ -1,4 +1,4 @@
-"""Registers the app and its start-up check."""
+"""Registers the app, its start-up check and its receivers."""
 
 from django.apps import AppConfig
 
@@ -10,4 +10,4 @@ class LeaderboardConfig(AppConfig):
     verbose_name = "Leaderboard"
 
     def ready(self) -> None:
-        from crucible.leaderboard import checks  # noqa: F401  (registers itself)
+        from crucible.leaderboard import checks, receivers  # noqa: F401  (they attach themselves)

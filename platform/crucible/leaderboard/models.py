@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import Q
 
 from crucible.entries.models import Submission
+from crucible.entries.states import choices_of
+from submissions.states import Track
 
 HASHES = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256"]
 
@@ -130,3 +132,21 @@ class Score(models.Model):
         """The standard error of `value`, from the choice of questions alone: not of training."""
         stderr: float | None = getattr(self, f"{self.figure}_stderr")
         return stderr
+
+
+class BoardRevision(models.Model):
+    """Counts the changes of a board, each in the transaction of the change."""
+
+    track = models.CharField(max_length=20, choices=choices_of(Track))
+    scale = models.CharField(max_length=20)
+    number = models.PositiveBigIntegerField(default=0)
+    changed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["track", "scale"]
+        constraints = [
+            models.UniqueConstraint(fields=["track", "scale"], name="one_revision_a_board")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.track}, {self.scale}: {self.number}"

@@ -8,12 +8,9 @@ from typing import Any
 from django.conf import settings
 
 from crucible.entries.models import Submission
-from crucible.entries.states import Track
 from crucible.leaderboard.models import RANKING, Score, figure_of
-from crucible.plots import dots_on_one_axis, interval_of
-from evaluation.metrics import DEFAULT_METRIC_VERSION, centred_error
-
-CHANCE_LEVEL = 0.05  # one-sided, of a single task
+from evaluation.metrics import DEFAULT_METRIC_VERSION
+from submissions.states import Track
 
 
 def values_under(
@@ -34,33 +31,6 @@ def scores_of(submission: Submission) -> tuple[Score | None, list[Score]]:
     scores = {score.metric_version: score for score in submission.scores.order_by("metric_version")}
     score = scores.pop(DEFAULT_METRIC_VERSION, None)
     return score, list(scores.values())
-
-
-def task_rows(score: Score) -> list[dict[str, Any]]:
-    """The tasks of a score by name, each with its dot on a shared axis.
-
-    `beats_chance` is None where it is not known.
-    """
-    # By name: PostgreSQL's jsonb keeps no order of its own.
-    tasks = [{"label": label, **value} for label, value in sorted(score.tasks.items())]
-    dots = dots_on_one_axis([(task["centered"], _centred_interval(task)) for task in tasks])
-    return [
-        task | {"dot": dot, "beats_chance": _beats_chance(task)}
-        for task, dot in zip(tasks, dots, strict=True)
-    ]
-
-
-def _centred_interval(task: dict[str, Any]) -> tuple[float, float] | None:
-    baseline = task["baseline"]
-    if task.get("interval") is None:
-        return interval_of(task["centered"], centred_error(task["stderr"], baseline))
-    low, high = ((edge - baseline) / (1 - baseline) for edge in task["interval"])
-    return low, high
-
-
-def _beats_chance(task: dict[str, Any]) -> bool | None:
-    p = task.get("chance_p")
-    return None if p is None else p < CHANCE_LEVEL
 
 
 def boards() -> list[tuple[str, str]]:

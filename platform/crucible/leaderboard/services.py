@@ -7,17 +7,18 @@ computed from the stored values (`manage.py rescore`), without a model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from crucible.entries.models import Submission
-from crucible.jobs.models import Stage
-from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.records import answers_of_records, records_keep
+from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
 from evaluation.metrics import TaskResult, score_results, versions_that_differ
 from submissions.failures import Failure
 from submissions.job import Artifact
+from submissions.states import Stage
 
 MEASURED = [
     "metric_version", "label", "core", "core_stderr", "extended", "extended_stderr", "mmlu",
@@ -26,13 +27,12 @@ MEASURED = [
 ]  # fmt: skip
 
 
-def score_publish(*, submission: Submission) -> Score:
-    """The score of a submission whose stages have all succeeded, under every metric version.
+def score_create(*, submission: Submission, results: Mapping[str, dict[str, Any]]) -> Score:
+    """The score out of all stages' results, under every metric version.
 
     Raises `Failure` (`internal_error`) naming what is missing: a score without its provenance is no
     score.
     """
-    results = results_of(submission)
     try:
         fields = _fields(submission, results)
         made = results[Stage.SCORE]["outputs"].get("records")  # not by a job of an older release
@@ -84,6 +84,8 @@ def score_other_versions(*, score: Score) -> list[Score]:
 
             document = score_with_records(suite, results, answers, version)
         added.append(_copy(score, document))
+    if added:
+        board_touch_for(score.submission)
     return added
 
 
@@ -102,7 +104,7 @@ def _copy(score: Score, document: dict[str, Any]) -> Score:
     return created
 
 
-def _fields(submission: Submission, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _fields(submission: Submission, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     train, evaluate = results[Stage.TRAIN], results[Stage.EVALUATE]
     dataset = results[Stage.TOKENIZE]["figures"]
     score = results[Stage.SCORE]["figures"]

@@ -1,4 +1,4 @@
-"""Registers the app."""
+"""Registers the app and its receivers."""
 
 from django.apps import AppConfig
 
@@ -8,3 +8,6 @@ class NotificationsConfig(AppConfig):
 
     name = "crucible.notifications"
     verbose_name = "Notifications"
+
+    def ready(self) -> None:
+        from crucible.notifications import receivers  # noqa: F401  (attach themselves)

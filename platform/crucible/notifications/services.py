@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from crucible.entries.models import Event
-from crucible.entries.states import TERMINAL, State
+from crucible.entries.states import EventKind
 from crucible.notifications.models import MailChoice, Notice, Webhook
 from submissions.failures import Failure
+from submissions.states import TERMINAL, State
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -33,7 +34,7 @@ def notices_add(*, event: Event) -> None:
 
 def _done_by(owner: User, event: Event) -> bool:
     """Whether the owner cancelled it: no news then."""
-    asked = event.submission.events.filter(kind=State.CANCELLING.value).last()
+    asked = event.submission.events.filter(kind=EventKind.CANCELLING).last()
     return (
         event.to_state == State.CANCELLED
         and asked is not None

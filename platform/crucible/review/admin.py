@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from crucible.accounts.requests import UserRequest
-from crucible.entries.admin import ReadOnly
+from crucible.read_only import ReadOnly
 from crucible.review.evidence import evidence_page
 from crucible.review.forms import VerdictForm
 from crucible.review.models import Appeal, HoldRule, Item, Scan, Verdict, VerdictKind

@@ -11,7 +11,8 @@ from django.db import models
 from django.db.models import Q, TextChoices
 
 from crucible.entries.models import Submission
-from crucible.entries.states import Track
+from crucible.entries.states import choices_of
+from submissions.states import Track
 
 
 class Severity(TextChoices):
@@ -39,7 +40,7 @@ class HoldRule(models.Model):
     """
 
     track = models.CharField(
-        max_length=20, choices=Track, blank=True, help_text="Empty: every track."
+        max_length=20, choices=choices_of(Track), blank=True, help_text="Empty: every track."
     )
     scale = models.CharField(max_length=20, blank=True, help_text="Empty: every scale.")
     severity = models.CharField(

@@ -10,24 +10,30 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from crucible.entries.models import Submission
-from crucible.entries.services import event_add, hints_on_commit, submission_move
-from crucible.entries.states import State
+from crucible.entries.moves import event_add, submission_move
+from crucible.entries.states import EventKind
 from crucible.leaderboard.records import answers_of_records
+from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
 from crucible.review.models import Appeal, Finding, Item, Scan, Severity, Verdict, VerdictKind
 from crucible.review.selectors import decision_of, hold_rule, outcome_of, scan_exists
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
+from submissions.hashing import file_sha256
 from submissions.job import Artifact
+from submissions.states import State
 
 SETTLED = (State.REVIEWING, State.PUBLISHED, State.DISQUALIFIED)
 FINDINGS_AN_ITEM = 1000  # rows to look at; the counts are of all
 
 
 def scan_take_over(*, submission: Submission, result: dict[str, Any]) -> Scan:
-    """Keeps the report that the scan stage wrote."""
-    report = Artifact(**result["outputs"]["report"])
-    return scan_record(submission=submission, report=json.loads(report.path.read_bytes()))
+    """Keeps the report that the scan stage wrote.
+
+    Raises `artifact_missing` or `artifact_corrupt` where it is gone or another than it wrote.
+    """
+    report = Artifact(**result["outputs"]["report"]).verified(file_sha256)
+    return scan_record(submission=submission, report=json.loads(report.read_bytes()))
 
 
 @transaction.atomic
@@ -91,13 +97,13 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
         item=item, kind=kind, reason=reason.strip()[:2000], reviewer=reviewer
     )
     event_add(
-        submission=submission, kind="verdict", actor=reviewer.get_username(),
+        submission=submission, kind=EventKind.VERDICT, actor=reviewer.get_username(),
         detail={"task": item.task, "severity": item.severity, "verdict": kind},
     )  # fmt: skip
     item.is_open = decision_of(item).is_open
     item.save(update_fields=["is_open"])
     submission_settle(submission=submission)
-    hints_on_commit([submission.id])  # its mark is on the board
+    board_touch_for(submission)  # its mark is on the board
     return verdict
 
 
@@ -116,7 +122,7 @@ def appeal_make(*, submission: Submission, user: User, text: str) -> Appeal:
     if not contested:
         raise Failure("refused", "there is no verdict to appeal against")
     appeal = Appeal.objects.create(submission=locked, text=text.strip()[:4000])
-    event_add(submission=locked, kind="appeal", actor=user.get_username())
+    event_add(submission=locked, kind=EventKind.APPEAL, actor=user.get_username())
     Item.objects.filter(id__in=[item.id for item in contested]).update(is_open=True)
     return appeal
 
@@ -138,7 +144,7 @@ def submission_settle(*, submission: Submission) -> None:
         submission_move(submission=submission, to=to)
 
 
-def clean_record(*, submission: Submission) -> None:
+def store_clean_score(*, submission: Submission) -> None:
     """Keeps the score over clean questions beside the full one, once both are there.
 
     From the records behind the score; where nothing leaked or they are gone, there is none.

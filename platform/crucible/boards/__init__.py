@@ -1,0 +1,1 @@
+"""The leaderboards: rows, rank intervals, comparisons, and the one place that keeps them."""

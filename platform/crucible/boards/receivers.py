@@ -1,0 +1,29 @@
+"""A board is made anew as soon as its change is committed, by the process that changed it."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.dispatch import receiver
+
+from crucible.boards.texts import board_refresh
+from crucible.leaderboard.revisions import board_changed
+
+logger = logging.getLogger(__name__)
+
+
+@receiver(board_changed)
+def refresh_after_the_change(track: str, scale: str, **kwargs: Any) -> None:
+    """After commit, when no row is locked any more."""
+    transaction.on_commit(partial(_refresh, track, scale))
+
+
+def _refresh(track: str, scale: str) -> None:
+    try:
+        with transaction.atomic():
+            board_refresh(track, scale)
+    except Exception:  # it is only a picture: whoever looks at the board next makes it
+        logger.exception("the board %s, %s could not be made anew", track, scale)

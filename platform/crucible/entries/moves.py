@@ -1,0 +1,85 @@
+"""The one way in which a submission changes its state, and its append-only history.
+
+What follows from a move is not here: apps that come later attach it to `submission_moved`. Their
+receivers run in the transaction of the move, and the error of one undoes the move.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.dispatch import Signal
+
+from crucible.entries.models import Event, Submission
+from crucible.entries.states import TRANSITIONS, EventKind
+from crucible.hints import hint_on_commit
+from crucible.logs import logged_about
+from submissions.states import State
+
+logger = logging.getLogger(__name__)
+PLATFORM = "crucible"
+submission_moved = Signal()  # sent with `move`, a `Move`
+
+
+class StaleState(Exception):
+    """Somebody else moved the submission first; whoever sees this looks again and does nothing."""
+
+
+class Move(NamedTuple):
+    """A move that has just been made, with the event that tells of it."""
+
+    submission: Submission
+    origin: State
+    to: State
+    event: Event
+
+
+def submission_move(
+    *, submission: Submission, to: State, actor: str = PLATFORM, waiting_for: str = "",
+    detail: dict[str, Any] | None = None, failure: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """One allowed move, by compare-and-set, with its event and all that follows from it.
+
+    Raises `ValueError` for a move that the table does not hold (a bug) and `StaleState` when the
+    submission has moved since it was read.
+    """
+    origin = State(submission.state)
+    if to not in TRANSITIONS[origin]:
+        raise ValueError(f"a submission cannot go from {origin} to {to}")
+    with transaction.atomic():
+        moved = Submission.objects.filter(
+            id=submission.id, state=origin, version=submission.version
+        ).update(
+            state=to, version=F("version") + 1, failure=failure, waiting_for=waiting_for,
+            due_at=Now(), hinted_at=None,
+        )  # fmt: skip
+        if not moved:
+            raise StaleState(f"submission {submission.id} is no longer {origin}")
+        submission.version += 1
+        submission.state = to
+        submission.failure = failure
+        submission.waiting_for = waiting_for
+        event = event_add(
+            submission=submission, kind=EventKind(to), from_state=origin, actor=actor, detail=detail
+        )
+        submission_moved.send(sender=Submission, move=Move(submission, origin, to, event))
+        hint_on_commit(submission.id)
+
+
+def event_add(
+    *, submission: Submission, kind: EventKind, from_state: str | None = None,
+    actor: str = PLATFORM, detail: dict[str, Any] | None = None,
+) -> Event:  # fmt: skip
+    """Appends to the history; called with the submission's row locked or just moved."""
+    sequence = Event.objects.filter(submission=submission).count()
+    with logged_about(submission.id, (detail or {}).get("key")):
+        logger.info("%s, by %s", kind, actor)
+    return Event.objects.create(
+        submission=submission, sequence=sequence, kind=kind, actor=actor, detail=detail or {},
+        from_state=submission.state if from_state is None else from_state,
+        to_state=submission.state,
+    )  # fmt: skip

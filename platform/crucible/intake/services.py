@@ -1,0 +1,160 @@
+"""What people do to submissions: create, cancel, retry, hold, prioritise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from crucible.budgets.services import budget_reserve
+from crucible.entries.models import Event, Submission, Upload
+from crucible.entries.moves import event_add, submission_move
+from crucible.entries.states import EventKind
+from crucible.hints import hint_on_commit
+from submissions.check import check_track
+from submissions.failures import Failure
+from submissions.mixture import MIXTURE
+from submissions.states import TERMINAL, Fault, State, Track
+from training_recipes.scales import load_scale
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MAX_RETRIES = 3  # of the owner; an organiser may go on
+
+
+def scale_check(scale: str) -> None:
+    """Refuses a scale that does not exist, or that this site does not run."""
+    load_scale(scale)
+    if scale not in settings.CRUCIBLE_SCALES:
+        raise Failure(
+            "refused",
+            f"this site does not run the scale {scale}, only {', '.join(settings.CRUCIBLE_SCALES)}",
+        )
+
+
+def _check_request(name: str, track: str, scale: str) -> None:
+    if not name.strip():
+        raise Failure("refused", "the submission needs a name")
+    check_track(track)
+    scale_check(scale)
+
+
+@transaction.atomic
+def submission_create(
+    *, user: User, name: str, description: str, track: str, scale: str, seed: int | None,
+    upload_id: UUID,
+) -> Submission:  # fmt: skip
+    """Closes the upload and puts it into the pipeline.
+
+    Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload
+    that is empty, not the user's, or used before; or when the budget does not allow it.
+    """
+    _check_request(name, track, scale)
+    upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
+    if upload is None:
+        raise Failure("not_found", f"you have no upload {upload_id}")
+    if upload.closed_at is not None:
+        raise Failure("refused", f"the upload {upload_id} belongs to a submission already")
+    if not upload.shards.exclude(name=MIXTURE).exists():
+        raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
+    if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
+        raise Failure("mixture_invalid", f"a {MIXTURE} belongs to the mixing track, not to {track}")
+    upload.closed_at = timezone.now()
+    upload.save(update_fields=["closed_at"])
+    submission = Submission.objects.create(
+        user=user, name=name.strip()[:80], description=description[:4000], track=track,
+        scale=scale, seed=load_scale(scale).seed if seed is None else seed, upload=upload,
+        waiting_for="the pipeline",
+    )  # fmt: skip
+    Event.objects.create(
+        submission=submission, sequence=0, kind=EventKind.SUBMITTED, to_state=State.SUBMITTED,
+        actor=user.get_username(),
+    )  # fmt: skip
+    budget_reserve(submission=submission, actor=user.get_username())
+    hint_on_commit(submission.id)
+    return submission
+
+
+def _locked(submission_id: int, actor: User) -> Submission:
+    """The row for changing it, for its owner and staff; nobody else learns that it exists."""
+    submission = Submission.objects.select_for_update().filter(id=submission_id).first()
+    if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
+        raise Failure("not_found", f"you have no submission {submission_id}")
+    return submission
+
+
+@transaction.atomic
+def submission_cancel(*, submission_id: int, actor: User) -> Submission:
+    """Asks for the end of a submission; the pipeline then stops its processes."""
+    submission = _locked(submission_id, actor)
+    state = State(submission.state)
+    if state in TERMINAL:
+        raise Failure("refused", f"submission {submission_id} is {state.value} already")
+    if state != State.CANCELLING:
+        submission_move(
+            submission=submission, to=State.CANCELLING, actor=actor.get_username(),
+            waiting_for="its processes to stop",
+        )  # fmt: skip
+    return submission
+
+
+def may_be_retried(submission: Submission, actor: Any) -> bool:
+    """Whether a retry can help: the platform failed it. Its owner has a few, staff any number."""
+    failure = submission.failure or {}
+    ours = submission.state == State.FAILED and failure.get("fault") == Fault.INFRASTRUCTURE
+    return ours and (actor.is_staff or submission.retries < MAX_RETRIES)
+
+
+@transaction.atomic
+def submission_retry(*, submission_id: int, actor: User) -> Submission:
+    """Goes on from the stage that failed, with new attempts and, if refunded, a new reservation."""
+    submission = _locked(submission_id, actor)
+    if not may_be_retried(submission, actor):
+        raise Failure("refused", f"submission {submission_id} cannot be retried")
+    failed = submission.events.filter(kind=EventKind.FAILED).last()
+    assert failed is not None  # each move leaves its event
+    Submission.objects.filter(id=submission_id).update(
+        retries=F("retries") + 1, retried_at=timezone.now()
+    )
+    submission_move(
+        submission=submission, to=State(failed.from_state), actor=actor.get_username(),
+        waiting_for="the pipeline", detail={"retry": submission.retries + 1},
+    )  # fmt: skip
+    budget_reserve(submission=submission, actor=actor.get_username())
+    submission.refresh_from_db()
+    return submission
+
+
+@transaction.atomic
+def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
+    """Starts nothing more of it, until it is released by an empty reason; what runs goes on."""
+    submission = _locked(submission_id, actor)
+    if submission.held_for == reason or submission.is_over:
+        return
+    submission.held_for = reason[:200]
+    submission.save(update_fields=["held_for"])
+    event_add(
+        submission=submission,
+        kind=EventKind.HELD if reason else EventKind.RELEASED,
+        actor=actor.get_username(),
+        detail={"reason": reason} if reason else {},
+    )
+
+
+@transaction.atomic
+def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> None:
+    """Moves it in the queue: a higher number goes first."""
+    submission = _locked(submission_id, actor)
+    if submission.priority == priority or submission.is_over:
+        return
+    submission.priority = priority
+    submission.save(update_fields=["priority"])
+    event_add(
+        submission=submission, kind=EventKind.PRIORITISED, actor=actor.get_username(),
+        detail={"priority": priority},
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""The leaderboards, and the comparison of two submissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from crucible.boards.texts import Board, board_table
+from crucible.leaderboard.selectors import boards
+from crucible.leaderboard.suites import board_suite
+from crucible.pages.compare import compare_page, scores_to_choose
+from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
+from submissions.failures import Failure
+from training_recipes.scales import load_scale
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The first board: what most visitors come for."""
+    track, scale = boards()[0]
+    return redirect("leaderboard", track=track, scale=scale)
+
+
+@require_safe
+def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
+    """One board with its plot and the links to the others."""
+    if (track, scale) not in boards():
+        raise Http404
+    suite = board_suite(scale)
+    versions = versions_that_differ(suite)
+    version = request.GET.get("metric", DEFAULT_METRIC_VERSION)
+    if version not in versions:
+        raise Http404
+    with_marked = request.GET.get("marked") != "hide"
+    page = max(1, _page_number(request.GET.get("page", "")))
+    context = {
+        "track": track,
+        "scale": load_scale(scale),
+        "tracks": list(dict.fromkeys(t for t, _ in boards())),
+        "scales": list(dict.fromkeys(s for _, s in boards())),
+        "with_marked": with_marked,
+        "label": headline(suite),
+        "tasks": len(suite.tasks),
+        "metric_version": version,
+        "default_version": DEFAULT_METRIC_VERSION,
+        "metric_versions": versions,
+        "table": board_table(Board(track, scale, version, with_marked), page),
+    }
+    return render(request, "boards/board.html", context)
+
+
+@require_safe
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two published submissions side by side, `?s=1&s=2`; without them the form to choose."""
+    context: dict[str, Any] = {"page": None, "problem": None, "chosen": []}
+    try:
+        chosen = [_number(text) for text in request.GET.getlist("s") if text]
+        context["chosen"] = chosen
+        if len(chosen) == 2:
+            context["page"] = compare_page(*chosen)
+        elif len(chosen) > 2:
+            context["problem"] = "choose two submissions, not more"
+    except Failure as failure:
+        context["problem"] = failure.message
+    context["scores"] = scores_to_choose(context["chosen"])
+    status = 422 if context["problem"] else 200
+    return render(request, "boards/compare.html", context, status=status)
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Failure("not_found", "a submission is named by its number")
+    return int(text)

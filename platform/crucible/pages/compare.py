@@ -1,0 +1,151 @@
+"""What the page of a comparison shows: two scores, their means and their tasks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from crucible.boards.comparison import Comparison, compare
+from crucible.boards.rows import means_with
+from crucible.entries.models import Submission
+from crucible.leaderboard.models import Score
+from crucible.leaderboard.suites import suite_of_score
+from crucible.plots import Dot, dots_on_one_axis, interval_of
+from crucible.review.selectors import marks_of
+from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.statistics import Estimate
+from evaluation.ties import ERROR_RATE
+from submissions.failures import Failure
+from submissions.states import State
+
+OFFERED = 300  # submissions in the lists to choose from, the newest
+NAMES = {"core": "CORE", "extended": "EXTENDED", "mmlu": "MMLU", "smoke": "SMOKE"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A mean or a task: both values, and the first less the second."""
+
+    name: str
+    one: float | None
+    other: float | None
+    value: float
+    stderr: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    clear: bool
+    dot: Dot | None
+    only_one: int | None = None
+    only_other: int | None = None
+
+
+@dataclass(frozen=True)
+class ComparePage:
+    """A comparison in lines, the tasks by their difference, and its verdict in a sentence."""
+
+    one: Score
+    other: Score
+    figures: list[Line]
+    tasks: list[Line]
+    verdict: str
+
+
+def scores_to_choose(numbers: Sequence[int]) -> list[tuple[int, str]]:
+    """Number and label of submissions for the lists: the newest published, and `numbers`."""
+    published = (
+        Submission.objects.filter(
+            state=State.PUBLISHED, scores__metric_version=DEFAULT_METRIC_VERSION
+        )
+        .order_by("-id")
+        .values_list("id", "name", "user__username", "track", "scale")
+    )
+    offered = list(published[:OFFERED])
+    known = {number for number, *_ in offered}
+    missing = [number for number in numbers if number not in known]
+    return [
+        (number, f"{name} · {user} · {track}, {scale} · {number}")
+        for number, name, user, track, scale in [*offered, *published.filter(id__in=missing)]
+    ]
+
+
+def compare_page(one: int, other: int) -> ComparePage:
+    """The comparison of two published submissions; `not_found` or `refused` in a sentence."""
+    if one == other:
+        raise Failure("refused", "choose two different submissions")
+    scores = [_score(number) for number in (one, other)]
+    found = _without_withheld(compare(*scores), *scores)
+    return ComparePage(scores[0], scores[1], *_lines(found, *scores), _verdict(found, *scores))
+
+
+def _score(number: int) -> Score:
+    score = (
+        Score.objects.filter(
+            submission__in=Submission.objects.filter(state=State.PUBLISHED),
+            submission_id=number,
+            metric_version=DEFAULT_METRIC_VERSION,
+        )
+        .select_related("submission", "submission__user")
+        .first()
+    )
+    if score is None:
+        raise Failure("not_found", f"there is no published submission {number}")
+    return score
+
+
+def _without_withheld(found: Comparison, one: Score, other: Score) -> Comparison:
+    """Without the means of which a reviewer excluded a task of either submission."""
+    marks = marks_of([one.submission_id, other.submission_id])
+    excluded = [label for mark in marks.values() for label in mark.excluded]
+    suite = suite_of_score(one)
+    withheld = means_with(suite, excluded) if suite is not None else frozenset()
+    kept = {name: value for name, value in found.figures.items() if name not in withheld}
+    return replace(found, figures=kept)
+
+
+def _lines(found: Comparison, one: Score, other: Score) -> tuple[list[Line], list[Line]]:
+    figures = [
+        Line(
+            NAMES.get(name, one.label), getattr(one, name), getattr(other, name),
+            difference.value, difference.stderr, difference.interval, difference.p,
+            _is_clear(difference), dot,
+        )
+        for (name, difference), dot in zip(
+            found.figures.items(),
+            dots_on_one_axis([(d.value, d.interval) for d in found.figures.values()]),
+            strict=True,
+        )
+    ]  # fmt: skip
+    ordered = sorted(found.tasks.items(), key=lambda item: (-item[1].value, item[0]))
+    intervals = [interval_of(task.value, task.stderr) for _, task in ordered]
+    dots = dots_on_one_axis(
+        [(task.value, interval) for (_, task), interval in zip(ordered, intervals, strict=True)]
+    )
+    tasks = [
+        Line(
+            label, task.one, task.other, task.value, task.stderr, interval, task.p,
+            label in found.clear, dot, task.only_one, task.only_other,
+        )
+        for (label, task), interval, dot in zip(ordered, intervals, dots, strict=True)
+    ]  # fmt: skip
+    return figures, tasks
+
+
+def _is_clear(difference: Estimate) -> bool:
+    return difference.p is not None and difference.p < ERROR_RATE
+
+
+def _verdict(found: Comparison, one: Score, other: Score) -> str:
+    """One sentence on the figure that ranks."""
+    difference = found.figures.get(one.figure)
+    if difference is None or difference.interval is None or difference.p is None:
+        return f"There is no {one.label} of both to compare."
+    if not _is_clear(difference):
+        return (
+            f"The questions cannot tell the two apart in {one.label}: with other questions of the "
+            "same kind the order could be the reverse."
+        )
+    better = one if difference.value > 0 else other
+    return (
+        f"{better.submission.name} is better in {one.label}, by more than the choice of questions "
+        "explains."
+    )

@@ -1,0 +1,68 @@
+"""Health checks of the platform, each with its limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Min
+from django.utils import timezone
+
+from crucible.entries.models import Submission
+from crucible.jobs.models import Attempt, AttemptState, Beat, Lane
+from crucible.jobs.reconciler import RECONCILER
+from submissions.states import TERMINAL
+
+BEAT_LATE = 60.0  # seconds without a sign of the reconciler
+DUE_LATE = 120.0  # seconds that a step which is due was not taken
+SILENT = 3600.0  # seconds without a sign of a running job
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about the platform: what is measured, in seconds, and how much is too much."""
+
+    name: str
+    question: str
+    seconds: float | None
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        return self.seconds is None or self.seconds <= self.limit
+
+
+def _age(moment: datetime | None) -> float | None:
+    return None if moment is None else max(0.0, (timezone.now() - moment).total_seconds())
+
+
+def _oldest(queryset: Any, field: str) -> float | None:
+    """The age of the oldest row, in seconds; None without rows."""
+    return _age(queryset.aggregate(oldest=Min(field))["oldest"])
+
+
+def _unheld() -> Any:
+    """Queued attempts that nobody holds back on purpose."""
+    queued = Attempt.objects.filter(state=AttemptState.QUEUED, submission__held_for="")
+    for lane in Lane.objects.filter(held=True):
+        queued = queued.exclude(backend=lane.backend, submission__scale=lane.scale)
+    return queued
+
+
+def health_checks() -> list[Check]:
+    """All health checks with their limits."""
+    beat = Beat.objects.filter(name=RECONCILER).first()
+    open_ones = Submission.objects.exclude(state__in=TERMINAL)
+    overdue = open_ones.filter(due_at__lt=timezone.now() - timedelta(seconds=1))
+    running = Attempt.objects.filter(state=AttemptState.RUNNING)
+    return [
+        Check("reconciler", "last sign of the reconciler",
+              _age(beat.at) if beat else BEAT_LATE + 1, BEAT_LATE),
+        Check("overdue", "longest delay of a step that is due", _oldest(overdue, "due_at"),
+              DUE_LATE),
+        Check("waiting", "oldest submission that waits for a slot",
+              _oldest(_unheld(), "created_at"), settings.CRUCIBLE_ALERT_WAITING),
+        Check("silent", "longest silence of a running job", _oldest(running, "heard_at"), SILENT),
+    ]  # fmt: skip

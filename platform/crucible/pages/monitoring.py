@@ -1,0 +1,46 @@
+"""How the platform does: a page that turns red, and figures for Prometheus."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from crucible.accounts.services import token_authenticate
+from crucible.pages.health import health_checks
+from crucible.pages.metrics import CONTENT_TYPE, metrics_text
+
+
+@require_safe
+def health(request: HttpRequest) -> HttpResponse:
+    """200 when the site answers and its database does; for `make up` and for monitors."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 1")
+    return JsonResponse({"ok": True})
+
+
+@require_safe
+def pipeline_health(request: HttpRequest) -> HttpResponse:
+    """200 while all is well, 503 when something waits too long; `?format=json` for programs."""
+    checks = health_checks()
+    ok = all(check.ok for check in checks)
+    status = 200 if ok else 503
+    if request.GET.get("format") == "json":
+        shown = {
+            check.name: {"ok": check.ok, "seconds": check.seconds, "limit": check.limit}
+            for check in checks
+        }
+        return JsonResponse({"ok": ok, "checks": shown}, status=status)
+    return render(request, "monitoring/health.html", {"ok": ok, "checks": checks}, status=status)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For Prometheus, with an organiser's API token, or for an organiser who is logged in."""
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    user = token_authenticate(secret=secret) if kind == "Bearer" else request.user
+    if user is None or not user.is_staff:
+        return HttpResponse("An organiser's token is needed.\n", status=401,
+                            content_type="text/plain; charset=utf-8")  # fmt: skip
+    return HttpResponse(metrics_text(), content_type=CONTENT_TYPE)

@@ -15,7 +15,7 @@ from submissions.client import DEFAULT_SERVER, Client
 from submissions.dataset import PATH_HELP, find_dataset
 from submissions.failures import FAILURES, Failure
 from submissions.progress import TerminalProgress, progress_for_terminal
-from submissions.states import TERMINAL, Fault, State, Track
+from submissions.states import TERMINAL, Fault, Stage, State, Track
 from submissions.upload import upload_dataset
 
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
@@ -94,7 +94,7 @@ def run_status(arguments: argparse.Namespace) -> Document:
 def wait_for(client: Client, number: str, period: float) -> Document:
     """Follows a submission to its end; returns it when published, raises how it failed if not."""
     progress = TerminalProgress() if sys.stderr.isatty() else None
-    said = ""
+    said = shown = ""
     heard = time.monotonic()
     try:
         while True:
@@ -107,7 +107,7 @@ def wait_for(client: Client, number: str, period: float) -> Document:
                 continue
             heard = time.monotonic()
             if progress:
-                _show_progress(progress, document)
+                shown = show_progress(progress, document, shown)
             elif document["state"] != said:
                 said = document["state"]
                 print(f"{number}: {said}", file=sys.stderr)
@@ -119,13 +119,24 @@ def wait_for(client: Client, number: str, period: float) -> Document:
             progress.close()
 
 
-def _show_progress(progress: TerminalProgress, document: Document) -> None:
-    """Draws the bar of the stage that runs."""
-    for stage in document["stages"]:
-        if stage["state"] == "running":
-            metrics = {k: v for k, v in stage["metrics"].items() if isinstance(v, (int, float))}
-            unit = stage["unit"] or "step"
-            progress(stage["step"] or 0, stage["of"] or 0, unit, stage["stage"], **metrics)
+def show_progress(progress: TerminalProgress, document: Document, shown: str) -> str:
+    """Draws the bar of the stage that runs; returns its name, or nothing between two stages.
+
+    `shown` is the stage of the bar on the screen: another stage gets a bar of its own, so that no
+    stage starts with the progress of the one before. The scan runs beside the chain and is drawn
+    only when the chain waits.
+    """
+    running = [stage for stage in document["stages"] if stage["state"] == "running"]
+    chain = [stage for stage in running if stage["stage"] != Stage.SCAN]
+    stage = next(iter(chain or running), None)
+    if stage is None or stage["stage"] != shown:
+        progress.close()
+    if stage is None:
+        return ""
+    metrics = {k: v for k, v in stage["metrics"].items() if isinstance(v, (int, float))}
+    unit = stage["unit"] or "step"
+    progress(stage["step"] or 0, stage["of"] or 0, unit, stage["stage"], **metrics)
+    return str(stage["stage"])
 
 
 def _ended(document: Document) -> Document:

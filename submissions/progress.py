@@ -45,7 +45,7 @@ class TerminalProgress:
         """Leaves the last state of the bar on the screen."""
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
+            self._bar = self._kind = None
 
 
 def progress_for_terminal() -> Progress:

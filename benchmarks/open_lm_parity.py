@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from submissions.codec import to_json
 from training_recipes.model import KeyValueCache, OpenLM
 from training_recipes.model_dir import (
     CHECKPOINT,
@@ -102,7 +103,8 @@ def stub_xformers_if_missing() -> bool:
 
 def write_model_json(scale: Scale, folder: Path, stubbed: bool) -> Path:
     """The configuration under the name that DCLM gives it."""
-    params = params_of_shape(scale.model) | ({"ffn_type": "swiglu_torch"} if stubbed else {})
+    params = to_json(params_of_shape(scale.model))
+    params |= {"ffn_type": "swiglu_torch"} if stubbed else {}
     path = folder / f"{scale.open_lm.model}.json"
     path.write_text(json.dumps(params))
     return path

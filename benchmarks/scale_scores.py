@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.examples import Example
-from evaluation.metrics import METRIC_VERSIONS
 from evaluation.records import write_records
 from evaluation.suite import load_suite
+from evaluation.suite_file import METRIC_VERSIONS
 from submissions.hashing import file_sha256
 from training_recipes.scales import load_scale
 

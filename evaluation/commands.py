@@ -9,10 +9,11 @@ from typing import Any
 from evaluation.audit import summary
 from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, PRECISIONS, REFERENCE, evaluate_model
 from evaluation.fetch import fetch_suite
-from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS
+from evaluation.metrics import DEFAULT_METRIC_VERSION
 from evaluation.processes import Processes
-from evaluation.score import score_file
-from evaluation.suite import SUITE_NAMES, load_suite, verify_rows
+from evaluation.score import ScoreResult, score_file
+from evaluation.suite import load_suite, verify_rows
+from evaluation.suite_file import METRIC_VERSIONS, SUITE_NAMES
 from submissions.cli import Commands
 from submissions.failures import Failure
 from submissions.progress import no_progress, progress_for_terminal
@@ -112,7 +113,7 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     return document | {"ok": document["audit"]["ok"]} if "audit" in document else document
 
 
-def _score(arguments: argparse.Namespace) -> dict[str, Any]:
+def _score(arguments: argparse.Namespace) -> ScoreResult:
     document = score_file(
         arguments.results,
         arguments.metric_version,

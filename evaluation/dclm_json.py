@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS, TaskResult, score_results
-from evaluation.score import read_results
+from evaluation.metrics import DEFAULT_METRIC_VERSION, TaskResult, score_results
+from evaluation.score import ResultsFile, read_results
 from evaluation.suite import load_suite
+from evaluation.suite_file import METRIC_VERSIONS
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 
@@ -29,8 +30,7 @@ def write_dclm_json(results: Path, target: Path) -> None:
     Raises `results_invalid` for another suite or a run with --limit: DCLM has no word for either.
     """
     document, values = read_results(results)
-    suite_name = document.get("suite", "full")
-    if suite_name not in ("core", "full") or document.get("limit") is not None:
+    if document.suite not in ("core", "full") or document.limit is not None:
         raise Failure(
             "results_invalid",
             f"{results.name} is not a whole run of the suite core or full: DCLM's JSON holds those",
@@ -38,7 +38,7 @@ def write_dclm_json(results: Path, target: Path) -> None:
     write_json_atomically(target, dclm_document(document, values))
 
 
-def dclm_document(document: Mapping[str, Any], values: Mapping[str, TaskResult]) -> dict[str, Any]:
+def dclm_document(document: ResultsFile, values: Mapping[str, TaskResult]) -> dict[str, Any]:
     """The eval JSON of a results document, whose tasks have these `values`."""
     suite = load_suite("full")
     icl = {task.label: values[task.label].score for task in suite.tasks if task.label in values}
@@ -46,25 +46,26 @@ def dclm_document(document: Mapping[str, Any], values: Mapping[str, TaskResult])
     core = [task.label for task in suite.tasks if task.core]
     scores = {version: score_results(suite, values, version) for version in METRIC_VERSIONS}
     default = scores[DEFAULT_METRIC_VERSION]
-    model = str(document.get("model_sha256", "unknown"))
+    model = document.model_sha256
     found: dict[str, Any] = {
         "name": "heavy",  # the name of DCLM's suite file
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{model}/{document.get('suite_hash')}")),
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{model}/{document.suite_hash}")),
         "model": model,
         "creation_date": datetime.now(UTC).strftime("%Y_%m_%d-%H_%M_%S"),
         "eval_metrics": {"icl": icl},
         "missing tasks": str(missing),
-        "aggregated_task_categories_centered": default["categories"],
-        "aggregated_centered_results": default["extended"],
+        "aggregated_task_categories_centered": default.categories,
+        "aggregated_centered_results": default.extended,
         "aggregated_results": _mean(icl, [task.label for task in suite.tasks]),
         "low_variance_datasets": _mean(icl, core),
-        "low_variance_datasets_centered": default["core"],
+        "low_variance_datasets_centered": default.core,
         "eval_version": DEFAULT_METRIC_VERSION,
     }
     missing_core = [label for label in core if label not in icl]
-    for name, key, absent in (("Core", "core", missing_core), ("Extended", "extended", missing)):
+    for name, absent in (("Core", missing_core), ("Extended", missing)):
         for version in METRIC_VERSIONS:
-            value = scores[version][key]
+            score = scores[version]
+            value = score.core if name == "Core" else score.extended
             found[f"{name}_{version}"] = f"N/A due to missing tasks: {absent}" if absent else value
         found[name] = found[f"{name}_{DEFAULT_METRIC_VERSION}"]
     return {key: value for key, value in found.items() if value is not None}

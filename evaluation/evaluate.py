@@ -20,6 +20,7 @@ from evaluation.examples import Example, read_examples
 from evaluation.journal import Journal
 from evaluation.processes import Processes
 from evaluation.progress import QueueProgress, TaskProgress
+from evaluation.results import EvaluateResult
 from evaluation.suite import (
     Suite,
     Task,
@@ -32,11 +33,13 @@ from evaluation.suite import (
 from evaluation.task_results import (
     EXAMPLES,
     FINISHED,
-    finished_result,
+    TaskFigures,
+    finished_figures,
     join_examples,
     keep_task,
-    task_result,
+    task_figures,
 )
+from submissions.codec import read, to_json
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256, file_sha256, folder_sha256
 from submissions.job import (
@@ -49,6 +52,7 @@ from submissions.job import (
     write_json_atomically,
 )
 from submissions.progress import Progress, no_progress
+from training_recipes.results import REPORT, TrainingReport
 
 REFERENCE = "llm-foundry"
 ENGINES = ("native", REFERENCE)
@@ -185,10 +189,10 @@ def evaluate_model(
         "model_sha256": run.model_sha256,
         "tokenizer_sha256": folder_sha256(model / "tokenizer"),
         "missing_tasks": missing,
-        "tasks": _answer(run, engine, progress),
+        "tasks": to_json(_answer(run, engine, progress)),
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
-        "hardware": hardware(),
+        "hardware": to_json(hardware()),
     }
     if not Processes().first:
         return document
@@ -255,12 +259,12 @@ def _find_tasks(
 
 def _answer(
     run: Evaluation, engine: TaskEngine | QueueEngine, progress: Progress
-) -> dict[str, Any]:
+) -> dict[str, TaskFigures]:
     """Each task's result, kept from an earlier run of the same work or computed now."""
     works = {task: run.work(task, engine) for task in run.tasks}
     results = {}
     for task, work in works.items():
-        result = finished_result(run.output, task, work)
+        result = finished_figures(run.output, task, work)
         if result is not None:
             results[task] = result
     counts = {task: run.rows(task) for task in run.tasks}
@@ -270,7 +274,7 @@ def _answer(
     else:
         answered = _one_by_one(run, engine, counts, left, progress)
     for task, examples, seconds in answered:
-        results[task] = task_result(examples, seconds)
+        results[task] = task_figures(examples, seconds)
         keep_task(run.output, task, works[task], examples, results[task])
     return {task.label: results[task] for task in run.tasks if task in results}
 
@@ -329,9 +333,10 @@ def _together(
     yield from engine.evaluate_tasks(run.suite, paths, run.limit, known, keep)
 
 
-def stage(job: Job) -> StageResult:
+def stage(job: Job) -> StageResult[EvaluateResult]:
     """Evaluates the model that the train stage wrote; `audit_differs` where the audit is not ok."""
     model = job.inputs["model"].verified(folder_sha256)
+    _require_recipe(job, model)
     data = job.parameters.get("data")
     document = evaluate_model(
         model,
@@ -348,17 +353,15 @@ def stage(job: Job) -> StageResult:
         name: Artifact((job.output / file).as_uri(), file_sha256(job.output / file))
         for name, file in (("results", RESULTS), ("examples", EXAMPLES))
     }
-    kept = (
-        "suite",
-        "suite_hash",
-        "engine",
-        "precision",
-        "missing_tasks",
-        "tasks",
-        "rounding",
-        "audit",
-    )
-    return StageResult(outputs, {key: document[key] for key in kept if key in document})
+    figures = read(EvaluateResult, job.output / RESULTS, code="internal_error")
+    return StageResult(outputs, figures)
+
+
+def _require_recipe(job: Job, model: Path) -> None:
+    """`recipe_changed` for a model that says it was trained by another recipe than the job's."""
+    if (model / REPORT).exists():
+        report = read(TrainingReport, model / REPORT, code="artifact_corrupt")
+        job.require_recipe(report.recipe_sha256, "the model was trained by")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
+from msgspec import structs
 
 from evaluation.suite import Suite, Task
+from evaluation.suite_file import METRIC_VERSIONS
 
-METRIC_VERSIONS = ("v1", "v2")
 DEFAULT_METRIC_VERSION = "v2"
 MMLU = "mmlu_fewshot"
 AGGREGATES = ("core", "extended", "smoke", "mean")
@@ -29,6 +31,49 @@ class TaskResult:
     score: float
     n: int | None = None
     stderr: float | None = None
+
+
+class TaskScore(msgspec.Struct, frozen=True):
+    """One task of a score. `baseline` is a share of 1; `centered` is 0 there and 1 at perfection.
+
+    `interval` (of the accuracy, 95 %) and `chance_p` (that guessing would be as good, one-sided)
+    are known where the single answers are.
+    """
+
+    score: float
+    n: int | None
+    stderr: float | None
+    baseline: float
+    centered: float
+    interval: tuple[float, float] | None = None
+    chance_p: float | None = None
+
+
+class ScoreFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a submission reached under a metric version: the one list of a score's figures.
+
+    `label` says what ranks: CORE, SMOKE or the name of one's own suite. The aggregates are None
+    where the suite has no such mean or a task of it is missing; each has its standard error.
+    `intervals` are [low, high] at 95 %, by the aggregate's name; `categories` are means of centred
+    scores. What a score of an older release may lack has a default.
+    """
+
+    metric_version: str
+    label: str
+    core: float | None = None
+    core_stderr: float | None = None
+    extended: float | None = None
+    extended_stderr: float | None = None
+    mmlu: float | None = None
+    mmlu_stderr: float | None = None
+    smoke: float | None = None
+    smoke_stderr: float | None = None
+    mean: float | None = None
+    mean_stderr: float | None = None
+    intervals: dict[str, tuple[float, float]] = {}
+    categories: dict[str, float | None]
+    tasks: dict[str, TaskScore]
+    missing_tasks: list[str] = []
 
 
 def accuracy_with_error(outcomes: Mapping[str, list[bool]]) -> TaskResult:
@@ -105,59 +150,51 @@ def versions_that_differ(suite: Suite) -> list[str]:
 
 def score_results(
     suite: Suite, results: Mapping[str, TaskResult], metric_version: str
-) -> dict[str, Any]:
-    """The score document of results on the tasks of `suite` (the 53, or the bundled smoke suite).
+) -> ScoreFigures:
+    """The score of results on the tasks of `suite` (the 53, or the bundled smoke suite).
 
     A mean over tasks of which one is missing is None, never a partial mean, and `missing_tasks`
     names them. Errors are None where a task's is unknown; they treat the tasks as independent,
     which two tasks on the same file (hellaswag) are not quite.
     """
-    present = {task.label: task for task in suite.tasks if task.label in results}
-    values = {
-        label: centred(task, results[label].score, metric_version)
-        for label, task in present.items()
+    tasks = {
+        task.label: _task_score(results[task.label], task, metric_version)
+        for task in suite.tasks
+        if task.label in results
     }
-    errors = {
-        label: centred_error(results[label].stderr, task.baselines[metric_version] / 100)
-        for label, task in present.items()
-    }
+    errors = {label: centred_error(task.stderr, task.baseline) for label, task in tasks.items()}
 
-    def mean(tasks: Iterable[Task]) -> tuple[float | None, float | None]:
-        labels = [task.label for task in tasks]
-        if not labels or any(label not in values for label in labels):
+    def mean(labels: list[str]) -> tuple[float | None, float | None]:
+        if not labels or any(label not in tasks for label in labels):
             return None, None
         return (
-            math.fsum(values[label] for label in labels) / len(labels),
+            math.fsum(tasks[label].centered for label in labels) / len(labels),
             error_of_mean(errors[label] for label in labels),
         )
 
-    means = {name: mean(tasks) for name, tasks in aggregates(suite).items()}
     figures: dict[str, float | None] = {}
-    for name in AGGREGATES:
-        figures[name], figures[f"{name}_stderr"] = means.get(name, (None, None))
-    mmlu = results[MMLU] if MMLU in present else None
-    names = sorted({task.category for task in suite.tasks})
-    return {
-        "metric_version": metric_version,
-        "label": headline(suite),
-        **figures,
-        "mmlu": mmlu.score if mmlu else None,
-        "mmlu_stderr": mmlu.stderr if mmlu else None,
-        "missing_tasks": [task.label for task in suite.tasks if task.label not in results],
-        "ignored_tasks": sorted(set(results) - set(present)),
-        "intervals": {},
-        "categories": {
-            name: mean(task for task in suite.tasks if task.category == name)[0] for name in names
-        },
-        "centered": values,
-        "tasks": {
-            label: {
-                "score": results[label].score,
-                "n": results[label].n,
-                "stderr": results[label].stderr,
-                "baseline": task.baselines[metric_version] / 100,
-                "centered": values[label],
-            }
-            for label, task in present.items()
-        },
-    }
+    for name, members in aggregates(suite).items():
+        figures[name], figures[f"{name}_stderr"] = mean([task.label for task in members])
+    if MMLU in tasks:
+        figures |= {"mmlu": tasks[MMLU].score, "mmlu_stderr": tasks[MMLU].stderr}
+    by_category: dict[str, list[str]] = {}
+    for task in suite.tasks:
+        by_category.setdefault(task.category, []).append(task.label)
+    score = ScoreFigures(
+        metric_version=metric_version,
+        label=headline(suite),
+        categories={name: mean(by_category[name])[0] for name in sorted(by_category)},
+        tasks=tasks,
+        missing_tasks=[task.label for task in suite.tasks if task.label not in results],
+    )
+    return structs.replace(score, **figures)
+
+
+def _task_score(result: TaskResult, task: Task, metric_version: str) -> TaskScore:
+    return TaskScore(
+        score=result.score,
+        n=result.n,
+        stderr=result.stderr,
+        baseline=task.baselines[metric_version] / 100,
+        centered=centred(task, result.score, metric_version),
+    )

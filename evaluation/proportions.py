@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +37,16 @@ class TaskDifference:
         return self.one - self.other
 
 
-def task_statistics(task: Task, answers: TaskAnswers, metric_version: str) -> dict[str, Any]:
-    """The entries `interval` (accuracy, 95 %) and `chance_p` of a task in a score document.
+@dataclass(frozen=True)
+class TaskStatistics:
+    """The 95 % interval of a task's accuracy, and the p-value that guessing is as good."""
+
+    interval: tuple[float, float] | None
+    chance_p: float | None
+
+
+def task_statistics(task: Task, answers: TaskAnswers, metric_version: str) -> TaskStatistics:
+    """How sure one task's accuracy is.
 
     Without categories: Wilson's interval and the exact binomial test against the baseline, one
     sided. With categories, whose plain mean is the score: both from its standard error.
@@ -48,15 +55,14 @@ def task_statistics(task: Task, answers: TaskAnswers, metric_version: str) -> di
     result = result_of(answers)
     if len(answers.categories) == 1:
         right, count = int(answers.correct.sum()), len(answers.correct)
-        low, high = wilson(right, count)
-        return {"interval": [low, high], "chance_p": binomial_tail(right, count, baseline)}
+        return TaskStatistics(wilson(right, count), binomial_tail(right, count, baseline))
     if result.stderr is None:
-        return {"interval": None, "chance_p": None}
+        return TaskStatistics(None, None)
     low, high = result.score - Z * result.stderr, result.score + Z * result.stderr
     p = p_of(result.score - baseline, result.stderr)
     assert p is not None
     above = p / 2 if result.score > baseline else 1 - p / 2
-    return {"interval": [max(low, 0.0), min(high, 1.0)], "chance_p": above}
+    return TaskStatistics((max(low, 0.0), min(high, 1.0)), above)
 
 
 def result_of(answers: TaskAnswers) -> TaskResult:

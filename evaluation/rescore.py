@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from msgspec import structs
 
 from evaluation.answers import Answers
-from evaluation.metrics import TaskResult, score_results
+from evaluation.metrics import ScoreFigures, TaskResult, score_results
 from evaluation.proportions import result_of, task_statistics
 from evaluation.statistics import estimates
 from evaluation.suite import Suite
@@ -17,26 +18,28 @@ CLOSE = 1e-9  # two ways of averaging the same bits
 
 def score_with_records(
     suite: Suite, results: Mapping[str, TaskResult], answers: Answers, metric_version: str
-) -> dict[str, Any]:
-    """The score document with what only the single answers can tell.
+) -> ScoreFigures:
+    """The score with what only the single answers can tell.
 
     Added are `intervals` (95 %, by bootstrap over the questions) and for each task `interval` and
     `chance_p`; the means' standard errors take into account that some tasks ask the same questions.
     """
     score = score_results(suite, results, metric_version)
-    answered = {label: answers[label] for label in score["tasks"]}
+    answered = {label: answers[label] for label in score.tasks}
     found = estimates(suite, answered, metric_version)
-    score["intervals"] = {
-        name: list(estimate.interval) for name, estimate in found.items() if estimate.interval
-    }
-    for name, estimate in found.items():
-        score[f"{name}_stderr"] = estimate.stderr
+    tasks = dict(score.tasks)
     for task in suite.tasks:
         if task.label in answered:
-            score["tasks"][task.label] |= task_statistics(
-                task, answered[task.label], metric_version
+            known = task_statistics(task, answered[task.label], metric_version)
+            tasks[task.label] = structs.replace(
+                tasks[task.label], interval=known.interval, chance_p=known.chance_p
             )
-    return score
+    return structs.replace(
+        score,
+        tasks=tasks,
+        intervals={name: one.interval for name, one in found.items() if one.interval},
+        **{f"{name}_stderr": one.stderr for name, one in found.items()},
+    )
 
 
 def results_of(answers: Answers) -> dict[str, TaskResult]:

@@ -6,23 +6,63 @@ organiser's own file); outputs `score` (score.json) and `records` (records.parqu
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from evaluation.metrics import (
     AGGREGATES,
     DEFAULT_METRIC_VERSION,
-    METRIC_VERSIONS,
+    ScoreFigures,
     TaskResult,
     score_results,
 )
-from evaluation.suite import SUITE_NAMES, Suite, load_suite
+from evaluation.suite import Suite, load_suite
+from evaluation.suite_file import METRIC_VERSIONS, SUITE_NAMES
+from evaluation.task_results import Share, TaskFigures
+from submissions.codec import decode, read
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
+
+
+class ScoreResult(ScoreFigures, frozen=True, kw_only=True):
+    """The score document: what `crucible score --json` prints and the stage's figures.
+
+    `centered` repeats the tasks' centred scores by label; `ignored_tasks` are of no metric version;
+    of a run with `limit` there is no score.
+    """
+
+    ignored_tasks: list[str] = []
+    centered: dict[str, float] = {}
+    suite: str = "full"
+    suite_hash: str | None = None
+    limit: int | None = None
+
+
+class DCLMMetrics(msgspec.Struct, frozen=True):
+    """The part of DCLM's eval JSON that a score is made from."""
+
+    icl: dict[str, msgspec.Raw] = {}
+
+
+class ResultsFile(msgspec.Struct, frozen=True):
+    """What is read of a results.json, or of DCLM's eval JSON, which has `eval_metrics`."""
+
+    suite: str = "full"
+    suite_hash: str | None = None
+    limit: int | None = None
+    model_sha256: str = "unknown"
+    tasks: dict[str, msgspec.Raw] = {}
+    eval_metrics: DCLMMetrics | None = None
+
+    @property
+    def suite_name(self) -> str:
+        """DCLM's files hold the full suite, whatever they call it."""
+        return "full" if self.eval_metrics else self.suite
 
 
 def score_file(
@@ -31,7 +71,7 @@ def score_file(
     *,
     examples: Path | None = None,
     suite_name: str | None = None,
-) -> dict[str, Any]:
+) -> ScoreResult:
     """The score document of a results file; raises `results_invalid` in one sentence.
 
     With `examples`, the records of the same run, standard errors come from the questions, and
@@ -46,7 +86,6 @@ def score_file(
     known_labels = {task.label for task in suite.tasks}
     if not known_labels & set(results):
         raise Failure("results_invalid", f"{path.name} holds no task of the suite {suite.name}")
-    limit = document.get("limit")
     if examples is None:
         score = score_results(suite, results, metric_version)
     else:
@@ -56,35 +95,38 @@ def score_file(
         answers = read_answers(examples)
         check_records(results, answers, examples.name)
         score = score_with_records(suite, results, answers, metric_version)
-    if limit is not None:
-        for name in (*AGGREGATES, "mmlu"):
-            score[name] = score[f"{name}_stderr"] = None
-        score["intervals"] = {}
-        score["categories"] = dict.fromkeys(score["categories"])
-    names = {"suite": document.get("suite", "full"), "suite_hash": document.get("suite_hash")}
-    return score | names | {"limit": limit}
+    return ScoreResult(
+        **structs.asdict(score if document.limit is None else _without_means(score)),
+        ignored_tasks=sorted(set(results) - set(score.tasks)),
+        centered={label: task.centered for label, task in score.tasks.items()},
+        suite=document.suite,
+        suite_hash=document.suite_hash,
+        limit=document.limit,
+    )
 
 
-def read_results(path: Path) -> tuple[dict[str, Any], dict[str, TaskResult]]:
+def _without_means(score: ScoreFigures) -> ScoreFigures:
+    """Of a sample of the rows: the tasks stay, every mean over them goes."""
+    means = {name: None for one in (*AGGREGATES, "mmlu") for name in (one, f"{one}_stderr")}
+    return structs.replace(score, **means, intervals={}, categories=dict.fromkeys(score.categories))
+
+
+def read_results(path: Path) -> tuple[ResultsFile, dict[str, TaskResult]]:
     """A results file and its tasks' values; raises `results_invalid`."""
-    document = _read_object(path)
-    if "eval_metrics" in document:  # DCLM's schema
-        metrics = document["eval_metrics"]
-        values = metrics.get("icl") if isinstance(metrics, dict) else None
-    else:
-        values = document.get("tasks")
-    if not isinstance(values, dict) or not values:
+    document = read(ResultsFile, path, code="results_invalid")
+    values = document.eval_metrics.icl if document.eval_metrics else document.tasks
+    if not values:
         raise Failure("results_invalid", f"{path.name} holds no task results")
     return document, {label: _task_result(path, label, value) for label, value in values.items()}
 
 
-def _suite_of(path: Path, document: dict[str, Any], asked: str | None) -> Suite:
+def _suite_of(path: Path, document: ResultsFile, asked: str | None) -> Suite:
     """The suite of the results: all 53 tasks for `core`, because a score names what is missing.
 
     Results of other task files or prompts than this version's would get a wrong name, so the hash
     of the suite must be the same.
     """
-    name = "full" if "eval_metrics" in document else document.get("suite", "full")
+    name = document.suite_name
     if name not in SUITE_NAMES and asked is None:
         raise Failure(
             "results_invalid",
@@ -93,48 +135,27 @@ def _suite_of(path: Path, document: dict[str, Any], asked: str | None) -> Suite:
     suite = load_suite(asked or name)
     if suite.name != name:
         raise Failure("results_invalid", f"{path.name} is of the suite {name}, not {suite.name}")
-    found = document.get("suite_hash")
+    found = document.suite_hash
     if found is not None and found != suite.hash:
         raise Failure(
             "results_invalid",
             f"{path.name} was made with another version of the suite {name} "
-            f"({str(found)[:12]}, here {suite.hash[:12]})",
+            f"({found[:12]}, here {suite.hash[:12]})",
         )
     return load_suite("full") if name == "core" else suite
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-        raise Failure("results_invalid", f"{path}: {reason.lower()}") from error
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise Failure("results_invalid", f"{path.name} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise Failure("results_invalid", f"{path.name} does not hold a JSON object")
-    return document
-
-
-def _task_result(path: Path, label: str, value: Any) -> TaskResult:
+def _task_result(path: Path, label: str, value: msgspec.Raw) -> TaskResult:
     """A bare accuracy (DCLM) or our object with score, n and stderr."""
-    entry = value if isinstance(value, dict) else {"score": value}
-    score = entry.get("score")
-    if isinstance(score, bool) or not isinstance(score, int | float):
-        raise Failure("results_invalid", f"{path.name}: {label} has no number as its score")
-    if not math.isfinite(score) or not 0 <= score <= 1:
-        raise Failure("results_invalid", f"{path.name}: {label} is {score}, not between 0 and 1")
-    n, stderr = entry.get("n"), entry.get("stderr")
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise Failure("results_invalid", f"{path.name}: {label} has {n!r} as its examples")
-    if stderr is not None and not (
-        isinstance(stderr, int | float) and math.isfinite(stderr) and stderr >= 0
-    ):
-        raise Failure("results_invalid", f"{path.name}: {label} has {stderr!r} as its error")
-    return TaskResult(float(score), n, None if stderr is None else float(stderr))
+    where = f"{path.name}: {label}"
+    kind: Any = Share | TaskFigures
+    found: float | TaskFigures = decode(kind, value, code="results_invalid", where=where)
+    if isinstance(found, TaskFigures):
+        return TaskResult(found.score, found.n, found.stderr)
+    return TaskResult(found)
 
 
-def stage(job: Job) -> StageResult:
+def stage(job: Job) -> StageResult[ScoreResult]:
     """Scores what the evaluate stage wrote, and keeps its records in a compact form."""
     from evaluation.records import RECORDS, read_records, write_records
 
@@ -144,7 +165,8 @@ def stage(job: Job) -> StageResult:
     own_suite = job.parameters.get("suite")
     job.progress(0, 2, "step", "records")
     records = job.output / RECORDS
-    write_records(records, read_records(examples), str(read_results(results)[0]["suite_hash"]))
+    suite_hash = read_results(results)[0].suite_hash or ""
+    write_records(records, read_records(examples), suite_hash)
     job.progress(1, 2, "step", "score")
     score = score_file(results, version, examples=records, suite_name=own_suite)
     path = job.output / "score.json"

@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evaluation.suite_file import TaskRow, read_bundled, read_own
 from submissions.failures import Failure
+from submissions.hashing import file_sha256
 
 FOLDER = Path(__file__).parent / "suites"
 SMOKE_TASKS = Path(__file__).parent / "smoke_tasks"
-SUITE_NAMES = ("smoke", "core", "full")
-# What an LLM Foundry task configuration may hold beyond label, type, shots and file.
-SETTINGS = (
-    "continuation_delimiter",
-    "question_prelimiter",
-    "cot_delimiter",
-    "early_stopping_criteria",
-    "max_seq_len",
-    "batch_size",
-)
+REMEMBERED = 8  # suite files that a process keeps in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +41,7 @@ class Task:
     sha1: str
     rows: int | None
     has_categories: bool
-    baselines: dict[str, float]
+    baselines: Mapping[str, float]
     core: bool
     settings: dict[str, Any]
     made_from: str | None = None
@@ -119,39 +113,45 @@ def suite_of(scale: str, large: str = "full") -> str:
     return "smoke" if scale == "smoke" else large
 
 
-@cache
 def read_suite(path: Path, name: str, bundled: Path | None) -> Suite:
-    """Reads one suite file; its form is that of suites/dclm.json."""
-    document = json.loads(path.read_text())
-    tasks = tuple(task_of(row) for row in document["tasks"])
-    return Suite(name, document["max_seq_len"], document["batch_size"], tasks, bundled)
+    """The suite of a file in the form of suites/dclm.json, whose task files `bundled` holds."""
+    return _bundled(path, name, bundled, file_sha256(path))
 
 
-@cache
+@lru_cache(REMEMBERED)
+def _bundled(path: Path, name: str, bundled: Path | None, _content: str) -> Suite:
+    document, rows = read_bundled(path)
+    tasks = tuple(task_of(row, row.made_from) for row in rows)
+    return Suite(name, document.max_seq_len, document.batch_size, tasks, bundled)
+
+
 def read_own_suite(path: Path) -> Suite:
-    """The suite of an organiser's file; raises `suite_invalid` in one sentence."""
-    from evaluation.suite_file import checked_document  # which knows this module's names
-
-    document = checked_document(path)
-    tasks = tuple(task_of(row) for row in document["tasks"])
-    return Suite(document["name"], document["max_seq_len"], document["batch_size"], tasks, None)
+    """The suite of an organiser's file, as it is now; raises `suite_invalid` in one sentence."""
+    return _own(path, file_sha256(path) if path.is_file() else "")
 
 
-def task_of(row: dict[str, Any]) -> Task:
+@lru_cache(REMEMBERED)
+def _own(path: Path, _content: str) -> Suite:
+    document, rows = read_own(path)
+    tasks = tuple(map(task_of, rows))
+    return Suite(document.name, document.max_seq_len, document.batch_size, tasks, None)
+
+
+def task_of(row: TaskRow, made_from: str | None = None) -> Task:
     """A task from its row in a suite file."""
     return Task(
-        label=row["label"],
-        category=row["category"],
-        type=row["type"],
-        shots=row["shots"],
-        file=row["file"],
-        sha1=row["sha1"],
-        rows=row.get("rows"),
-        has_categories=row.get("has_categories", False),
-        baselines=row["baselines"],
-        core=row.get("core", False),
-        settings={key: row[key] for key in SETTINGS if key in row},
-        made_from=row.get("made_from"),
+        label=row.label,
+        category=row.category,
+        type=row.type,
+        shots=row.shots,
+        file=row.file,
+        sha1=row.sha1,
+        rows=row.rows,
+        has_categories=row.has_categories,
+        baselines=row.baselines,
+        core=row.core,
+        settings=row.settings,
+        made_from=made_from,
     )
 
 

@@ -1,151 +1,155 @@
-"""An organiser's own suite: a file in the form of suites/dclm.json, checked before it is used.
+"""The form of a suite file, those that come with Crucible and an organiser's own.
 
-A mistake in it would be a wrong question to every model, so nothing is guessed: unknown keys,
-repeated labels and impossible values are refused with the task's place in the file.
+A mistake in it would be a wrong question to every model, so nothing is guessed: impossible values
+and repeated labels are refused with the task's place in the file, and unknown keys in one's own.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from evaluation.metrics import METRIC_VERSIONS
-from evaluation.suite import SETTINGS, SUITE_NAMES
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from submissions.codec import MisfitError, decode, decode_or_misfit, read
 from submissions.failures import Failure
 
+METRIC_VERSIONS = ("v1", "v2")
+SUITE_NAMES = ("smoke", "core", "full")
 TYPES = ("multiple_choice", "schema", "language_modeling", "generation_task_with_answers")
+# What an LLM Foundry task configuration may hold beyond label, type, shots and file.
+SETTINGS = (
+    "continuation_delimiter",
+    "question_prelimiter",
+    "cot_delimiter",
+    "early_stopping_criteria",
+    "max_seq_len",
+    "batch_size",
+)
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,19}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
-SUITE_KEYS = {"name", "source", "max_seq_len", "batch_size", "tasks"}
-TASK_KEYS = {"label", "category", "type", "shots", "file", "sha1", "rows", "has_categories",
-             "baselines", "core", *SETTINGS}  # fmt: skip
-NEEDED = ("label", "category", "type", "shots", "file", "sha1", "baselines")
-WHOLE_SETTINGS = ("max_seq_len", "batch_size")
+SHA1 = re.compile(r"[0-9a-f]{40}")
+MAX_BYTES = 4 * 2**20
+
+Words = Annotated[str, msgspec.Meta(min_length=1)]
+FromOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
-def checked_document(path: Path) -> dict[str, Any]:
-    """The content of a suite file; raises `suite_invalid` with what is wrong and where."""
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `tasks`; evaluation.suite.Task says what each means."""
+
+    label: str
+    category: Words
+    type: str
+    shots: Annotated[int, msgspec.Meta(ge=0)]
+    file: str
+    sha1: str
+    baselines: dict[str, int | float]  # as written: they are hashed
+    rows: FromOne | None = None
+    has_categories: bool = False
+    core: bool = False
+    continuation_delimiter: str | UnsetType = UNSET
+    question_prelimiter: str | UnsetType = UNSET
+    cot_delimiter: str | UnsetType = UNSET
+    early_stopping_criteria: list[Words] | UnsetType = UNSET
+    max_seq_len: FromOne | UnsetType = UNSET
+    batch_size: FromOne | UnsetType = UNSET
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """LLM Foundry's further options, those that the entry gives."""
+        given = {name: getattr(self, name) for name in SETTINGS}
+        return {name: value for name, value in given.items() if value is not UNSET}
+
+    def __post_init__(self) -> None:
+        """Every metric version needs a baseline: at 100 per cent nothing could be centred."""
+        versions = " and ".join(METRIC_VERSIONS)
+        path = PurePosixPath(self.file)
+        fine = {
+            "label must be letters, digits, _, - and .": LABEL.fullmatch(self.label),
+            f"type must be one of {', '.join(TYPES)}": self.type in TYPES,
+            "file must be a path inside the folder of task files": self.file
+            and not path.is_absolute()
+            and ".." not in path.parts,
+            "sha1 must be 40 hex digits (git hash-object)": SHA1.fullmatch(self.sha1),
+            f"baselines must give {versions} a percentage from 0 to below 100": (
+                set(self.baselines) == set(METRIC_VERSIONS)
+                and all(0 <= value < 100 for value in self.baselines.values())
+            ),
+        }
+        for rule, kept in fine.items():
+            if not kept:
+                raise ValueError(rule)
+
+
+class BundledTask(TaskRow, frozen=True, kw_only=True):
+    """A task of DCLM's or of the smoke suite, which may need an archive to be made from."""
+
+    made_from: str | None = None
+
+
+class OwnTask(TaskRow, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task of an organiser's own suite."""
+
+
+class SuiteFile(msgspec.Struct, frozen=True):
+    """A file of Crucible's own; its tasks are looked at one by one."""
+
+    name: str
+    max_seq_len: FromOne
+    batch_size: FromOne
+    tasks: list[msgspec.Raw]
+    source: str = ""
+
+
+class OwnSuiteFile(SuiteFile, frozen=True, forbid_unknown_fields=True):
+    """An organiser's own, which may not take the name of another."""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name in (*SUITE_NAMES, "dclm"):
+            raise ValueError(
+                "its name must be up to 20 small letters, digits, - and _, and not "
+                f"{', '.join(SUITE_NAMES)} or dclm"
+            )
+
+
+class _Labelled(msgspec.Struct):
+    label: Any = None
+
+
+Row = TypeVar("Row", bound=TaskRow)
+
+
+def read_bundled(path: Path) -> tuple[SuiteFile, list[BundledTask]]:
+    """A suite file that comes with Crucible, and its tasks; raises `suite_invalid`."""
+    document = read(SuiteFile, path, code="suite_invalid", where=str(path), limit=MAX_BYTES)
+    return document, _tasks(path, document.tasks, BundledTask)
+
+
+def read_own(path: Path) -> tuple[OwnSuiteFile, list[OwnTask]]:
+    """An organiser's suite file and its tasks; raises `suite_invalid`: what is wrong and where."""
+    document = read(OwnSuiteFile, path, code="suite_invalid", where=str(path), limit=MAX_BYTES)
+    return document, _tasks(path, document.tasks, OwnTask)
+
+
+def _tasks(path: Path, entries: Sequence[msgspec.Raw], kind: type[Row]) -> list[Row]:
+    if not entries:
+        raise Failure("suite_invalid", f"{path}: it holds no task")
+    rows: dict[str, Row] = {}
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: task {number} ({_label_of(entry)})"
+        row = decode(kind, entry, code="suite_invalid", where=where)
+        if rows.setdefault(row.label, row) is not row:
+            raise Failure("suite_invalid", f"{where}: its label occurs twice")
+    return list(rows.values())
+
+
+def _label_of(entry: msgspec.Raw) -> Any:
+    """How an entry that may be no task calls itself."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _invalid(path, f"it cannot be read: {error}") from error
-    problem = _problem(document)
-    if problem is not None:
-        raise _invalid(path, problem)
-    found: dict[str, Any] = document
-    return found
-
-
-def _invalid(path: Path, problem: str) -> Failure:
-    return Failure("suite_invalid", f"{path}: {problem}")
-
-
-def _problem(document: Any) -> str | None:
-    if not isinstance(document, dict) or not isinstance(document.get("tasks"), list):
-        return "it holds no object with a list of tasks"
-    name = document.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name) or name in (*SUITE_NAMES, "dclm"):
-        return (
-            "its name must be up to 20 small letters, digits, - and _, and not "
-            f"{', '.join(SUITE_NAMES)} or dclm"
-        )
-    unknown = sorted(set(document) - SUITE_KEYS)
-    if unknown:
-        return f"unknown key {unknown[0]!r}"
-    for key in WHOLE_SETTINGS:
-        if not _whole(document.get(key), 1):
-            return f"{key} must be a whole number from 1"
-    if not document["tasks"]:
-        return "it holds no task"
-    labels: set[str] = set()
-    for number, row in enumerate(document["tasks"], 1):
-        problem = _task_problem(row)
-        if problem is None and row["label"] in labels:
-            problem = "its label occurs twice"
-        if problem is not None:
-            label = row.get("label") if isinstance(row, dict) else None
-            return f"task {number} ({label}): {problem}"
-        labels.add(row["label"])
-    return None
-
-
-def _task_problem(row: Any) -> str | None:
-    if not isinstance(row, dict):
-        return "it is no object"
-    for key in NEEDED:
-        if key not in row:
-            return f"it has no {key}"
-    unknown = sorted(set(row) - TASK_KEYS)
-    if unknown:
-        return f"unknown key {unknown[0]!r}"
-    for problem, wrong in (
-        ("label must be letters, digits, _, - and .", not _word(row["label"], LABEL)),
-        ("category must be a word or several", not _text(row["category"])),
-        (f"type must be one of {', '.join(TYPES)}", row["type"] not in TYPES),
-        ("shots must be a whole number from 0", not _whole(row["shots"], 0)),
-        ("file must be a path inside the folder of task files", not _inside(row["file"])),
-        ("sha1 must be 40 hex digits (git hash-object)", not _word(row["sha1"], _SHA1)),
-        ("rows must be a whole number from 1", not _whole(row.get("rows") or 1, 1)),
-        ("has_categories must be true or false", not _flag(row, "has_categories")),
-        ("core must be true or false", not _flag(row, "core")),
-    ):
-        if wrong:
-            return problem
-    return _baseline_problem(row["baselines"]) or _setting_problem(row)
-
-
-_SHA1 = re.compile(r"[0-9a-f]{40}")
-
-
-def _baseline_problem(baselines: Any) -> str | None:
-    """Every version needs one: at 100 per cent nothing could be centred."""
-    if isinstance(baselines, dict) and set(baselines) == set(METRIC_VERSIONS):
-        numbers = [value for value in baselines.values() if _number(value)]
-        if len(numbers) == len(baselines) and all(0 <= value < 100 for value in numbers):
-            return None
-    versions = " and ".join(METRIC_VERSIONS)
-    return f"baselines must give {versions} a percentage from 0 to below 100"
-
-
-def _setting_problem(row: dict[str, Any]) -> str | None:
-    for key in SETTINGS:
-        if key not in row:
-            continue
-        value = row[key]
-        if key in WHOLE_SETTINGS and not _whole(value, 1):
-            return f"{key} must be a whole number from 1"
-        if key == "early_stopping_criteria":
-            if not isinstance(value, list) or not all(_text(stop) for stop in value):
-                return f"{key} must be a list of strings"
-        elif key not in WHOLE_SETTINGS and not isinstance(value, str):
-            return f"{key} must be a string"
-    return None
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _word(value: Any, form: re.Pattern[str]) -> bool:
-    return isinstance(value, str) and form.fullmatch(value) is not None
-
-
-def _flag(row: dict[str, Any], key: str) -> bool:
-    return isinstance(row.get(key, False), bool)
-
-
-def _inside(value: Any) -> bool:
-    if not _text(value):
-        return False
-    path = PurePosixPath(value)
-    return not path.is_absolute() and ".." not in path.parts
+        return decode_or_misfit(_Labelled, entry).label
+    except MisfitError:
+        return None

@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from evaluation.examples import Example, result_of, write_examples
 from evaluation.suite import Task
+from submissions.codec import MisfitError, decode_or_misfit
 from submissions.job import write_json_atomically
 
 EXAMPLES, FINISHED = "examples.jsonl", "tasks"
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-def task_result(examples: list[Example], seconds: float) -> dict[str, Any]:
+class CategoryFigures(msgspec.Struct, frozen=True):
+    """One category of a task: the accuracy, and of how many examples."""
+
+    score: float
+    n: int | None
+
+
+class TaskFigures(msgspec.Struct, frozen=True):
+    """A task's entry in results.json, of which a score needs the first alone.
+
+    `score` is the accuracy, with several categories the plain mean of theirs; `stderr` is its
+    standard error.
+    """
+
+    score: Share
+    n: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    stderr: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    seconds: float = 0.0
+    categories: dict[str, CategoryFigures] | UnsetType = UNSET
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What stands beside a finished task's records: which work they are of, and its figures."""
+
+    work: str
+    result: TaskFigures
+
+
+def task_figures(examples: list[Example], seconds: float) -> TaskFigures:
     """A task's entry in results.json."""
     overall = result_of(examples)
-    entry: dict[str, Any] = {
-        "score": overall.score,
-        "n": overall.n,
-        "stderr": overall.stderr,
-        "seconds": round(seconds, 3),
-    }
     names = sorted({example.category for example in examples if example.category is not None})
-    if names:
-        by_name = {name: [e for e in examples if e.category == name] for name in names}
-        parts = {name: result_of(members) for name, members in by_name.items()}
-        entry["categories"] = {
-            name: {"score": part.score, "n": part.n} for name, part in parts.items()
-        }
-    return entry
+    by_name = {name: result_of(e for e in examples if e.category == name) for name in names}
+    return TaskFigures(
+        overall.score,
+        overall.n,
+        overall.stderr,
+        round(seconds, 3),
+        {n: CategoryFigures(part.score, part.n) for n, part in by_name.items()} or UNSET,
+    )
 
 
-def finished_result(output: Path, task: Task, work: str) -> dict[str, Any] | None:
+def finished_figures(output: Path, task: Task, work: str) -> TaskFigures | None:
     """What an earlier run in this folder found, when it did the very same work."""
     try:
-        document = json.loads((output / FINISHED / f"{task.label}.json").read_text())
-    except (OSError, ValueError):
+        data = (output / FINISHED / f"{task.label}.json").read_bytes()
+        note = decode_or_misfit(Note, data)
+    except (OSError, MisfitError):
         return None
-    same = document.get("work") == work
-    if not same or not (output / FINISHED / f"{task.label}.jsonl").is_file():
-        return None
-    result: dict[str, Any] = document["result"]
-    return result
+    same = note.work == work
+    return note.result if same and (output / FINISHED / f"{task.label}.jsonl").is_file() else None
 
 
 def keep_task(
-    output: Path, task: Task, work: str, examples: list[Example], result: dict[str, Any]
+    output: Path, task: Task, work: str, examples: list[Example], result: TaskFigures
 ) -> None:
     """Records first, then the note that they are whole: a kill in between costs one task."""
     partial = output / FINISHED / f".{task.label}.part"
     write_examples(partial, examples)
     partial.rename(output / FINISHED / f"{task.label}.jsonl")
-    note = {"work": work, "result": result}
-    write_json_atomically(output / FINISHED / f"{task.label}.json", note)
+    write_json_atomically(output / FINISHED / f"{task.label}.json", Note(work, result))
 
 
 def join_examples(output: Path, labels: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from submissions.codec import to_json
 from submissions.failures import Failure
 from submissions.job import as_failure
 from submissions.states import Fault
@@ -30,7 +31,7 @@ COMMAND_MODULES = (
     "evaluation.contamination.commands",
 )  # fmt: skip
 
-Handler = Callable[[argparse.Namespace], dict[str, Any]]
+Handler = Callable[[argparse.Namespace], Any]  # a dict, or a type of the codec's
 Render = Callable[[dict[str, Any]], str]
 MISUSE_CODES = {"unknown_scale", "unknown_track", "unknown_suite", "unknown_task"}
 
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         with stdout_to_stderr():
-            document = parsed.run(parsed)
+            document = to_json(parsed.run(parsed))
     except Exception as error:
         failure = as_failure(error)
         if failure.code == "internal_error":

@@ -12,10 +12,11 @@ from typing import Any
 from submissions.check import check_track, check_track_of
 from submissions.cli import Commands
 from submissions.client import DEFAULT_SERVER, Client
+from submissions.codec import convert
 from submissions.dataset import PATH_HELP, find_dataset
-from submissions.failures import FAILURES, Failure
+from submissions.failures import Failure, FailureDocument
 from submissions.progress import TerminalProgress, progress_for_terminal
-from submissions.states import TERMINAL, Fault, Stage, State, Track
+from submissions.states import TERMINAL, Stage, State, Track
 from submissions.upload import upload_dataset
 
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
@@ -146,11 +147,7 @@ def _ended(document: Document) -> Document:
     failure = document["failure"]
     if document["state"] != State.FAILED or not failure:
         raise Failure("refused", f"submission {document['id']} was {document['state']}")
-    code = failure["code"] if failure["code"] in FAILURES else "internal_error"
-    ended = Failure(code, failure["message"], shard=failure["shard"], line=failure["line"])
-    ended.fault = Fault(failure["fault"])  # as the site judges
-    ended.next_step = failure["next_step"]
-    raise ended
+    raise Failure.of(convert(FailureDocument, failure, code="internal_error", where="the answer"))
 
 
 def run_results(arguments: argparse.Namespace) -> Document:

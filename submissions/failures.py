@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from submissions.states import Fault
 
 
@@ -142,6 +144,10 @@ FAILURES: dict[str, FailureKind] = {
         Fault.INFRASTRUCTURE,
         "It went on where it was a few times by itself: try again, or tell the organiser.",
     ),
+    "recipe_changed": FailureKind(
+        Fault.INFRASTRUCTURE,
+        "The organiser installs the same release on the site and on every machine that runs jobs.",
+    ),
     "launch_refused": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "lost": FailureKind(
         Fault.INFRASTRUCTURE,
@@ -161,6 +167,20 @@ CAUSED_BY_A_DATASET = frozenset(
         "dataset_too_small", "diverged",
     }
 )  # fmt: skip
+
+
+class FailureDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure as it stands in failure.json, in the database, in the API and in `--json` output.
+
+    A code of a newer release may be one that this one does not list.
+    """
+
+    code: str
+    fault: Fault
+    message: str
+    shard: str | None = None
+    line: int | None = None
+    next_step: str = ""
 
 
 class Failure(Exception):
@@ -195,16 +215,31 @@ class Failure(Exception):
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
+    @classmethod
+    def of(cls, document: FailureDocument) -> Failure:
+        """The failure that a job or a server told of; an unlisted code is an internal error."""
+        code = document.code if document.code in FAILURES else "internal_error"
+        failure = cls(code, document.message, shard=document.shard, line=document.line)
+        failure.fault = document.fault
+        failure.next_step = document.next_step or failure.next_step
+        return failure
+
+    @property
+    def document(self) -> FailureDocument:
+        """The failure as others read it."""
+        return FailureDocument(
+            code=self.code,
+            fault=self.fault,
+            message=self.message,
+            shard=self.shard,
+            line=self.line,
+            next_step=self.next_step,
+        )
+
     def as_dict(self) -> dict[str, str | int | None]:
-        """The form in which it stands in failure.json and in `--json` output."""
-        return {
-            "code": self.code,
-            "fault": self.fault,
-            "message": self.message,
-            "shard": self.shard,
-            "line": self.line,
-            "next_step": self.next_step,
-        }
+        """`document` as JSON has it."""
+        fields: dict[str, str | int | None] = msgspec.to_builtins(self.document)
+        return fields
 
 
 def _failure_again(code: str, message: str, shard: str | None, line: int | None) -> Failure:

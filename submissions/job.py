@@ -20,15 +20,20 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure
+import msgspec
+from msgspec import structs
+
+from submissions.codec import convert, encode, read, to_json
+from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure, FailureDocument
 from submissions.states import Fault
 
+T = TypeVar("T")
 JOB, PROGRESS, RESULT, FAILURE = "job.json", "progress.jsonl", "result.json", "failure.json"
 LOCK, PROCESS = "lock", "process.json"
 CLOSED = "closed"  # written by the platform under the lock: the attempt is over, do nothing
@@ -39,8 +44,7 @@ REPORTED_VERSIONS = (
 PROGRESS_PERIOD = 0.5  # seconds between written lines, so that a fast loop cannot fill the disk
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(msgspec.Struct, frozen=True):
     """A file or folder by URI, with the hash that its consumer may rely on."""
 
     uri: str
@@ -62,9 +66,6 @@ class Artifact:
             raise Failure("artifact_corrupt", f"{self.path} is not what its stage handed on")
         return self.path
 
-    def as_dict(self) -> dict[str, str]:
-        return {"uri": self.uri, "sha256": self.sha256}
-
 
 def path_of_uri(uri: str) -> Path:
     """The path behind `file:///…`; any other scheme is refused (`artifact_missing`)."""
@@ -74,28 +75,95 @@ def path_of_uri(uri: str) -> Path:
     return Path(unquote(parts.path))
 
 
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage hands on: artifacts by name, and figures for people and later stages."""
+class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """job.json, by which the platform says what to do."""
 
-    outputs: dict[str, Artifact] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    key: str
+    stage: str
+    inputs: dict[str, Artifact]
+    parameters: dict[str, Any]
+    hashes: dict[str, str] = {}
+    output: str  # URI of a folder that all attempts of the stage share
+
+
+class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of progress.jsonl: `step` of `of` units done, `of` 0 while the total is unknown.
+
+    `time` is in seconds since the epoch; `metrics` are figures to show, all of them finite.
+    """
+
+    time: float
+    step: int
+    of: int
+    unit: str
+    message: str = ""
+    metrics: dict[str, float] = {}
+
+
+class Hardware(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine in words: processor, cores, memory in bytes, GPUs by name."""
+
+    cpu: str = ""
+    cores: int | None = None
+    memory: int | None = None
+    gpus: list[str] = []
+
+
+class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """result.json, whose `figures` are read by the type of the stage that wrote them.
+
+    `seconds` are of the stage's last start alone.
+    """
+
+    key: str
+    stage: str
+    outputs: dict[str, Artifact] = {}
+    figures: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    hardware: Hardware = Hardware()
+    seconds: float
+
+    def figures_as(self, kind: type[T]) -> T:
+        """The figures as the stage's type; raises `artifact_corrupt` where they are not."""
+        where = f"the result of {self.key}, figures"
+        return convert(kind, self.figures, code="artifact_corrupt", where=where)
+
+
+@dataclass(frozen=True)
+class StageResult(Generic[T]):
+    """What a stage hands on: artifacts by name, and its figures for people and later stages."""
+
+    outputs: dict[str, Artifact]
+    figures: T
 
 
 class Job:
     """One run of one stage, seen from inside its process."""
 
     def __init__(self, directory: Path) -> None:
-        spec = json.loads((directory / JOB).read_text())
+        spec = read(JobDocument, directory / JOB, code="internal_error")
         self.directory = directory
-        self.key: str = spec["key"]
-        self.stage: str = spec["stage"]
-        self.parameters: dict[str, Any] = spec["parameters"]
-        self.hashes: dict[str, str] = spec.get("hashes", {})
-        self.inputs = {name: Artifact(**value) for name, value in spec["inputs"].items()}
+        self.key = spec.key
+        self.stage = spec.stage
+        self.parameters = spec.parameters
+        self.hashes = spec.hashes
+        self.inputs = spec.inputs
         # Kept between attempts of the same stage, so that a new attempt resumes the old one's work.
-        self.output = path_of_uri(spec["output"])
+        self.output = path_of_uri(spec.output)
         self._last_line = 0.0
+
+    def require_recipe(self, sha256: str, found: str = "this machine has") -> None:
+        """Refuses to work by another recipe than the platform means: `recipe_changed`.
+
+        `found` says in the sentence whose recipe `sha256` is.
+        """
+        meant = self.hashes.get("recipe", "")
+        if meant != sha256:
+            raise Failure(
+                "recipe_changed",
+                f"the job is for the recipe {meant[:12] or '(none)'}, and {found} "
+                f"{sha256[:12] or '(none)'}",
+            )
 
     def progress(self, step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
         """Appends a line to progress.jsonl, at most two a second and always the last step."""
@@ -103,16 +171,19 @@ class Job:
         if now - self._last_line < PROGRESS_PERIOD and step != of:
             return
         self._last_line = now
-        line = {"time": round(now, 3), "step": step, "of": of, "unit": unit, "message": message}
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        with (self.directory / PROGRESS).open("a") as file:
-            file.write(json.dumps(line | {"metrics": finite}) + "\n")
+        line = ProgressLine(
+            time=round(now, 3), step=step, of=of, unit=unit, message=message, metrics=finite
+        )
+        with (self.directory / PROGRESS).open("ab") as file:
+            file.write(json.dumps(to_json(line)).encode() + b"\n")
 
 
 def write_json_atomically(path: Path, document: Any) -> None:
     """Writes JSON for people to read, whole or not at all."""
+    content = encode(document).decode()
     with written_atomically(path) as file:
-        json.dump(document, file, indent=1, allow_nan=False)
+        file.write(content)
 
 
 @contextlib.contextmanager
@@ -137,8 +208,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware() -> dict[str, Any]:
-    """The machine in words: processor, cores, memory in bytes, GPUs by name."""
+def hardware() -> Hardware:
+    """This machine, as far as it tells."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -150,7 +221,7 @@ def hardware() -> dict[str, Any]:
         cuda = sys.modules["torch"].cuda
         gpus = [cuda.get_device_name(i) for i in range(cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": cpu, "cores": os.cpu_count(), "memory": memory, "gpus": gpus}
+    return Hardware(cpu=cpu, cores=os.cpu_count(), memory=memory, gpus=gpus)
 
 
 def code_commit(folder: Path) -> str:
@@ -176,13 +247,15 @@ def as_failure(error: BaseException) -> Failure:
     return Failure("internal_error", f"{type(error).__name__}: {error}")
 
 
-def _document_of(failure: Failure) -> dict[str, Any]:
+def _document_of(failure: Failure) -> FailureDocument:
     """The failure as it looks from a job, whose parameters no participant chose."""
-    document = failure.as_dict()
-    if failure.code not in CAUSED_BY_A_DATASET and failure.fault == Fault.PARTICIPANT:
-        document["fault"] = Fault.INFRASTRUCTURE
-        document["next_step"] = FAILURES["internal_error"].next_step
-    return document
+    if failure.code in CAUSED_BY_A_DATASET or failure.fault != Fault.PARTICIPANT:
+        return failure.document
+    return structs.replace(
+        failure.document,
+        fault=Fault.INFRASTRUCTURE,
+        next_step=FAILURES["internal_error"].next_step,
+    )
 
 
 def _take_lock(directory: Path) -> int | None:
@@ -198,7 +271,7 @@ def _take_lock(directory: Path) -> int | None:
     return None
 
 
-def run_stage(stage: Callable[[Job], StageResult], arguments: list[str] | None = None) -> int:
+def run_stage(stage: Callable[[Job], StageResult[Any]], arguments: list[str] | None = None) -> int:
     """The `main` of every stage module: runs `stage` on JOB_DIR and writes how it ended.
 
     Returns the exit code: 0 finished (now or earlier, or running elsewhere), 1 the participant's
@@ -218,7 +291,7 @@ def run_stage(stage: Callable[[Job], StageResult], arguments: list[str] | None =
         os.close(lock)
 
 
-def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
+def _run_locked(stage: Callable[[Job], StageResult[Any]], directory: Path) -> int:
     """Runs the stage while this process holds the lock; the exit code."""
     write_json_atomically(directory / PROCESS, {"pid": os.getpid(), "group": os.getpgid(0)})
     (directory / FAILURE).unlink(missing_ok=True)  # of an earlier run: this one ends in one of both
@@ -228,21 +301,20 @@ def _run_locked(stage: Callable[[Job], StageResult], directory: Path) -> int:
         print(f"{job.key} started {time.strftime('%Y-%m-%d %H:%M:%S %Z')}", file=sys.stderr)
         job.output.mkdir(parents=True, exist_ok=True)
         result = stage(job)
-        document = {
-            "key": job.key,
-            "stage": job.stage,
-            "outputs": {name: value.as_dict() for name, value in result.outputs.items()},
-            "figures": result.figures,
-            "versions": versions(),
-            "hardware": hardware(),
-            "seconds": round(time.time() - started, 3),
-        }
+        document = ResultDocument(
+            key=job.key,
+            stage=job.stage,
+            outputs=result.outputs,
+            figures=to_json(result.figures),
+            versions=versions(),
+            hardware=hardware(),
+            seconds=round(time.time() - started, 3),
+        )
         write_json_atomically(directory / RESULT, document)
-        print(f"{job.key} finished in {document['seconds']:.0f} s", file=sys.stderr)
+        print(f"{job.key} finished in {document.seconds:.0f} s", file=sys.stderr)
     except Exception as error:
         traceback.print_exc()
-        failure = as_failure(error)
-        document = _document_of(failure)
-        write_json_atomically(directory / FAILURE, document)
-        return 1 if document["fault"] == Fault.PARTICIPANT else 3
+        failure = _document_of(as_failure(error))
+        write_json_atomically(directory / FAILURE, failure)
+        return 1 if failure.fault == Fault.PARTICIPANT else 3
     return 0

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import orjson
+import msgspec
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.shards import (
     Shard,
@@ -31,6 +32,7 @@ from submissions.shards import (
 MIXTURE = "mixture.json"
 MAX_BYTES = 2**20
 MAX_SOURCES = 1_000
+MAX_PATTERN = 1_000  # characters
 # Bounds what a hostile file can cost: each is compared with every shard of the folder.
 MAX_GLOBS = 1_000
 SUM_TOLERANCE = 1e-6
@@ -38,6 +40,33 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._+-]{0,79}")
 WILDCARDS = re.compile(r"[*?[]")
 
 Parts = tuple[str, ...]  # of a path, between its slashes
+
+
+class MixtureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of `sources` in the file."""
+
+    name: str
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    shards: Annotated[list[str], msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(
+                "the name must have 1 to 80 letters, digits, spaces or . _ + - "
+                "and begin with a letter, a digit or _"
+            )
+        for pattern in self.shards:
+            if not 0 < len(pattern) <= MAX_PATTERN or not pattern.isprintable():
+                raise ValueError(
+                    f'each of "shards" must be a file name or pattern of 1 to {MAX_PATTERN:,} '
+                    "printable characters"
+                )
+
+
+class MixtureFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What mixture.json holds."""
+
+    sources: Annotated[list[MixtureSource], msgspec.Meta(min_length=1, max_length=MAX_SOURCES)]
 
 
 @dataclass(frozen=True)
@@ -96,26 +125,8 @@ def mixture_of_file(path: Path) -> list[Mixed]:
 
 def _read(path: Path) -> list[Mixed]:
     """The sources without their shards; checks everything that the file alone can tell."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        said = f"{MIXTURE} cannot be read: {error.strerror}"
-        raise Failure("mixture_invalid", said) from None
-    if len(content) > MAX_BYTES:
-        raise Failure("mixture_invalid", f"{MIXTURE} is larger than 1 MiB")
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        said = f"{MIXTURE} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise Failure("mixture_invalid", said) from None
-    if type(document) is not dict or document.keys() != {"sources"}:
-        raise Failure("mixture_invalid", f'{MIXTURE} must be {{"sources": […]}} and nothing else')
-    entries = document["sources"]
-    if type(entries) is not list or not 1 <= len(entries) <= MAX_SOURCES:
-        said = f'"sources" must be a list of 1 to {MAX_SOURCES:,} sources'
-        raise Failure("mixture_invalid", said)
-    sources = [_source(entry, number) for number, entry in enumerate(entries, 1)]
+    document = read(MixtureFile, path, code="mixture_invalid", where=MIXTURE, limit=MAX_BYTES)
+    sources = [Mixed(one.name, one.weight, tuple(one.shards)) for one in document.sources]
     if len(names := {source.name for source in sources}) < len(sources):
         double = next(n for n in sorted(names) if sum(s.name == n for s in sources) > 1)
         raise Failure("mixture_invalid", f'two sources are called "{double}"')
@@ -123,32 +134,6 @@ def _read(path: Path) -> list[Mixed]:
     if abs(total - 1) > SUM_TOLERANCE:
         raise Failure("mixture_invalid", f"the weights sum to {total:.9g}, not to 1")
     return sources
-
-
-def _source(entry: Any, number: int) -> Mixed:
-    """One entry of `sources`, the number-th from 1."""
-    if type(entry) is not dict or entry.keys() != {"name", "weight", "shards"}:
-        said = f'source {number} must have exactly the keys "name", "weight" and "shards"'
-        raise Failure("mixture_invalid", said)
-    name, weight, patterns = entry["name"], entry["weight"], entry["shards"]
-    if type(name) is not str or not NAME.fullmatch(name):
-        said = (
-            f"the name of source {number} must have 1 to 80 letters, digits, spaces or . _ + - "
-            "and begin with a letter, a digit or _"
-        )
-        raise Failure("mixture_invalid", said)
-    if type(weight) not in (int, float) or not 0 < weight <= 1:
-        raise Failure(
-            "mixture_invalid", f'the weight of "{name}" must be a number above 0 and at most 1'
-        )
-    if type(patterns) is not list or not patterns or not all(map(_is_pattern, patterns)):
-        said = f'"shards" of "{name}" must be a list of one or more file names or patterns'
-        raise Failure("mixture_invalid", said)
-    return Mixed(name, float(weight), tuple(patterns))
-
-
-def _is_pattern(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 1_000 and value.isprintable()
 
 
 def _with_shards(

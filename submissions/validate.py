@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import sys
 
-from submissions.check import check_dataset
+import msgspec
+
+from submissions.check import CheckedShard, CheckedSource, check_dataset
 from submissions.failures import Failure
 from submissions.job import Artifact, Job, StageResult, run_stage
 
 
-def stage(job: Job) -> StageResult:
+class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stage found; every field is as in `submissions.check`.
+
+    `manifest_sha256` is the dataset's hash.
+    """
+
+    documents: int
+    manifest_sha256: str
+    bytes: int = 0
+    text_bytes: int = 0
+    tokens_estimate: int = 0
+    epochs_estimate: float | None = None
+    shards: list[CheckedShard] = []
+    sources: list[CheckedSource] = []
+
+
+def stage(job: Job) -> StageResult[ValidateResult]:
     """Input `dataset` (a folder of shards or a mixture); output `dataset` with its manifest hash.
 
     Raises the first problem that the check finds, and `artifact_corrupt` when the folder is no
@@ -32,8 +50,16 @@ def stage(job: Job) -> StageResult:
     sha256 = report.manifest_sha256
     if dataset.sha256 not in ("", sha256):
         raise Failure("artifact_corrupt", f"the dataset's hash is {sha256}, not {dataset.sha256}")
-    figures = report.as_dict()
-    del figures["ok"], figures["problems"]
+    figures = ValidateResult(
+        documents=report.documents,
+        manifest_sha256=sha256,
+        bytes=report.bytes,
+        text_bytes=report.text_bytes,
+        tokens_estimate=report.tokens_estimate,
+        epochs_estimate=report.epochs_estimate,
+        shards=report.shards,
+        sources=report.sources,
+    )
     return StageResult({"dataset": Artifact(dataset.uri, sha256)}, figures)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from submissions.check import Report, check_dataset
 from submissions.cli import Commands
+from submissions.codec import to_json
 from submissions.dataset import PATH_HELP
 from submissions.executor import LocalProcesses, cores
 from submissions.failures import Failure
@@ -93,7 +94,7 @@ def _times(epochs: float | None) -> str:
 def run_tokenize(arguments: argparse.Namespace) -> dict[str, Any]:
     """The summary of the rows that were written."""
     from training_recipes.packed_rows import MANIFEST
-    from training_recipes.tokenize import figures_of, require_enough, tokenize_dataset
+    from training_recipes.tokenize import require_enough, result_of, tokenize_dataset
 
     started = time.monotonic()
     scale = load_scale(arguments.scale)
@@ -111,7 +112,9 @@ def run_tokenize(arguments: argparse.Namespace) -> dict[str, Any]:
         require_enough(summary, scale)
     except Failure as failure:
         print(f"`crucible train` will refuse this: {failure}", file=sys.stderr)
-    return figures_of(summary) | {
+    figures: dict[str, Any] = to_json(result_of(summary))
+    return figures | {
+        "shards": to_json(summary.shards),
         "manifest": str(arguments.output / MANIFEST),
         "seconds": round(time.monotonic() - started, 2),
     }

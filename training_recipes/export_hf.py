@@ -7,7 +7,6 @@ weights that write what is normalised. See docs/decisions/0012-export-as-olmoe.m
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes.model import ROTARY_BASE, OpenLM
@@ -214,7 +214,7 @@ def _write_tokenizer(source: Path, output: Path, seq_len: int) -> None:
     for path in tokenizer_files(source):
         shutil.copyfile(path, output / path.name)
     path = output / "tokenizer_config.json"
-    config = json.loads(path.read_text()) if path.exists() else {}
+    config = read(dict[str, Any], path, code="model_invalid") if path.exists() else {}
     defaults = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": END_OF_TEXT,

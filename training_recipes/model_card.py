@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from submissions.codec import MisfitError, decode_or_misfit
+from training_recipes.results import REPORT, TrainingReport
 from training_recipes.scales import ModelShape, load_scale, scale_names
-
-REPORT = "training.json"  # written by `crucible train` beside the weights
 
 CARD = """---
 library_name: transformers
@@ -65,23 +64,27 @@ def model_card(model_dir: Path, name: str, config: dict[str, Any], shape: ModelS
 def _training(model_dir: Path) -> str:
     """A table of what training.json says; nothing for a model that came from elsewhere."""
     try:
-        figures: dict[str, Any] = json.loads((model_dir / REPORT).read_text())["figures"]
-    except (OSError, ValueError, KeyError):
+        data = (model_dir / REPORT).read_bytes()
+        figures = decode_or_misfit(TrainingReport, data).figures
+    except (OSError, MisfitError):
         return ""
-    recipe = figures.get("recipe_sha256")
+    recipe = figures.recipe_sha256
     scales = [load_scale(scale) for scale in scale_names()]
-    rows = {"Scale": next((s.name for s in scales if s.recipe_sha256 == recipe), "another")}
-    named = {
-        "Tokens": "tokens", "Steps": "steps", "Epochs": "epochs", "Final loss": "loss",
-        "Seed": "seed", "Engine": "engine", "Recipe, SHA-256": "recipe_sha256",
-        "Weights as trained, SHA-256": "weights_sha256",
-        "Tokenizer, SHA-256": "tokenizer_sha256",
-    }  # fmt: skip
-    rows |= {title: _text(figures[key]) for title, key in named.items() if key in figures}
+    rows = {
+        "Scale": next((s.name for s in scales if s.recipe_sha256 == recipe), "another"),
+        "Tokens": _text(figures.tokens),
+        "Steps": _text(figures.steps),
+        "Final loss": _text(figures.loss),
+        "Seed": str(figures.seed),
+        "Engine": figures.engine,
+        "Recipe, SHA-256": recipe,
+        "Weights as trained, SHA-256": figures.weights_sha256,
+        "Tokenizer, SHA-256": figures.tokenizer_sha256,
+    }
     return TRAINING.format(rows="\n".join(f"| {title} | {text} |" for title, text in rows.items()))
 
 
-def _text(value: Any) -> str:
+def _text(value: float) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:,}" if type(value) is int and value > 9999 else str(value)
+    return f"{value:,}" if value > 9999 else str(value)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import UNSET
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes import open_lm_params
 from training_recipes.model import OpenLM
-from training_recipes.open_lm_params import params_of_shape
+from training_recipes.open_lm_params import Params, params_of_shape
 from training_recipes.scales import ModelShape
 from training_recipes.tensor_files import save_tensors
 from training_recipes.tokenizer import tokenizer_files
@@ -71,34 +72,28 @@ def load_model_dir(directory: Path, mapped: bool = False) -> OpenLM:
     return model.eval().requires_grad_(False)
 
 
-def read_params(directory: Path) -> dict[str, Any]:
+def read_params(directory: Path) -> Params:
     """The content of params.json, or what open_lm's params.txt says where only that is there."""
     if not (directory / PARAMS).exists() and (directory / open_lm_params.FILE).is_file():
-        return open_lm_params.model_json_of_run(directory / open_lm_params.FILE)
-    try:
-        params: dict[str, Any] = json.loads((directory / PARAMS).read_text())
-    except (OSError, ValueError) as error:
-        raise Failure("model_invalid", f"cannot read {directory / PARAMS}: {error}") from None
-    return params
+        return open_lm_params.params_of_run(directory / open_lm_params.FILE)
+    return read(Params, directory / PARAMS, code="model_invalid", where=str(directory / PARAMS))
 
 
-def shape_of_params(params: dict[str, Any]) -> ModelShape:
+def shape_of_params(params: Params) -> ModelShape:
     """The shape that open_lm's model JSON describes; `model_invalid` for what we cannot build."""
     for key, allowed in SUPPORTED.items():
-        if key in params and params[key] not in allowed:
-            raise Failure("model_invalid", f"{PARAMS} says {key} = {params[key]!r}: not supported")
-    try:
-        return ModelShape(
-            dim=params["hidden_dim"],
-            layers=params["n_layers"],
-            heads=params["n_heads"],
-            seq_len=params["seq_len"],
-            vocab=params["vocab_size"],
-            qk_norm=params.get("qk_norm", False),
-            ffn_type=params.get("ffn_type", "swiglu"),  # open_lm's default
-        )
-    except KeyError as error:
-        raise Failure("model_invalid", f"{PARAMS} has no key {error}") from None
+        value = getattr(params, key)
+        if value is not UNSET and value not in allowed:
+            raise Failure("model_invalid", f"{PARAMS} says {key} = {value!r}: not supported")
+    return ModelShape(
+        dim=params.hidden_dim,
+        layers=params.n_layers,
+        heads=params.n_heads,
+        seq_len=params.seq_len,
+        vocab=params.vocab_size,
+        qk_norm=params.qk_norm,
+        ffn_type=params.ffn_type,
+    )
 
 
 def read_state_dict(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]:

@@ -11,15 +11,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import deflate
+import msgspec
 
-from submissions.failures import Failure
+from submissions.codec import read, to_json
 from submissions.hashing import file_sha256
 from submissions.job import write_json_atomically
+from training_recipes.results import SourceSummary
 
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
 # libdeflate's first level: smaller than zlib's and a third of its time, which would otherwise be
@@ -43,17 +44,11 @@ class RowShard:
     rows_sha256: str  # over the JSON lists, one a line
 
 
-@dataclass(frozen=True)
-class SourceSummary:
-    """One source of a mixture: what it has, and what of it is in the rows."""
+class ManifestLine(msgspec.Struct, frozen=True):
+    """A line of manifest.jsonl: a shard's name without its ending, and its rows."""
 
-    name: str
-    weight: float
-    documents: int
-    tokens: int  # that it has, end-of-text included
-    unique_tokens: int
-    sequences: int  # of the rows, so many are from this source
-    epochs: float  # how often these read the source
+    shard: str
+    num_sequences: int
 
 
 @dataclass(frozen=True)
@@ -70,9 +65,9 @@ class Summary:
     encoder: str  # library and version
     documents: int
     sequences: int
-    tokens: int  # ids in the rows, end-of-text included
-    unique_tokens: int  # of the dataset: ids of documents that do not repeat an earlier one
-    epochs: float  # how often training reads the dataset, or the most repeated source of a mixture
+    tokens: int  # these three as TokenizeResult says
+    unique_tokens: int
+    epochs: float
     sources: list[SourceSummary]  # empty without a mixture
     shards: list[RowShard]
 
@@ -114,25 +109,14 @@ def tar_member(name: str, content: bytes | bytearray) -> bytes:
 
 def write_manifest_and_summary(folder: Path, summary: Summary) -> None:
     """Ends a folder. The manifest ends with a newline: open_lm drops what follows the last one."""
-    lines = [
-        json.dumps({"shard": s.name.removesuffix(".tar"), "num_sequences": s.num_sequences})
-        for s in summary.shards
-    ]
-    (folder / MANIFEST).write_text("".join(f"{line}\n" for line in lines))
-    write_json_atomically(folder / SUMMARY, asdict(summary))
+    lines = [ManifestLine(s.name.removesuffix(".tar"), s.num_sequences) for s in summary.shards]
+    (folder / MANIFEST).write_text("".join(f"{json.dumps(to_json(line))}\n" for line in lines))
+    write_json_atomically(folder / SUMMARY, summary)
 
 
 def read_summary(folder: Path) -> Summary:
     """The summary of a finished folder; `tokens_invalid` when there is none."""
-    try:
-        content: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
-        shards = [RowShard(**shard) for shard in content.pop("shards")]
-        sources = [SourceSummary(**source) for source in content.pop("sources")]
-        return Summary(shards=shards, sources=sources, **content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure(
-            "tokens_invalid", f"{folder} holds no readable {SUMMARY} of tokenised rows: {error}"
-        ) from None
+    return read(Summary, folder / SUMMARY, code="tokens_invalid", where=str(folder / SUMMARY))
 
 
 def folder_hash(folder: Path) -> str:

@@ -25,7 +25,7 @@ class RunState:
     `identity` says which run it is (recipe, data, seed, engine): no other may go on from it.
     """
 
-    identity: dict[str, Any]
+    identity: dict[str, str | int]
     step: int
     model: dict[str, Any]
     optimizer: dict[str, Any]
@@ -38,7 +38,7 @@ def save_state(folder: Path, state: RunState) -> None:
     save_tensors(folder / FILE, vars(state))
 
 
-def load_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
+def load_state(folder: Path, identity: dict[str, str | int]) -> RunState | None:
     """The state in `folder`, or None; `output_exists` when it belongs to another run."""
     path = folder / FILE
     if not path.exists():

@@ -6,10 +6,9 @@ output shard is in memory at a time and each is a task that may be run anywhere,
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes.encoder import Ids
@@ -121,11 +121,11 @@ def shuffle_shard(task: ShuffleTask) -> RowShard:
     """Writes one tar, or returns what an earlier run wrote."""
     marker = task.work / f"shard-{task.index:08d}.json"
     if marker.exists():
-        return RowShard(**json.loads(marker.read_text()))
+        return read(RowShard, marker, code="artifact_corrupt", where=str(marker))
     numbers = np.load(task.order, mmap_mode="r")[task.first : task.end]
     rows = read_numbered(task.rows, np.array(numbers))
     written = write_shard(task.output, task.index, _as_json(rows))
-    write_json_atomically(marker, asdict(written))
+    write_json_atomically(marker, written)
     return written
 
 

@@ -7,11 +7,10 @@ side by side, on one machine or many, and a run that was killed does again only 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from submissions.codec import read
 from submissions.documents import Document
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
@@ -71,7 +71,7 @@ def spill_shard(task: SpillTask) -> Spilled:
     """
     marker = task.folder / f"{_digest(task.shard)}.json"
     if marker.exists():
-        return Spilled(**json.loads(marker.read_text()))
+        return read(Spilled, marker, code="artifact_corrupt", where=str(marker))
     encoder = encoder_of(task.tokenizer)
     with (
         task.shard.fetched(task.folder) as local,
@@ -80,7 +80,7 @@ def spill_shard(task: SpillTask) -> Spilled:
         for documents in _batches(read_documents(local)):
             spill.add(documents, local.name)
         done = spill.finish()
-    write_json_atomically(marker, asdict(done))
+    write_json_atomically(marker, done)
     return done
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from submissions.codec import MisfitError, decode_or_misfit
 from submissions.dataset import Dataset, Source, find_dataset
 from submissions.executor import LocalProcesses, Placement, cores
 from submissions.failures import Failure
@@ -31,12 +31,12 @@ from training_recipes.hardware import require_choices
 from training_recipes.packed_rows import (
     SUMMARY,
     RowShard,
-    SourceSummary,
     Summary,
     folder_hash,
     read_summary,
     write_manifest_and_summary,
 )
+from training_recipes.results import SourceSummary, TokenizeResult
 from training_recipes.scales import Scale, load_scale
 from training_recipes.shuffle import (
     Order,
@@ -90,6 +90,8 @@ def tokenize_dataset(
         )
         plan = _plan(dataset, spilled, scale, seed, work / SPILL)
         shards = _shuffle(plan, scale, work, placement, progress)
+        width = plan.rows.width
+        unique = unique_tokens(list(spilled.values()), work / SPILL)
         summary = Summary(
             scale=scale.name,
             seq_len=scale.model.seq_len,
@@ -98,8 +100,9 @@ def tokenize_dataset(
             encoder=encoder_of(scale.tokenizer).name,
             documents=sum(done.documents for done in spilled.values()),
             sequences=len(plan.order),
-            tokens=len(plan.order) * plan.rows.width,
-            unique_tokens=unique_tokens(list(spilled.values()), work / SPILL),
+            tokens=len(plan.order) * width,
+            # In whole rows, as the tokens are.
+            unique_tokens=min(unique // width, len(plan.order)) * width,
             epochs=plan.epochs,
             sources=plan.sources,
             shards=shards,
@@ -153,7 +156,7 @@ def _work_folder(output: Path, identity: dict[str, Any]) -> Iterator[Path]:
         except BlockingIOError:
             raise Failure("output_exists", f"another process is writing {output}") from None
         known = work / IDENTITY
-        others = not known.exists() or json.loads(known.read_text()) != identity
+        others = _identity_in(known) != identity
         patterns = [".shard-*", f"{SPILL}/.*", f"{SPILL}/s3-*"]  # left by workers that were killed
         if others:
             patterns += ["shard-*", f"{SPILL}/*"]
@@ -161,6 +164,14 @@ def _work_folder(output: Path, identity: dict[str, Any]) -> Iterator[Path]:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         write_json_atomically(known, identity)
         yield work
+
+
+def _identity_in(path: Path) -> dict[str, Any] | None:
+    """Which run's work it is; None where that cannot be read."""
+    try:
+        return decode_or_misfit(dict[str, Any], path.read_bytes())
+    except (OSError, MisfitError):
+        return None
 
 
 def _finished(
@@ -293,17 +304,30 @@ def _hash_of_rows(shards: Sequence[RowShard]) -> str:
     return hashlib.sha256("".join(f"{s.rows_sha256}\n" for s in shards).encode()).hexdigest()
 
 
-def figures_of(summary: Summary) -> dict[str, Any]:
-    """What the stage reports and `crucible tokenize --json` prints of a summary."""
-    told_elsewhere = ("scale", "seq_len", "recipe_sha256")
-    return {key: value for key, value in asdict(summary).items() if key not in told_elsewhere}
+def result_of(summary: Summary) -> TokenizeResult:
+    """What the stage reports of a summary."""
+    return TokenizeResult(
+        tokens=summary.tokens,
+        unique_tokens=summary.unique_tokens,
+        epochs=summary.epochs,
+        tokenizer_sha256=summary.tokenizer_sha256,
+        dataset_sha256=summary.dataset_sha256,
+        rows_sha256=summary.rows_sha256,
+        encoder=summary.encoder,
+        seed=summary.seed,
+        documents=summary.documents,
+        sequences=summary.sequences,
+        sources=summary.sources,
+        shards=len(summary.shards),
+    )
 
 
-def stage(job: Job) -> StageResult:
+def stage(job: Job) -> StageResult[TokenizeResult]:
     """`dataset` to `tokens`; parameters `scale` and `seed`, any other is `recipe_frozen`."""
     require_choices(job.parameters, {"scale", "seed"})
     dataset = job.inputs["dataset"]
     scale = load_scale(job.parameters["scale"])
+    job.require_recipe(scale.recipe_sha256)
     output = job.output / "tokens"
     summary = tokenize_dataset(
         [dataset.path],
@@ -316,9 +340,7 @@ def stage(job: Job) -> StageResult:
     )
     require_enough(summary, scale)
     tokens = Artifact(output.resolve().as_uri(), folder_hash(output))
-    figures = figures_of(summary)
-    del figures["shards"]  # tens of thousands at the large scales; summary.json has them
-    return StageResult({"tokens": tokens}, figures | {"shards": len(summary.shards)})
+    return StageResult({"tokens": tokens}, result_of(summary))
 
 
 if __name__ == "__main__":

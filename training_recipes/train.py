@@ -7,19 +7,20 @@ every process of the run calls the same; the one of rank 0 writes.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.hashing import folder_sha256
 from submissions.job import RESULT, Artifact, Job, StageResult, run_stage, write_json_atomically
 from submissions.progress import Progress, no_progress
 from training_recipes.hardware import DEFAULT, Hardware, hardware_of, processes, rows_a_process
 from training_recipes.packed_rows import Summary, folder_hash, read_summary
+from training_recipes.results import REPORT, TrainingReport, TrainResult
 from training_recipes.scales import Scale, load_scale
 from training_recipes.tokenizer import tokenizer_folder, tokenizer_sha256
 from training_recipes.training_rows import require_consistent
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from training_recipes.engines.run import Engine, Run, Trained
 
 ENGINES = ("composer", "open_lm")
-REPORT = "training.json"  # beside the model: the figures and which run it was
+MODEL = "model"
 STATES_PER_RUN = 20
 CURVE_POINTS = 200
 FINAL_PART = 20  # the loss of a run is the mean over its last twentieth
@@ -43,10 +44,10 @@ def train(
     resume: bool = False,
     progress: Progress = no_progress,
     hardware: Hardware = DEFAULT,
-) -> dict[str, Any]:
+) -> TrainResult | None:
     """Trains on the folder `tokens` and writes the model directory `output`; returns the figures.
 
-    On the processes of torchrun that do not write it returns an empty dict.
+    On the processes of torchrun that do not write it returns None.
 
     With `resume` it goes on with the unfinished run of the same recipe, data, seed and engine, or
     returns the finished one. Raises `output_exists` for any other run and, without `resume`, for
@@ -59,7 +60,7 @@ def train(
     seed = scale.seed if seed is None else seed
     summary = read_summary(tokens)
     _require_fitting(summary, scale, tokens)
-    identity = {
+    identity: dict[str, str | int] = {
         "recipe_sha256": scale.recipe_sha256,
         "tokens_sha256": folder_hash(tokens),
         "seed": seed,
@@ -80,7 +81,7 @@ def train(
         max(1, scale.steps // STATES_PER_RUN), hardware, own,
     )  # fmt: skip
     trained = _engine_of(engine)(run, progress if own.writes else no_progress)
-    return _write_model(run, trained, output) if own.writes else {}
+    return _write_model(run, trained, output) if own.writes else None
 
 
 def _require_fitting(summary: Summary, scale: Scale, tokens: Path) -> None:
@@ -105,12 +106,12 @@ def _holds_something(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _finished(output: Path, identity: dict[str, Any]) -> dict[str, Any]:
+def _finished(output: Path, identity: dict[str, str | int]) -> TrainResult:
     """The figures of the finished run in `output`, if it is the one that is asked for."""
     if (output / REPORT).exists():
-        report: dict[str, Any] = json.loads((output / REPORT).read_text())
-        if report["identity"] == identity:
-            return dict(report["figures"])
+        report = read(TrainingReport, output / REPORT, code="artifact_corrupt")
+        if report.identity == identity:
+            return report.figures
     raise Failure("output_exists", f"{output} holds something else than this run")
 
 
@@ -126,74 +127,80 @@ def _engine_of(name: str) -> Engine:
     raise Failure("unknown_engine", f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
 
 
-def _write_model(run: Run, trained: Trained, output: Path) -> dict[str, Any]:
+def _write_model(run: Run, trained: Trained, output: Path) -> TrainResult:
     """Writes the model directory in the work folder, then renames it to `output`."""
     from training_recipes.model_dir import save_model_dir, weights_sha256
 
     scale = run.scale
-    figures = {
-        "loss": mean(trained.losses[-max(1, scale.steps // FINAL_PART) :]),
-        "steps": scale.steps,
-        "tokens": scale.tokens_trained,
-        "flops": 6.0 * scale.model.params * scale.tokens_trained,
-        "mfu": None,  # as long as nobody publishes a peak to compare with, such as on a processor
-        **run.speed(scale.steps / trained.seconds, trained.gpu),
-        "seconds": round(trained.seconds, 2),
-        "loss_curve": loss_curve(trained.losses),
-        "params": scale.model.params,
-        "params_trained": scale.model.params_trained,
-        "seed": run.seed,
-        "recipe_sha256": scale.recipe_sha256,
-        "tokenizer_sha256": run.summary.tokenizer_sha256,
-        "weights_sha256": weights_sha256(trained.model),
-        "engine": run.identity["engine"],
-    }
+    speed = run.speed(scale.steps / trained.seconds, trained.gpu)
+    figures = TrainResult(
+        loss=mean(trained.losses[-max(1, scale.steps // FINAL_PART) :]),
+        steps=scale.steps,
+        tokens=scale.tokens_trained,
+        flops=6.0 * scale.model.params * scale.tokens_trained,
+        mfu=speed.get("mfu"),
+        tokens_per_second=speed["tokens_per_second"],
+        seconds=round(trained.seconds, 2),
+        loss_curve=loss_curve(trained.losses),
+        params=scale.model.params,
+        params_trained=scale.model.params_trained,
+        seed=run.seed,
+        recipe_sha256=scale.recipe_sha256,
+        tokenizer_sha256=run.summary.tokenizer_sha256,
+        weights_sha256=weights_sha256(trained.model),
+        engine=str(run.identity["engine"]),
+    )
     model = run.work / "model"
     shutil.rmtree(model, ignore_errors=True)
     save_model_dir(model, trained.model, tokenizer_folder(scale.tokenizer))
-    write_json_atomically(model / REPORT, {"identity": run.identity, "figures": figures})
+    write_json_atomically(model / REPORT, TrainingReport(run.identity, figures))
     model.rename(output)
     shutil.rmtree(run.work)
     return figures
 
 
-def loss_curve(losses: list[float]) -> list[list[float]]:
-    """At most 200 points [step, mean loss of the steps since the point before]."""
+def loss_curve(losses: list[float]) -> list[tuple[int, float]]:
+    """At most 200 points (step, mean loss of the steps since the point before)."""
     width = -(-len(losses) // CURVE_POINTS)
     return [
-        [min(start + width, len(losses)), round(mean(losses[start : start + width]), 4)]
+        (min(start + width, len(losses)), round(mean(losses[start : start + width]), 4))
         for start in range(0, len(losses), width)
     ]
 
 
-def stage(job: Job) -> StageResult:
+def stage(job: Job) -> StageResult[TrainResult]:
     """`tokens` to `model`; parameters `scale`, `seed`, `engine` and the knobs of the hardware.
 
     Any other parameter is the recipe's: `recipe_frozen`.
     """
+    figures = _train_for(job)
+    assert figures is not None  # only the process that writes reports: see `follow`
+    model = job.output / MODEL
+    return StageResult({"model": Artifact(model.as_uri(), folder_sha256(model))}, figures)
+
+
+def _train_for(job: Job) -> TrainResult | None:
     hardware = hardware_of(job.parameters)
+    scale = load_scale(job.parameters["scale"])
+    job.require_recipe(scale.recipe_sha256)
     tokens = job.inputs["tokens"].verified(folder_hash)
-    output = job.output / "model"
-    figures = train(
+    return train(
         tokens,
-        output,
-        load_scale(job.parameters["scale"]),
+        job.output / MODEL,
+        scale,
         job.parameters.get("seed"),
         job.parameters.get("engine", ENGINES[0]),
         resume=True,
         progress=job.progress,
         hardware=hardware,
     )
-    if not processes().writes:
-        return StageResult()
-    return StageResult({"model": Artifact(output.as_uri(), folder_sha256(output))}, figures)
 
 
 def follow() -> int:
     """What torchrun's other processes do: train along, while rank 0 holds the lock and reports."""
     directory = Path(sys.argv[1]).resolve()
     if not (directory / RESULT).exists():
-        stage(Job(directory))
+        _train_for(Job(directory))
     return 0
 
 

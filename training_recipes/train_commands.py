@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from submissions.cli import Commands
+from submissions.codec import to_json
 from submissions.progress import progress_for_terminal
-from training_recipes.hardware import CHOICES, Hardware, processes
+from training_recipes.hardware import CHOICES, Hardware
 from training_recipes.scales import load_scale, scale_names
 
 
@@ -42,9 +43,10 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
         progress_for_terminal(),
         Hardware(arguments.micro_batch, arguments.compile, arguments.fsdp),
     )
-    if not processes().writes:
+    if figures is None:
         raise SystemExit(0)  # the process of rank 0 prints
-    return figures | {"checkpoint": str(arguments.output / "checkpoint.pt")}
+    document: dict[str, Any] = to_json(figures)
+    return document | {"checkpoint": str(arguments.output / "checkpoint.pt")}
 
 
 def render_train(document: dict[str, Any]) -> str:

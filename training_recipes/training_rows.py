@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import tarfile
 from collections import deque
 from collections.abc import Iterator
@@ -23,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from submissions.codec import decode
 from submissions.failures import Failure
-from training_recipes.packed_rows import MANIFEST, RowShard, Summary
+from training_recipes.packed_rows import MANIFEST, ManifestLine, RowShard, Summary
 
 Row = npt.NDArray[np.uint16]  # every vocabulary of ours has fewer than 65,536 ids
 Rows = npt.NDArray[np.uint16]  # [rows, seq_len + 1]
@@ -55,15 +55,17 @@ class Part:
 
 def require_consistent(tokens: Path, summary: Summary) -> None:
     """Holds manifest.jsonl, which open_lm reads, against summary.json: `tokens_invalid`."""
+    path = tokens / MANIFEST
     try:
-        lines = [json.loads(line) for line in (tokens / MANIFEST).read_text().splitlines()]
-        found = [(f"{line['shard']}.tar", line["num_sequences"]) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure("tokens_invalid", f"cannot read {tokens / MANIFEST}: {error}") from None
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise Failure("tokens_invalid", f"cannot read {path}: {error.strerror}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        entry = decode(ManifestLine, line, code="tokens_invalid", where=f"{path}, line {number}")
+        found.append((f"{entry.shard}.tar", entry.num_sequences))
     if found != [(shard.name, shard.num_sequences) for shard in summary.shards]:
-        raise Failure(
-            "tokens_invalid", f"{tokens / MANIFEST} names other shards or counts than summary.json"
-        )
+        raise Failure("tokens_invalid", f"{path} names other shards or counts than summary.json")
     if sum(shard.num_sequences for shard in summary.shards) != summary.sequences:
         raise Failure("tokens_invalid", f"the counts in {tokens}/summary.json do not add up")
 

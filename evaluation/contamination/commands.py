@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evaluation.suite import SUITE_NAMES, load_suite
+from evaluation.suite import load_suite
+from evaluation.suite_file import SUITE_NAMES
 from submissions.cli import Commands
 from submissions.commands import table
 from submissions.dataset import PATH_HELP

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from evaluation.contamination.index import build_index
+from evaluation.contamination.results import ScanResult
 from evaluation.contamination.scan import scan_dataset
 from evaluation.suite import load_suite
+from submissions.codec import convert
 from submissions.executor import LocalProcesses, cores
 from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage
 
 INDEX, REPORT = "index", "report.json"
-# Long lists that stand in the report alone.
-LISTS = ("findings", "examples", "shards")
 
 
-def stage(job: Job) -> StageResult:
+def stage(job: Job) -> StageResult[ScanResult]:
     """`dataset` to `report`; parameters `suite` and `data`, the folder of task files or null.
 
     Tasks whose file is not there are listed as `missing_tasks`. The dataset's hash is not computed
@@ -34,7 +33,7 @@ def stage(job: Job) -> StageResult:
     dataset = job.inputs["dataset"].path
     output = job.output / REPORT
     document = scan_dataset([dataset], index.folder, output, job.progress, LocalProcesses(cores()))
-    figures: dict[str, Any] = {key: value for key, value in document.items() if key not in LISTS}
+    figures = convert(ScanResult, document, code="internal_error", where=REPORT)
     return StageResult({"report": Artifact(output.as_uri(), file_sha256(output))}, figures)
 
 

@@ -110,7 +110,6 @@ def made_suite(tmp_path: Path) -> Callable[..., Suite]:
             entries.append(entry | {"sha1": blob_sha1(path), "rows": len(rows), "baselines": {}})
         document = {"max_seq_len": max_seq_len, "batch_size": 2, "tasks": entries}
         (folder / "suite.json").write_text(json.dumps(document))
-        read_suite.cache_clear()
         return read_suite(folder / "suite.json", "made", folder)
 
     return make

@@ -42,8 +42,8 @@ def test_the_document_has_dclms_keys_and_values(tmp_path: Path) -> None:
     assert found["eval_version"] == "v2"
     for version in ("v1", "v2"):
         score = score_file(source, version)
-        assert found[f"Core_{version}"] == score["core"]
-        assert found[f"Extended_{version}"] == score["extended"]
+        assert found[f"Core_{version}"] == score.core
+        assert found[f"Extended_{version}"] == score.extended
     assert found["Core"] == found["Core_v2"] == found["low_variance_datasets_centered"]
     assert found["Extended"] == found["Extended_v2"] == found["aggregated_centered_results"]
     assert found["aggregated_results"] == pytest.approx(0.3 + 0.01 * 26)
@@ -59,7 +59,7 @@ def test_what_was_written_is_read_again_with_the_same_score(tmp_path: Path) -> N
     for version in ("v1", "v2"):
         one, other = score_file(source, version), score_file(target, version)
         for name in ("core", "extended", "mmlu", "categories", "centered"):
-            assert one[name] == other[name], name
+            assert getattr(one, name) == getattr(other, name), name
 
 
 def test_a_missing_task_is_said_in_dclms_words(tmp_path: Path) -> None:

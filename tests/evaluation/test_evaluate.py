@@ -17,9 +17,11 @@ from evaluation.evaluate import evaluate_model, stage
 from evaluation.examples import Example
 from evaluation.suite import Suite, Task, load_suite, rows_by_category
 from submissions import cli
+from submissions.codec import encode
 from submissions.failures import Failure
 from submissions.hashing import file_sha256, folder_sha256
 from submissions.job import Job
+from training_recipes.results import REPORT, TrainingReport, TrainResult
 
 SMOKE = load_suite("smoke")
 
@@ -223,7 +225,7 @@ def test_the_command(
     assert raised.value.code == 2
 
 
-def make_job(folder: Path, model: Path, sha256: str) -> Job:
+def make_job(folder: Path, model: Path, sha256: str, recipe: str = "") -> Job:
     folder.mkdir()
     spec = {
         "key": "1-evaluate-a1",
@@ -231,6 +233,7 @@ def make_job(folder: Path, model: Path, sha256: str) -> Job:
         "inputs": {"model": {"uri": model.as_uri(), "sha256": sha256}},
         "parameters": {"suite": "smoke", "engine": "llm-foundry"},
         "output": (folder / "output").as_uri(),
+        "hashes": {"recipe": recipe},
     }
     (folder / "job.json").write_text(json.dumps(spec))
     (folder / "output").mkdir()
@@ -243,8 +246,8 @@ def test_the_stage(tiny_model: Path, tmp_path: Path, guess: Callable[..., Guesse
     assert set(done.outputs) == {"results", "examples"}
     for artifact in done.outputs.values():
         assert artifact.sha256 == file_sha256(artifact.path)
-    assert done.figures["suite_hash"] == SMOKE.hash
-    assert done.figures["tasks"]["smoke_article"]["n"] == 100
+    assert done.figures.suite_hash == SMOKE.hash
+    assert done.figures.tasks["smoke_article"].n == 100
     assert (tmp_path / "job" / "progress.jsonl").read_text()
 
     with pytest.raises(Failure) as raised:
@@ -253,3 +256,18 @@ def test_the_stage(tiny_model: Path, tmp_path: Path, guess: Callable[..., Guesse
     with pytest.raises(Failure) as raised:
         stage(make_job(tmp_path / "gone", tmp_path / "nowhere", ""))
     assert raised.value.code == "artifact_missing"
+
+
+def test_a_model_of_another_recipe_is_refused(
+    tiny_model: Path, tmp_path: Path, guess: Callable[..., Guesser]
+) -> None:
+    guesser = guess()
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    figures = TrainResult(loss=3, flops=1, engine="composer", recipe_sha256="", weights_sha256="")
+    (model / REPORT).write_bytes(encode(TrainingReport({"recipe_sha256": "a" * 64}, figures)))
+    with pytest.raises(Failure, match=r"b{12}, and the model was trained by a{12}$") as raised:
+        stage(make_job(tmp_path / "other", model, "", recipe="b" * 64))
+    assert (raised.value.code, guesser.asked) == ("recipe_changed", [])
+    stage(make_job(tmp_path / "same", model, "", recipe="a" * 64))
+    assert guesser.asked

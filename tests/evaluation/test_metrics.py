@@ -44,35 +44,34 @@ def test_smoke_is_a_mean_with_its_error_and_never_core() -> None:
     results[article.label] = TaskResult(0.75, 10, 0.1)
     score = score_results(suite, results, "v2")
     count = len(suite.tasks)
-    assert score["label"] == "SMOKE"
-    assert score["smoke"] == pytest.approx((count - 1 + 0.5) / count)
-    assert score["smoke_stderr"] == pytest.approx(0.1 / 0.5 / count)
-    assert score["core"] is score["extended"] is score["mmlu"] is None
-    assert score["missing_tasks"] == []
-    assert score["tasks"]["smoke_article"]["centered"] == 0.5
+    assert score.label == "SMOKE"
+    assert score.smoke == pytest.approx((count - 1 + 0.5) / count)
+    assert score.smoke_stderr == pytest.approx(0.1 / 0.5 / count)
+    assert score.core is score.extended is score.mmlu is None
+    assert score.missing_tasks == []
+    assert score.tasks["smoke_article"].centered == 0.5
 
 
 def test_a_missing_task_leaves_no_partial_mean() -> None:
     suite = load_suite("full")
     core = {task.label: TaskResult(1.0) for task in suite.tasks if task.core}
     score = score_results(suite, core, "v2")
-    assert score["core"] == 1.0
-    assert score["core_stderr"] is None  # no task said its error
-    assert score["extended"] is None
-    assert score["mmlu"] is None
-    assert len(score["missing_tasks"]) == 31
-    assert score["categories"]["safety"] is None
+    assert score.core == 1.0
+    assert score.core_stderr is None  # no task said its error
+    assert score.extended is None
+    assert score.mmlu is None
+    assert len(score.missing_tasks) == 31
+    assert score.categories["safety"] is None
 
     del core["copa"]
     score = score_results(suite, core, "v2")
-    assert score["core"] is None
-    assert "copa" in score["missing_tasks"]
+    assert score.core is None
+    assert "copa" in score.missing_tasks
 
 
 def test_labels_of_no_metric_version_are_named_and_not_counted() -> None:
     suite = load_suite("full")
     results = {task.label: TaskResult(1.0) for task in suite.tasks} | {"gsm8k": TaskResult(0.0)}
     score = score_results(suite, results, "v1")
-    assert score["extended"] == 1.0
-    assert score["ignored_tasks"] == ["gsm8k"]
-    assert "gsm8k" not in score["centered"]
+    assert score.extended == 1.0
+    assert "gsm8k" not in score.tasks

@@ -68,26 +68,24 @@ def test_the_tail_is_a_sum() -> None:
 def test_against_guessing() -> None:
     two_choices = with_baseline(50)
     found = task_statistics(two_choices, answers([1] * 60 + [0] * 40), "v2")
-    assert found["chance_p"] == pytest.approx(0.0284, abs=1e-4)
-    assert found["interval"] == pytest.approx([0.502, 0.691], abs=1e-3)
-    assert task_statistics(two_choices, answers([1] * 40 + [0] * 60), "v2")["chance_p"] > 0.97
+    assert found.chance_p == pytest.approx(0.0284, abs=1e-4)
+    assert found.interval == pytest.approx([0.502, 0.691], abs=1e-3)
+    assert task_statistics(two_choices, answers([1] * 40 + [0] * 60), "v2").chance_p > 0.97
 
 
 def test_against_guessing_with_categories() -> None:
     bits, names = [1, 1, 1, 0] * 20 + [1, 0] * 20, ["a"] * 80 + ["b"] * 40
     found = task_statistics(with_baseline(50), answers(bits, names), "v2")
     error = math.sqrt(0.75 * 0.25 / 79 + 0.25 / 39) / 2
-    assert found["interval"] == pytest.approx(
-        [0.625 - 1.96 * error, 0.625 + 1.96 * error], abs=1e-4
-    )
-    assert found["chance_p"] == pytest.approx(0.5 * math.erfc(0.125 / error / math.sqrt(2)))
+    assert found.interval == pytest.approx([0.625 - 1.96 * error, 0.625 + 1.96 * error], abs=1e-4)
+    assert found.chance_p == pytest.approx(0.5 * math.erfc(0.125 / error / math.sqrt(2)))
     below = task_statistics(with_baseline(90), answers(bits, names), "v2")
-    assert below["chance_p"] > 0.99
+    assert below.chance_p > 0.99
 
 
 def test_a_category_of_one_question_leaves_it_open() -> None:
     found = task_statistics(with_baseline(50), answers([1, 0, 1], ["a", "a", "b"]), "v2")
-    assert found == {"interval": None, "chance_p": None}
+    assert (found.interval, found.chance_p) == (None, None)
 
 
 def test_mcnemar_counts_only_where_they_differ() -> None:

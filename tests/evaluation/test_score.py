@@ -10,9 +10,10 @@ import pytest
 
 from evaluation.examples import Example, result_of, write_examples
 from evaluation.records import read_records, suite_hash_of
-from evaluation.score import score_file, stage
+from evaluation.score import ScoreResult, score_file, stage
 from evaluation.suite import load_suite, rows_by_category, task_path
 from submissions import cli
+from submissions.codec import decode
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Job
@@ -34,11 +35,11 @@ def eval_json(values: dict[str, float]) -> dict[str, Any]:
 
 def test_a_model_at_the_v2_baselines_scores_zero_in_v2(tmp_path: Path) -> None:
     score = score_file(write(tmp_path / "eval.json", eval_json(at_v2_baselines())), "v2")
-    assert score["core"] == pytest.approx(0, abs=1e-15)
-    assert score["extended"] == pytest.approx(0, abs=1e-15)
-    assert score["mmlu"] == 0.25
-    assert score["missing_tasks"] == []
-    assert set(score["categories"]) == {
+    assert score.core == pytest.approx(0, abs=1e-15)
+    assert score.extended == pytest.approx(0, abs=1e-15)
+    assert score.mmlu == 0.25
+    assert score.missing_tasks == []
+    assert set(score.categories) == {
         "commonsense reasoning",
         "language understanding",
         "reading comprehension",
@@ -46,14 +47,14 @@ def test_a_model_at_the_v2_baselines_scores_zero_in_v2(tmp_path: Path) -> None:
         "symbolic problem solving",
         "world knowledge",
     }
-    assert all(value == pytest.approx(0, abs=1e-15) for value in score["categories"].values())
+    assert all(value == pytest.approx(0, abs=1e-15) for value in score.categories.values())
 
 
 def test_the_same_answers_in_v1_by_hand(tmp_path: Path) -> None:
     score = score_file(write(tmp_path / "eval.json", eval_json(at_v2_baselines())), "v1")
     # Three of CORE's tasks had lower baselines in v1: 20 → 40.3, 9.1 → 25, 20 → 25.
     core = ((0.403 - 0.2) / 0.8 + (0.25 - 0.091) / 0.909 + (0.25 - 0.2) / 0.8) / 22
-    assert score["core"] == pytest.approx(core, abs=1e-12)
+    assert score.core == pytest.approx(core, abs=1e-12)
     rest = (
         (0.5 - 0.333) / 0.667  # siqa
         + 6 * (0.25 - 0.2) / 0.8  # novel_concepts, elementary_math_qa, logical_deduction, lsat_rc,
@@ -61,19 +62,19 @@ def test_the_same_answers_in_v1_by_hand(tmp_path: Path) -> None:
         + (0.33 - 0.25) / 0.75  # conceptual_combinations
         + (0.25 - 0.27) / 0.73  # logi_qa
     )
-    assert score["extended"] == pytest.approx((22 * core + rest) / 53, abs=1e-12)
+    assert score.extended == pytest.approx((22 * core + rest) / 53, abs=1e-12)
 
 
 def test_a_missing_task_is_named(tmp_path: Path) -> None:
     values = at_v2_baselines()
     del values["svamp_cot"]
     score = score_file(write(tmp_path / "eval.json", eval_json(values)))
-    assert score["metric_version"] == "v2"
-    assert score["core"] is not None
-    assert score["extended"] is None
-    assert score["missing_tasks"] == ["svamp_cot"]
-    assert score["categories"]["symbolic problem solving"] is None
-    assert score["categories"]["safety"] is not None
+    assert score.metric_version == "v2"
+    assert score.core is not None
+    assert score.extended is None
+    assert score.missing_tasks == ["svamp_cot"]
+    assert score.categories["symbolic problem solving"] is None
+    assert score.categories["safety"] is not None
 
 
 def our_results(**changes: Any) -> dict[str, Any]:
@@ -84,17 +85,17 @@ def our_results(**changes: Any) -> dict[str, Any]:
 
 def test_our_own_results_of_the_smoke_suite(tmp_path: Path) -> None:
     score = score_file(write(tmp_path / "results.json", our_results()))
-    assert score["suite"] == "smoke"
-    assert 0 < score["smoke"] < 0.5
-    assert score["smoke_stderr"] > 0
-    assert score["core"] is None
+    assert score.suite == "smoke"
+    assert 0 < score.smoke < 0.5
+    assert score.smoke_stderr > 0
+    assert score.core is None
 
 
 def test_a_sample_of_the_rows_gets_no_score(tmp_path: Path) -> None:
     score = score_file(write(tmp_path / "results.json", our_results(limit=5)))
-    assert score["smoke"] is None
-    assert score["limit"] == 5
-    assert score["centered"]["smoke_article"] == 0
+    assert score.smoke is None
+    assert score.limit == 5
+    assert score.centered["smoke_article"] == 0
 
 
 @pytest.mark.parametrize(
@@ -103,20 +104,35 @@ def test_a_sample_of_the_rows_gets_no_score(tmp_path: Path) -> None:
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
-        (b"[]", "does not hold a JSON object"),
+        (b"[]", "results.json is a list, not an object"),
         (b"{}", "holds no task results"),
-        (b'{"eval_metrics": 3}', "holds no task results"),
+        (b'{"eval_metrics": 3}', "eval_metrics is a whole number, not an object"),
+        (b'{"eval_metrics": {"icl": 3}}', "eval_metrics.icl is a whole number, not an object"),
         (b'{"eval_metrics": {"icl": {}}}', "holds no task results"),
         (b'{"eval_metrics": {"icl": {"nonsense": 0.5}}}', "no task of the suite"),
-        (b'{"eval_metrics": {"icl": {"copa": NaN}}}', "copa is nan"),
-        (b'{"eval_metrics": {"icl": {"copa": 1.01}}}', "copa is 1.01, not between 0 and 1"),
-        (b'{"eval_metrics": {"icl": {"copa": -0.1}}}', "copa is -0.1"),
-        (b'{"eval_metrics": {"icl": {"copa": Infinity}}}', "copa is inf"),
-        (b'{"eval_metrics": {"icl": {"copa": "0.5"}}}', "copa has no number"),
-        (b'{"eval_metrics": {"icl": {"copa": true}}}', "copa has no number"),
+        (b'{"eval_metrics": {"icl": {"copa": NaN}}}', "is not JSON: NaN is no number"),
+        (b'{"eval_metrics": {"icl": {"copa": 1.01}}}', "results.json: copa must be at most 1"),
+        (b'{"eval_metrics": {"icl": {"copa": -0.1}}}', "results.json: copa must be at least 0"),
+        (b'{"eval_metrics": {"icl": {"copa": Infinity}}}', "is not JSON: Infinity is no number"),
+        (
+            b'{"eval_metrics": {"icl": {"copa": "0.5"}}}',
+            "copa is a string, not a number or",
+        ),
+        (
+            b'{"eval_metrics": {"icl": {"copa": true}}}',
+            "copa is a truth value, not a",
+        ),
         (b'{"suite": "tiny", "tasks": {"copa": {"score": 1}}}', "unknown suite 'tiny'"),
-        (b'{"suite": "full", "tasks": {"copa": {"score": 1, "n": 0}}}', "has 0 as its examples"),
-        (b'{"suite": "full", "tasks": {"copa": {"score": 1, "stderr": "x"}}}', "as its error"),
+        (
+            b'{"suite": "full", "tasks": {"copa": {"score": 1, "n": 0}}}',
+            "copa: n must be at",
+        ),
+        (
+            b'{"suite": "full", "tasks": {"copa": {"score": 1, "stderr": "x"}}}',
+            "copa: stderr is a",
+        ),
+        (b'{"tasks": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "is nested too deeply"),
+        (b"[" * 100_000, "results.json is a list, not an object"),
         (b'{"suite": "full", "suite_hash": "0", "tasks": {"copa": {"score": 1}}}', "version"),
     ],
 )
@@ -190,16 +206,16 @@ def a_run(folder: Path, wrong_every: int = 3) -> tuple[Path, Path]:
 def test_records_add_intervals_and_change_no_score(tmp_path: Path) -> None:
     results, examples = a_run(tmp_path / "run")
     plain, full = score_file(results), score_file(results, examples=examples)
-    assert plain["smoke"] == full["smoke"]
-    assert plain["centered"] == full["centered"]
-    assert full["smoke_stderr"] == pytest.approx(plain["smoke_stderr"])  # no two share a file
-    low, high = full["intervals"]["smoke"]
-    assert low < full["smoke"] < high
-    assert (high - low) / 3.92 == pytest.approx(full["smoke_stderr"], rel=0.1)
-    assert plain["intervals"] == {}
-    task = full["tasks"]["smoke_article"]
-    assert task["interval"][0] < task["score"] < task["interval"][1]
-    assert 0 < task["chance_p"] < 0.01
+    assert plain.smoke == full.smoke
+    assert plain.centered == full.centered
+    assert full.smoke_stderr == pytest.approx(plain.smoke_stderr)  # no two share a file
+    low, high = full.intervals["smoke"]
+    assert low < full.smoke < high
+    assert (high - low) / 3.92 == pytest.approx(full.smoke_stderr, rel=0.1)
+    assert plain.intervals == {}
+    task = full.tasks["smoke_article"]
+    assert task.interval[0] < task.score < task.interval[1]
+    assert 0 < task.chance_p < 0.01
     assert score_file(results, examples=examples) == full
 
 
@@ -220,7 +236,7 @@ def test_a_sample_of_the_rows_gets_no_interval_either(tmp_path: Path) -> None:
     results, examples = a_run(tmp_path / "run")
     write(results, json.loads(results.read_text()) | {"limit": 5})
     score = score_file(results, examples=examples)
-    assert (score["smoke"], score["smoke_stderr"], score["intervals"]) == (None, None, {})
+    assert (score.smoke, score.smoke_stderr, score.intervals) == (None, None, {})
 
 
 def test_the_command_shows_intervals(
@@ -239,7 +255,8 @@ def test_the_stage_writes_score_and_records_and_refuses_changed_results(tmp_path
     }
     done = stage(make_job(tmp_path / "job", inputs))
     path, records = done.outputs["score"].path, done.outputs["records"].path
-    assert json.loads(path.read_text()) == done.figures == score_file(results, examples=examples)
+    assert done.figures == score_file(results, examples=examples)
+    assert decode(ScoreResult, path.read_bytes(), code="internal_error", where="it") == done.figures
     assert done.outputs["score"].sha256 == file_sha256(path)
     assert done.outputs["records"].sha256 == file_sha256(records)
     assert read_records(records) == read_records(examples)

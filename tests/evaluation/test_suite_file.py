@@ -43,9 +43,9 @@ def test_a_task_is_added_without_code(tmp_path: Path) -> None:
     document = {"suite": "europe", "suite_hash": suite.hash, "limit": None, "tasks": tasks}
     results.write_text(json.dumps(document))
     score = score_file(results, suite_name=name)
-    assert score["label"] == "EUROPE"
-    assert score["mean"] == pytest.approx(0.5)
-    assert score["core"] is score["extended"] is score["smoke"] is None
+    assert score.label == "EUROPE"
+    assert score.mean == pytest.approx(0.5)
+    assert score.core is score.extended is score.smoke is None
 
     with pytest.raises(Failure, match="give the file of your own with --suite"):
         score_file(results)
@@ -62,7 +62,7 @@ def test_the_commands_take_its_path(
     (tmp_path / "other").mkdir()
     broken = write(tmp_path / "other", ROW | {"shots": -1})
     assert cli.main(["suite", "list", "--suite", broken]) == 1
-    assert "task 1 (capitals): shots must be" in capsys.readouterr().err
+    assert "task 1 (capitals): shots must be at least 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -70,22 +70,24 @@ def test_the_commands_take_its_path(
     [
         ({"label": "a b"}, "label must be letters"),
         ({"label": "../up"}, "label must be letters"),
-        ({"category": ""}, "category must be"),
+        ({"category": ""}, "category must have at least 1 character"),
         ({"type": "quiz"}, "type must be one of multiple_choice"),
-        ({"shots": True}, "shots must be"),
+        ({"shots": True}, "shots is a truth value, not a whole number"),
+        ({"shots": 1.5}, "shots is a number with a decimal point, not a whole number"),
         ({"file": "/etc/passwd"}, "file must be a path inside"),
         ({"file": "../up.jsonl"}, "file must be a path inside"),
-        ({"sha1": None}, "sha1 must be 40 hex digits"),
-        ({"rows": -3}, "rows must be"),
-        ({"has_categories": "yes"}, "has_categories must be true or false"),
-        ({"baselines": 25}, "baselines must give v1 and v2"),
+        ({"sha1": "0"}, "sha1 must be 40 hex digits"),
+        ({"sha1": None}, "sha1 is null, not a string"),
+        ({"rows": -3}, "rows must be at least 1"),
+        ({"has_categories": "yes"}, "has_categories is a string, not a truth value"),
+        ({"baselines": 25}, "baselines is a whole number, not an object"),
         ({"baselines": {"v2": 25}}, "baselines must give v1 and v2"),
         ({"baselines": {"v1": 25, "v2": 100}}, "from 0 to below 100"),
-        ({"baselines": {"v1": 25, "v2": "25"}}, "from 0 to below 100"),
-        ({"question_prelimiter": 3}, "question_prelimiter must be a string"),
-        ({"early_stopping_criteria": "\n"}, "must be a list of strings"),
-        ({"max_seq_len": 0}, "max_seq_len must be a whole number"),
-        ({"delimiter": " "}, "unknown key 'delimiter'"),
+        ({"baselines": {"v1": 25, "v2": "25"}}, "is a string, not a number"),
+        ({"question_prelimiter": 3}, "question_prelimiter is a whole number, not a string"),
+        ({"early_stopping_criteria": "\n"}, "criteria is a string, not a list"),
+        ({"max_seq_len": 0}, "max_seq_len must be at least 1"),
+        ({"delimiter": " "}, 'the unknown key "delimiter"'),
     ],
 )
 def test_a_mistake_in_a_task_is_named(
@@ -101,7 +103,7 @@ def test_a_mistake_in_a_task_is_named(
 @pytest.mark.parametrize("key", ["label", "sha1", "baselines"])
 def test_a_key_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
     row = {name: value for name, value in ROW.items() if name != key}
-    with pytest.raises(Failure, match=f"it has no {key}"):
+    with pytest.raises(Failure, match=f'task 1 .* has no "{key}"'):
         load_suite(write(tmp_path, row))
 
 
@@ -110,12 +112,12 @@ def test_a_key_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
     [
         ({"name": "full"}, "its name must be"),
         ({"name": "Über"}, "its name must be"),
-        ({"max_seq_len": None}, "max_seq_len must be"),
+        ({"max_seq_len": None}, "max_seq_len is null, not a whole number"),
         ({"tasks": []}, "holds no task"),
-        ({"tasks": 3}, "list of tasks"),
-        ({"tasks": [3]}, "task 1 \\(None\\): it is no object"),
+        ({"tasks": 3}, "tasks is a whole number, not a list"),
+        ({"tasks": [3]}, "task 1 \\(None\\) is a whole number, not an object"),
         ({"tasks": [ROW, ROW]}, "task 2 \\(capitals\\): its label occurs twice"),
-        ({"shots": 3}, "unknown key 'shots'"),
+        ({"shots": 3}, 'the unknown key "shots"'),
     ],
 )
 def test_a_mistake_in_the_file_is_named(
@@ -127,10 +129,23 @@ def test_a_mistake_in_the_file_is_named(
 
 
 def test_a_file_that_is_not_there_or_no_json(tmp_path: Path) -> None:
-    for content in (None, b"{", b"\xff"):
-        path = tmp_path / f"{content!r}.json".replace("\\", "")
+    path = tmp_path / "suite.json"
+    for content, sentence in (
+        (None, "no such file"),
+        (b"{", "is not JSON: its end is missing"),
+        (b"\xff", "is not JSON: invalid character at line 1, column 1"),
+        (b'{"tasks": [' + b"[" * 100_000, "nested too deeply"),
+    ):
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(Failure, match="cannot be read") as raised:
+        with pytest.raises(Failure, match=sentence) as raised:
             load_suite(str(path))
         assert raised.value.code == "suite_invalid"
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    name = write(tmp_path, ROW)
+    before = load_suite(name)
+    assert load_suite(name) is before
+    write(tmp_path, ROW | {"shots": 3})
+    assert load_suite(name).tasks[0].shots == 3

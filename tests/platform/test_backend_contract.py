@@ -49,7 +49,7 @@ def stage(job):
         raise Failure("not_json", "this line is not JSON", shard="a.jsonl", line=3)
     with open(job.output / "finished", "a") as file:
         file.write("once\\n")
-    return StageResult(figures={"done": True})
+    return StageResult({}, {"done": True})
 
 if __name__ == "__main__":
     sys.exit(run_stage(stage))

@@ -30,6 +30,7 @@ from evaluation.records import write_records
 from evaluation.rescore import results_of, score_with_records
 from evaluation.statistics import ADDED, covariance, figures_of
 from evaluation.suite import Suite, load_suite, rows_by_category, task_path
+from submissions.codec import to_json
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Artifact
@@ -66,7 +67,8 @@ def publish_run(publish: Any, settings: Any, tmp_path: Any) -> Callable[..., Sco
         made = records_of(tmp_path, chance, seed)
         kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
         answers = read_answers(made)
-        document = score_with_records(load_suite("smoke"), results_of(answers), answers, "v2")
+        score = score_with_records(load_suite("smoke"), results_of(answers), answers, "v2")
+        document = to_json(score)
         names = ("smoke", "smoke_stderr", "intervals", "tasks", "categories")
         Score.objects.filter(submission=submission).update(
             records_sha256=kept, **{name: document[name] for name in names}

@@ -28,7 +28,7 @@ def stage(job):
     print("a line of log")
     time.sleep(job.parameters["seconds"])
     child.kill()
-    return StageResult(figures={"done": True})
+    return StageResult({}, {"done": True})
 
 if __name__ == "__main__":
     sys.exit(run_stage(stage))

@@ -31,7 +31,7 @@ def stage(job):
     (job.output / f"pid{rank}").write_text(str(os.getpid()))
     time.sleep(job.parameters["seconds"])
     names = sorted(name for name in os.environ if "RAY" in name)
-    return StageResult(figures={"rank": rank, "of_rays_environment": names})
+    return StageResult({}, {"rank": rank, "of_rays_environment": names})
 
 def follow():
     from pathlib import Path

@@ -38,7 +38,7 @@ def stage(job):
         with done.open("a") as file:
             file.write(str(step))
         job.progress(step + 1, 10, "steps", loss=float("nan"))
-    return StageResult(figures={"order": done.read_text()})
+    return StageResult({}, {"order": done.read_text()})
 
 sys.exit(run_stage(stage))
 """
@@ -163,7 +163,7 @@ def test_every_error_becomes_a_listed_failure(
 
 def test_a_result_that_is_no_json_is_a_failure(directory: Path) -> None:
     def stage(job: Job) -> StageResult:
-        return StageResult(figures={"loss": float("nan")})
+        return StageResult({}, {"loss": float("nan")})
 
     assert run_stage(stage, [str(directory)]) == 3
     assert json.loads((directory / "failure.json").read_text())["code"] == "internal_error"
@@ -172,7 +172,7 @@ def test_a_result_that_is_no_json_is_a_failure(directory: Path) -> None:
 
 def test_a_broken_job_file_is_a_failure(directory: Path) -> None:
     (directory / "job.json").write_text("{")
-    assert run_stage(lambda job: StageResult(), [str(directory)]) == 3
+    assert run_stage(lambda job: StageResult({}, {}), [str(directory)]) == 3
     assert json.loads((directory / "failure.json").read_text())["code"] == "internal_error"
 
 
@@ -182,7 +182,7 @@ def test_a_failed_stage_may_succeed_later_and_then_leaves_no_failure(directory: 
 
     assert run_stage(fails, [str(directory)]) == 3
     outputs = {"x": Artifact("file:///x", "0")}
-    assert run_stage(lambda job: StageResult(outputs), [str(directory)]) == 0
+    assert run_stage(lambda job: StageResult(outputs, {}), [str(directory)]) == 0
     assert not (directory / "failure.json").exists()
     result = json.loads((directory / "result.json").read_text())
     assert result["outputs"] == {"x": {"uri": "file:///x", "sha256": "0"}}

@@ -101,7 +101,15 @@ def test_damage_is_named(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("model_norm", "rms_norm"), ("ffn_type", "gelu"), ("weight_tying", True)],
+    [
+        ("model_norm", "rms_norm"),
+        ("ffn_type", "gelu"),
+        ("weight_tying", True),
+        ("weight_tying", []),
+        ("model_norm", {"a": 1}),
+        ("n_heads", 0),
+        ("hidden_dim", "64"),
+    ],
 )
 def test_another_architecture_is_refused(model: Path, key: str, value: object) -> None:
     params = json.loads((model / "params.json").read_text())
@@ -121,7 +129,7 @@ def test_both_names_of_the_feed_forward_part_are_kept(model: Path, ffn_type: str
     params = json.loads((model / "params.json").read_text())
     (model / "params.json").write_text(json.dumps(params | {"ffn_type": ffn_type}))
     loaded = load_model_dir(model)
-    assert (loaded.shape.ffn_type, params_of_shape(loaded.shape)["ffn_type"]) == (ffn_type,) * 2
+    assert (loaded.shape.ffn_type, params_of_shape(loaded.shape).ffn_type) == (ffn_type,) * 2
 
 
 RUN = """attn_name: torch_attn

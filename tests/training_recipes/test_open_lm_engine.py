@@ -138,7 +138,9 @@ import json, os, sys
 from pathlib import Path
 import torch
 from training_recipes.model import OpenLM
+from submissions.codec import convert
 from training_recipes.model_dir import shape_of_params
+from training_recipes.open_lm_params import Params
 
 arguments = dict(zip(sys.argv[1:], sys.argv[2:]))
 params = json.loads(Path(arguments["--model"]).read_text())
@@ -153,7 +155,7 @@ def say(line):
     print(line, file=log, flush=True)
 
 torch.manual_seed(int(arguments["--seed"]))
-model = OpenLM(shape_of_params(params))
+model = OpenLM(shape_of_params(convert(Params, params, code="model_invalid", where="it")))
 for epoch in range(epochs):
     say(f"INFO | ==> Checkpoint {epoch + 1}, steps {min(16 * (epoch + 1), 76)}, tokens seen 1")
 for epoch in range(start, epochs):
@@ -208,9 +210,9 @@ def test_a_run_of_open_lm_becomes_a_model_directory(
     )  # fmt: skip
     assert [step for step, _ in told] == [1, 16, 17, 32, 33, 48, 49, 64, 65, 76]
     assert told[0][1] == {"loss": 9.0, "eta_seconds": 1.5, "tokens_per_second": 51200.0}
-    assert figures["loss_curve"][0] == [1, 9.0]
-    assert figures["loss_curve"][-1] == [76, 5.0]
-    assert figures["engine"] == "open_lm"
+    assert figures.loss_curve[0] == (1, 9.0)
+    assert figures.loss_curve[-1] == (76, 5.0)
+    assert figures.engine == "open_lm"
     torch.manual_seed(tiny.seed)
     assert weights_sha256(load_model_dir(tmp_path / "model")) == weights_sha256(OpenLM(tiny.model))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "site"]
@@ -235,7 +237,7 @@ def test_an_interrupted_run_of_open_lm_goes_on_from_its_last_whole_checkpoint(
         progress=lambda step, of, unit, message="", **metrics: seen.append(step),
     )  # fmt: skip
     assert seen == [33, 48, 49, 64, 65, 76]
-    assert [loss for _, loss in figures["loss_curve"][15:34]] == [9.0] + [8.0] * 16 + [7.0] * 2
+    assert [loss for _, loss in figures.loss_curve[15:34]] == [9.0] + [8.0] * 16 + [7.0] * 2
 
 
 def test_a_run_of_open_lm_that_diverges_or_lacks_something(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from submissions.cli import Commands
+from submissions.codec import encode
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256, file_sha256, folder_sha256
 from submissions.job import run_stage
@@ -39,7 +40,7 @@ def run(*arguments: object) -> tuple[dict[str, Any], str]:
     for module in (dataset_commands, recipe_commands, train_commands):
         module.register(commands)
     parsed = parser.parse_args([str(argument) for argument in arguments])
-    document = json.loads(json.dumps(parsed.run(parsed), allow_nan=False))
+    document = json.loads(encode(parsed.run(parsed)))
     return document, parsed.render(document)
 
 
@@ -122,14 +123,19 @@ def test_tokenize_and_train(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
 
 
 def job_directory(
-    root: Path, stage: str, inputs: dict[str, dict[str, str]], parameters: dict[str, Any]
+    root: Path,
+    stage: str,
+    inputs: dict[str, dict[str, str]],
+    parameters: dict[str, Any],
+    recipe: str,
 ) -> Path:
     directory = root / stage
     directory.mkdir()
     (root / f"{stage}-output").mkdir()
     content = {
         "key": f"1-{stage}-a1", "stage": stage, "inputs": inputs, "parameters": parameters,
-        "output": (root / f"{stage}-output").as_uri(), "hashes": {},
+        "output": (root / f"{stage}-output").as_uri(),
+        "hashes": {"recipe": recipe},
     }  # fmt: skip
     (directory / "job.json").write_text(json.dumps(content))
     return directory
@@ -140,12 +146,11 @@ def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, tiny: 
     sha256 = combined_sha256(file_sha256(path) for path in dataset.iterdir())
     parameters = {"scale": "smoke", "seed": 7}
     inputs = {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}}
-    job = job_directory(tmp_path, "tokenize", inputs, parameters)
+    job = job_directory(tmp_path, "tokenize", inputs, parameters, tiny.recipe_sha256)
     assert run_stage(tokenize.stage, [str(job)]) == 0
     tokenised = json.loads((job / "result.json").read_text())
-    job = job_directory(
-        tmp_path, "train", tokenised["outputs"], parameters | {"engine": "composer"}
-    )
+    parameters |= {"engine": "composer"}
+    job = job_directory(tmp_path, "train", tokenised["outputs"], parameters, tiny.recipe_sha256)
     assert run_stage(train.stage, [str(job)]) == 0
     result = json.loads((job / "result.json").read_text())
     assert (result["figures"]["steps"], result["figures"]["seed"]) == (tiny.steps, 7)
@@ -159,12 +164,31 @@ def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, tiny: 
 @pytest.mark.usefixtures("tiny_everywhere")
 @pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
 def test_a_stage_refuses_input_that_is_not_what_was_promised(
-    tmp_path: Path, dataset: Path, tokens: Path, stage: Any
+    tmp_path: Path, dataset: Path, tokens: Path, tiny: Scale, stage: Any
 ) -> None:
     inputs = {
         "dataset": {"uri": dataset.as_uri(), "sha256": "0" * 64},
         "tokens": {"uri": tokens.as_uri(), "sha256": "0" * 64},
     }
-    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"})
+    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"}, tiny.recipe_sha256)
     assert run_stage(stage, [str(job)]) == 3
     assert json.loads((job / "failure.json").read_text())["code"] == "artifact_corrupt"
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+@pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
+@pytest.mark.parametrize("recipe", ["0" * 64, ""])
+def test_a_stage_refuses_to_work_by_another_recipe(
+    tmp_path: Path, dataset: Path, tokens: Path, tiny: Scale, stage: Any, recipe: str
+) -> None:
+    """A machine with another release than the site has must not make a score under its name."""
+    inputs = {
+        "dataset": {"uri": dataset.as_uri(), "sha256": ""},
+        "tokens": {"uri": tokens.as_uri(), "sha256": ""},
+    }
+    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"}, recipe)
+    assert run_stage(stage, [str(job)]) == 3
+    failure = json.loads((job / "failure.json").read_text())
+    assert (failure["code"], failure["fault"]) == ("recipe_changed", "infrastructure")
+    assert tiny.recipe_sha256[:12] in failure["message"]
+    assert not any((tmp_path / "stage-output").iterdir())

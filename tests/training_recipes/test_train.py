@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from submissions.codec import encode
 from submissions.failures import Failure
 from submissions.job import FAILURE, JOB, run_stage
 from training_recipes.engines import composer_engine
@@ -30,6 +31,7 @@ from training_recipes.packed_rows import (
     write_manifest_and_summary,
     write_shard,
 )
+from training_recipes.results import TrainResult
 from training_recipes.run_state import FILE, load_state
 from training_recipes.scales import Scale
 from training_recipes.train import loss_curve, stage, train
@@ -60,21 +62,21 @@ def progress(step, of, unit, message="", **metrics):
 train(Path(sys.argv[1]), Path(sys.argv[2]), scale_of("tiny", json.loads(sys.argv[3])),
       resume=True, progress=progress, hardware=Hardware(fsdp="fsdp" in sys.argv[6:]))
 """
-Report = tuple[Path, dict[str, Any]]
+Report = tuple[Path, TrainResult]
 
 
 def test_a_run_learns_and_reports_what_it_did(trained: Report, tiny: Scale) -> None:
     output, figures = trained
-    curve = figures["loss_curve"]
+    curve = figures.loss_curve
     assert curve[0][1] == pytest.approx(math.log(4096), abs=1)
-    assert figures["loss"] < 3.5  # the texts have 16 words, so that little remains to guess
-    assert curve[-1][0] == figures["steps"] == tiny.steps
-    assert figures["tokens"] == tiny.tokens_trained == tiny.steps * 32 * 32
-    assert figures["recipe_sha256"] == tiny.recipe_sha256
-    assert figures["mfu"] is None
+    assert figures.loss < 3.5  # the texts have 16 words, so that little remains to guess
+    assert curve[-1][0] == figures.steps == tiny.steps
+    assert figures.tokens == tiny.tokens_trained == tiny.steps * 32 * 32
+    assert figures.recipe_sha256 == tiny.recipe_sha256
+    assert figures.mfu is None
     assert sorted(p.name for p in output.parent.iterdir()) == ["model"]  # nothing is left beside
-    assert figures["weights_sha256"] == weights_sha256(load_model_dir(output))
-    json.dumps(figures, allow_nan=False)
+    assert figures.weights_sha256 == weights_sha256(load_model_dir(output))
+    assert encode(figures)
 
 
 def test_composer_runs_exactly_the_rules(trained: Report, tokens: Path, tiny: Scale) -> None:
@@ -92,7 +94,7 @@ def test_composer_runs_exactly_the_rules(trained: Report, tokens: Path, tiny: Sc
         training_loss(model(batch[:, :-1]), batch[:, 1:], tiny.optimizer.z_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), tiny.optimizer.grad_clip)
         optimizer.step()
-    assert weights_sha256(model) == trained[1]["weights_sha256"]
+    assert weights_sha256(model) == trained[1].weights_sha256
 
 
 def test_a_run_killed_twice_ends_with_the_same_weights(
@@ -121,8 +123,8 @@ def test_a_run_killed_twice_ends_with_the_same_weights(
         progress=lambda step, of, unit, message="", **metrics: seen.append(step),
     )  # fmt: skip
     assert seen == list(range(46, tiny.steps + 1))
-    assert resumed["weights_sha256"] == trained[1]["weights_sha256"]
-    assert resumed["loss_curve"] == trained[1]["loss_curve"]
+    assert resumed.weights_sha256 == trained[1].weights_sha256
+    assert resumed.loss_curve == trained[1].loss_curve
     assert list(home.rglob("*")) == list(folder.rglob("*")) == []  # Composer writes nothing else
 
 
@@ -143,7 +145,7 @@ def test_two_processes_with_shards_are_killed_and_one_without_goes_on(
         state = torch.load(tmp_path / ".model.partial" / FILE, weights_only=True)
         assert int(step) - 3 < len(state["losses"]) <= int(step)
     figures = train(tokens, output, tiny, resume=True)
-    assert figures["loss_curve"] == same_curve(trained[1]["loss_curve"])
+    assert figures.loss_curve == same_curve(trained[1].loss_curve)
 
 
 def test_a_slow_run_is_saved_by_the_clock(
@@ -166,7 +168,7 @@ def test_a_finished_run_is_returned_and_no_other_takes_its_place(
         with pytest.raises(Failure) as caught:
             train(tokens, output, tiny, **arguments)
         assert caught.value.code == "output_exists"
-    assert weights_sha256(load_model_dir(output)) == trained[1]["weights_sha256"]
+    assert weights_sha256(load_model_dir(output)) == trained[1].weights_sha256
 
 
 def test_another_run_does_not_go_on_from_an_unfinished_one(
@@ -230,7 +232,7 @@ def test_a_shard_that_vanishes_stops_the_run_and_the_last_good_state_stays(
     assert state.step == 48
     (tmp_path / late.name).rename(folder / late.name)
     figures = train(folder, tmp_path / "model", tiny, resume=True)
-    assert figures["weights_sha256"] == trained[1]["weights_sha256"]
+    assert figures.weights_sha256 == trained[1].weights_sha256
 
 
 def test_a_full_disk_stops_the_run_and_the_last_good_state_stays(
@@ -254,7 +256,7 @@ def test_a_full_disk_stops_the_run_and_the_last_good_state_stays(
     assert state is not None
     assert state.step == 30
     figures = train(tokens, tmp_path / "model", tiny, resume=True)
-    assert figures["weights_sha256"] == trained[1]["weights_sha256"]
+    assert figures.weights_sha256 == trained[1].weights_sha256
 
 
 def test_a_dataset_that_is_too_small_is_read_in_whole_passes(
@@ -264,15 +266,15 @@ def test_a_dataset_that_is_too_small_is_read_in_whole_passes(
     figures = train(tokens, tmp_path / "model", longer)
     sequences = read_summary(tokens).sequences
     assert sequences < longer.rows < 2 * sequences
-    assert figures["tokens"] == longer.tokens_trained
+    assert figures.tokens == longer.tokens_trained
 
 
 def test_parts_of_a_batch_give_the_losses_of_the_whole(
     tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
 ) -> None:
     figures = train(tokens, tmp_path / "model", tiny, hardware=Hardware(micro_batch=8))
-    assert figures["weights_sha256"] != trained[1]["weights_sha256"]  # sums in another order
-    assert figures["loss_curve"] == same_curve(trained[1]["loss_curve"])
+    assert figures.weights_sha256 != trained[1].weights_sha256  # sums in another order
+    assert figures.loss_curve == same_curve(trained[1].loss_curve)
     with pytest.raises(Failure, match="micro batch of 5 rows") as caught:
         train(tokens, tmp_path / "other", tiny, hardware=Hardware(micro_batch=5))
     assert caught.value.code == "hardware_unfit"
@@ -296,12 +298,12 @@ def test_bfloat16_is_autocast_over_a_residual_stream_in_bfloat16(
         logits = torch.func.functional_call(model, low, (batch[:, :-1],))
         loss = training_loss(logits, batch[:, 1:], tiny.optimizer.z_loss)
     assert state.losses[0] == float(loss)
-    assert state.losses[0] != trained[1]["loss_curve"][0][1]
+    assert state.losses[0] != trained[1].loss_curve[0][1]
 
 
 def test_a_job_may_not_choose_what_the_recipe_fixes(tmp_path: Path) -> None:
     job = {"key": "1-train-a1", "stage": "train", "inputs": {}, "output": tmp_path.as_uri(),
-           "parameters": {"scale": "smoke", "lr": 1}}  # fmt: skip
+           "parameters": {"scale": "smoke", "lr": 1}, "hashes": {}}  # fmt: skip
     (tmp_path / JOB).write_text(json.dumps(job))
     assert run_stage(stage, [str(tmp_path)]) == 3
     failure = json.loads((tmp_path / FAILURE).read_text())

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from submissions.codec import to_json
 from submissions.failures import Failure
 from training_recipes.hardware import DEFAULT, Hardware, rows_a_process
 from training_recipes.open_lm_params import params_of_shape
@@ -100,7 +101,7 @@ def _accumulation(scale: Scale, launch: Launch) -> int:
 
 def model_json(shape: ModelShape) -> dict[str, Any]:
     """DCLM's model configuration: norm and qk-norm come from the command line."""
-    document = params_of_shape(shape)
+    document: dict[str, Any] = to_json(params_of_shape(shape))
     for argument in ("model_norm", "qk_norm", "positional_embedding_type"):
         del document[argument]
     if shape.ffn_type == "swiglu":  # open_lm's default, which DCLM leaves unsaid

@@ -7,7 +7,6 @@ our progress, the last checkpoint our model directory.
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import re
@@ -21,8 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
+from submissions.codec import read
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from submissions.progress import Progress
@@ -106,6 +107,13 @@ class Log:
         return self.losses + self.losses[-1:] * (self.steps - len(self.losses))
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """Which run the unfinished work is of, and the seconds of its earlier attempts."""
+
+    identity: dict[str, str | int]
+    seconds: float
+
+
 class _Attempt:
     """One start of open_lm on the work folder of a run."""
 
@@ -125,10 +133,10 @@ class _Attempt:
         path = self.run.work / SPENT
         if not path.exists():
             return 0.0
-        document: dict[str, Any] = json.loads(path.read_text())
-        if document["identity"] != self.run.identity:
+        spent = read(Spent, path, code="artifact_corrupt", where=str(path))
+        if spent.identity != self.run.identity:
             raise Failure("output_exists", f"{self.run.work} holds another unfinished run")
-        return float(document["seconds"])
+        return spent.seconds
 
     def checkpoint(self, kind: str) -> Path:
         """The newest file of a kind (`epoch`, `optimizer`, `stats`), or a path where none is."""
@@ -208,9 +216,7 @@ class _Attempt:
         return open_lm_arguments(scale, launch)
 
     def _tell(self) -> None:
-        write_json_atomically(
-            self.run.work / SPENT, {"identity": self.run.identity, "seconds": self.seconds}
-        )
+        write_json_atomically(self.run.work / SPENT, Spent(self.run.identity, self.seconds))
         step, steps, speed = len(self.log.losses), self.run.scale.steps, self.log.steps_per_second
         self.progress(
             step,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from submissions.progress import Progress
 from training_recipes.hardware import Hardware, Processes, utilisation
@@ -22,7 +22,7 @@ class Run:
     tokens: Path
     summary: Summary
     work: Path
-    identity: dict[str, Any]
+    identity: dict[str, str | int]
     steps_between_states: int
     hardware: Hardware
     processes: Processes

@@ -16,6 +16,7 @@ from crucible.leaderboard.records import answers_of_records, records_keep
 from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
 from evaluation.metrics import TaskResult, score_results, versions_that_differ
+from submissions.codec import to_json
 from submissions.failures import Failure
 from submissions.job import Artifact
 from submissions.states import Stage
@@ -83,7 +84,7 @@ def score_other_versions(*, score: Score) -> list[Score]:
             from evaluation.rescore import score_with_records
 
             document = score_with_records(suite, results, answers, version)
-        added.append(_copy(score, document))
+        added.append(_copy(score, to_json(document)))
     if added:
         board_touch_for(score.submission)
     return added

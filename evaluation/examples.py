@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluation.metrics import TaskResult, accuracy_with_error
+from submissions.codec import decode_or_misfit
+
+MAX_LINE = 16 * 2**20  # bytes of one record, whose longest part is a generated text
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,9 @@ class Example:
         return record
 
 
-def example_of(record: dict[str, Any]) -> Example:
-    """The example that `as_dict` wrote; other keys are ignored."""
-    names = {field.name for field in fields(Example)}
-    return Example(**{key: value for key, value in record.items() if key in names})
+def example_of(line: bytes) -> Example:
+    """The example of a line that `as_dict` made; other keys are ignored, `MisfitError` if none."""
+    return decode_or_misfit(Example, line, MAX_LINE)
 
 
 def result_of(examples: Iterable[Example]) -> TaskResult:
@@ -78,5 +80,5 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
 def read_examples(path: Path) -> list[Example]:
     """The records of a file that `write_examples` wrote."""
-    with path.open(encoding="utf-8") as file:
-        return [example_of(json.loads(line)) for line in file]
+    with path.open("rb") as file:
+        return [example_of(line) for line in file]

@@ -12,9 +12,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from evaluation.examples import Example, example_of
+from submissions.codec import MisfitError, decode_or_misfit
 
 PATTERN = "journal-*.jsonl"
+
+
+class _Work(msgspec.Struct):
+    work: str
 
 
 class Journal:
@@ -32,12 +39,12 @@ class Journal:
             with path.open("rb") as file:
                 for line in file:
                     try:
-                        record = json.loads(line)
-                        example = example_of(record)
-                    except (ValueError, TypeError):
+                        work = decode_or_misfit(_Work, line).work
+                        example = example_of(line)
+                    except MisfitError:
                         continue
-                    if record["work"] in found:
-                        found[record["work"]][example.index] = example
+                    if work in found:
+                        found[work][example.index] = example
         return found
 
     def add(self, work: str, examples: Iterable[Example]) -> None:

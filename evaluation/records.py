@@ -172,7 +172,7 @@ def suite_hash_of(path: Path) -> str:
 def _read_jsonl(path: Path) -> list[Example]:
     try:
         return read_examples(path)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path) from error
 
 

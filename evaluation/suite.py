@@ -15,7 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evaluation.suite_file import TaskRow, read_bundled, read_own
+from submissions.codec import decode
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 
@@ -183,8 +186,16 @@ def rows_by_category(task: Task, path: Path) -> list[tuple[str | None, list[int]
         return [(None, list(range(len(lines))))]
     rows: dict[str | None, list[int]] = {}
     for index, line in enumerate(lines):
-        rows.setdefault(json.loads(line)["category"], []).append(index)
+        where = f"{task.label}: {path}, row {index}"
+        row = decode(_Categorised, line.encode(), code="task_file_invalid", where=where)
+        rows.setdefault(row.category, []).append(index)
     return sorted(rows.items(), key=lambda group: str(group[0]))
+
+
+class _Categorised(msgspec.Struct):
+    """What is read of a task's row to sort it by category."""
+
+    category: str
 
 
 def task_path(suite: Suite, task: Task, data: Path | None) -> Path:

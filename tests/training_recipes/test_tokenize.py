@@ -209,7 +209,7 @@ def test_a_small_dataset_is_tokenised_and_told_how_often_it_would_be_read(
     assert caught.value.code == "dataset_too_small"
     write_shard(tmp_path / "no-row.jsonl", ["a"])
     none = tokenize_dataset([tmp_path / "no-row.jsonl"], tmp_path / "none", tiny)
-    assert (none.sequences, none.shards, none.unique_tokens) == (0, [], 2)
+    assert (none.sequences, none.shards, none.tokens, none.unique_tokens) == (0, [], 0, 0)
     with pytest.raises(Failure):
         require_enough(none, tiny)
 
@@ -250,6 +250,8 @@ def test_a_mixture_has_the_rows_of_each_source_by_its_weight(
     assert books.epochs > 1 > web.epochs
     assert summary.epochs == books.epochs
     assert books.documents == 200
+    assert summary.unique_tokens == summary.tokens  # of those that are read none is a repetition
+    assert all(source.unique_tokens <= source.tokens for source in summary.sources)
     require_enough(summary, tiny)
 
 

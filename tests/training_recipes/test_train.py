@@ -333,14 +333,14 @@ def test_the_curve_has_at_most_200_points_and_every_step() -> None:
     losses = [float(step) for step in range(1, 1001)]
     curve = loss_curve(losses)
     assert len(curve) == 200
-    assert curve[0] == [5, 3.0]
-    assert curve[-1] == [1000, 998.0]
-    assert loss_curve([2.0, 1.0]) == [[1, 2.0], [2, 1.0]]
+    assert curve[0] == (5, 3.0)
+    assert curve[-1] == (1000, 998.0)
+    assert loss_curve([2.0, 1.0]) == [(1, 2.0), (2, 1.0)]
 
 
-def same_curve(curve: list[list[float]]) -> list[Any]:
+def same_curve(curve: list[tuple[int, float]]) -> list[Any]:
     """To compare with: sums in another order come to slightly other losses."""
-    return [[step, pytest.approx(loss, abs=2e-3)] for step, loss in curve]
+    return [(step, pytest.approx(loss, abs=2e-3)) for step, loss in curve]
 
 
 def in_small_shards(tokens: Path, folder: Path) -> Path:

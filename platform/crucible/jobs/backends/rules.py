@@ -8,18 +8,23 @@ is no second vocabulary to learn.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import msgspec
+from msgspec import structs
+
+from submissions.codec import MisfitError, convert_or_misfit
 from submissions.states import Stage
 from training_recipes.scales import scale_names
 
-TORCHRUN_STAGES = ("train",)  # the stages that know what to do as several processes
+TORCHRUN_STAGES = (Stage.TRAIN,)  # the stages that know what to do as several processes
 SLOTS = 100  # where the table does not say
+Slots = Annotated[int, msgspec.Meta(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,60 @@ class Rules:
         return next((name for name, t in self.tables.items() if t.rule_for(stage, scale)), None)
 
 
+class _JobRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `[[slurm.jobs]]` and `[[ray.jobs]]` have in common."""
+
+    stages: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
+    processes_per_node: Annotated[int, msgspec.Meta(ge=0)] = 0
+    environment: dict[str, str | int | float] = {}
+
+    def __post_init__(self) -> None:
+        _require_known("stage", self.stages, list(Stage))
+        _require_known("scale", self.scales, scale_names())
+        if self.processes_per_node and (not self.stages or set(self.stages) - set(TORCHRUN_STAGES)):
+            raise ValueError("processes_per_node is for the stage train alone")
+
+
+class SlurmRule(_JobRule, frozen=True, kw_only=True):
+    """An entry of `[[slurm.jobs]]`."""
+
+    options: tuple[str, ...] = ()
+
+
+class RayRule(_JobRule, frozen=True, kw_only=True):
+    """An entry of `[[ray.jobs]]`."""
+
+    resources: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
+
+
+class SlurmTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[slurm]` as it stands in the file."""
+
+    slots: Slots = SLOTS
+    jobs: tuple[SlurmRule, ...] = ()
+
+
+class RayTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[ray]` as it stands in the file."""
+
+    slots: Slots = SLOTS
+    jobs: tuple[RayRule, ...] = ()
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError('address must be that of the head, as "http://head:8265"')
+
+
+class RulesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file as it is written."""
+
+    slurm: SlurmTable | None = None
+    ray: RayTable | None = None
+
+
 def rules_load(path: str) -> Rules:
     """The rules of that file, no rules for no file; `ValueError` says what is wrong with it."""
     if not path:
@@ -83,76 +142,25 @@ def _read(path: str, changed: int) -> Rules:
     """Read anew when the file has changed."""
     try:
         document = tomllib.loads(Path(path).read_text())
+        file = convert_or_misfit(RulesFile, document)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
-    _no_others(path, document, {"slurm", "ray"})
-    return Rules({name: _table(path, name, table) for name, table in document.items()})
+    except MisfitError as misfit:
+        raise ValueError(misfit.told_of(path)) from None
+    return Rules({name: _table(getattr(file, name)) for name in document})
 
 
-def _table(path: str, name: str, table: dict[str, Any]) -> Table:
-    _no_others(f"{path}, [{name}]", table, {"slots", "jobs"} | ({"address"} & _own(name)))
-    slots = table.get("slots", SLOTS)
-    if not isinstance(slots, int) or slots < 1:
-        raise ValueError(f"{path}: slots must be a number above 0")
-    address = table.get("address", "")
-    if name == "ray" and not _is_address(address):
-        raise ValueError(f'{path}, [ray]: address must be that of the head, as "http://head:8265"')
-    entries = enumerate(table.get("jobs", []), start=1)
-    jobs = tuple(_rule(path, name, number, entry) for number, entry in entries)
-    return Table(slots, jobs, address.rstrip("/"))
+def _table(table: SlurmTable | RayTable) -> Table:
+    jobs = tuple(Rule(**structs.asdict(job) | _as_text(job.environment)) for job in table.jobs)
+    address = table.address.rstrip("/") if isinstance(table, RayTable) else ""
+    return Table(table.slots, jobs, address)
 
 
-def _own(name: str) -> set[str]:
-    """The names that this scheduler's table alone knows."""
-    return {"address", "resources"} if name == "ray" else {"options"}
+def _as_text(environment: Mapping[str, str | int | float]) -> dict[str, dict[str, str]]:
+    return {"environment": {name: str(value) for name, value in environment.items()}}
 
 
-def _is_address(address: Any) -> bool:
-    parts = urlsplit(address if isinstance(address, str) else "")
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
-def _rule(path: str, name: str, number: int, entry: dict[str, Any]) -> Rule:
-    place = f"{path}, [[{name}.jobs]] number {number}"
-    lists = ("stages", "scales", "options")
-    common = {"stages", "scales", "processes_per_node", "environment"}
-    _no_others(place, entry, common | ({"options", "resources"} & _own(name)))
-    for word in lists:
-        value = entry.get(word, [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise ValueError(f"{place}: {word} must be a list of strings")
-    processes = entry.get("processes_per_node", 0)
-    if not isinstance(processes, int) or processes < 0:
-        raise ValueError(f"{place}: processes_per_node must be a number")
-    stages = entry.get("stages", [])
-    _known(place, "stage", stages, list(Stage))
-    _known(place, "scale", entry.get("scales", []), scale_names())
-    if processes and (not stages or set(stages) - set(TORCHRUN_STAGES)):
-        raise ValueError(f"{place}: processes_per_node is for the stage train alone")
-    environment = {key: str(value) for key, value in entry.get("environment", {}).items()}
-    words = {word: tuple(entry.get(word, [])) for word in lists}
-    return Rule(**words, resources=_resources(place, entry), processes_per_node=processes,
-                environment=environment)  # fmt: skip
-
-
-def _resources(place: str, entry: dict[str, Any]) -> dict[str, float]:
-    resources = entry.get("resources", {})
-    right = isinstance(resources, dict) and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-        for value in resources.values()
-    )
-    if not right:
-        raise ValueError(f"{place}: resources must be numbers by name, as {{ num_gpus = 1 }}")
-    return dict(resources)
-
-
-def _known(place: str, what: str, words: list[str], known: Sequence[str]) -> None:
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise ValueError(f"{place}: there is no {what} {unknown[0]!r}, only {', '.join(known)}")
-
-
-def _no_others(place: str, table: dict[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ValueError(f"{place}: unknown name {unknown[0]!r}")
+def _require_known(what: str, words: Sequence[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            raise ValueError(f"there is no {what} {word!r}, only {', '.join(known)}")

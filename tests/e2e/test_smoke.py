@@ -131,7 +131,7 @@ def test_a_reviewer_judges_the_leak_and_it_is_published_with_a_mark(site, passwo
     page.goto(f"{site.url}/submissions/1/contamination/")
     text = page.inner_text("main")
     assert "Twelve questions in one document." in text
-    assert "The score without them" in text
+    assert "Score without leaked questions" in text
     assert "88 of 100" in text
     page.goto(f"{site.url}/leaderboard/filtering/smoke/")
     assert f"test questions found, accepted: {LEAKED}" in page.inner_text(".board")

@@ -124,8 +124,8 @@ def leaky(planted, tmp_path, monkeypatch, settings):
     )
     settings.CRUCIBLE_STAGE_ATTEMPTS = 1
     backend = LocalBackend(tmp_path / "jobs", slots=1)
-    for module in ("pipeline", "selectors", "queue"):
-        monkeypatch.setattr(f"crucible.jobs.{module}.backend_get", lambda name: backend)
+    for module in ("jobs.pipeline", "jobs.queue", "pages.stages"):
+        monkeypatch.setattr(f"crucible.{module}.backend_get", lambda name: backend)
     return backend
 
 

@@ -55,8 +55,8 @@ def test_the_processes_stop_and_the_hours_come_back(
     monkeypatch.setattr("crucible.jobs.backends.directory.REPOSITORY", tmp_path)
     monkeypatch.setattr("crucible.jobs.stages.MODULES", {Stage.VALIDATE: "long_stage"})
     backend = LocalBackend(tmp_path / "jobs", slots=1)
-    for module in ("pipeline", "selectors", "queue"):
-        monkeypatch.setattr(f"crucible.jobs.{module}.backend_get", lambda name: backend)
+    for module in ("jobs.pipeline", "jobs.queue", "pages.stages"):
+        monkeypatch.setattr(f"crucible.{module}.backend_get", lambda name: backend)
 
     submission = make_submission(alice, scale=BIG)
     for _ in range(3):

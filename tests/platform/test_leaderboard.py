@@ -76,7 +76,7 @@ def test_a_dataset_that_was_read_several_times_says_so(alice, publish, client, e
     assert f"every row was read {sentence}." in page
     board = client.get("/leaderboard/filtering/smoke/").text
     assert f"×{epochs:.2f}</small>" in board
-    assert "× behind a name" in board
+    assert "× after a name" in board
 
 
 @pytest.mark.django_db

@@ -281,7 +281,7 @@ def test_the_page_of_a_score_shows_intervals_and_guessing(alice, publish_run, cl
     score = publish_run(alice, "one", 0.5, 1)
     page = client.get(f"/submissions/{score.submission_id}/").text
     low, high = score.interval
-    assert f"95 %: {100 * low:.1f} to {100 * high:.1f}" in page
+    assert f"95 % interval: {100 * low:.1f} to {100 * high:.1f}" in page
     rows = {row["label"]: row for row in task_rows(score)}
     # Right in half of the questions: well above guessing among four, not between two.
     assert rows["smoke_word_order"]["beats_chance"] is True

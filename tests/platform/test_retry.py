@@ -82,7 +82,7 @@ def test_one_click_on_the_page_and_one_call_of_the_api(
     assert client.post(f"{path}retry/").status_code == 404
     client.force_login(alice)
     page = re.sub(r"\s+", " ", client.get(path).text)
-    assert "on the platform's side" in page
+    assert "caused by the platform" in page
     assert f'action="{path}retry/"' in page
     assert "Try again" in page
     assert api(alice, "GET", path[:-1])[1]["retry"] is True

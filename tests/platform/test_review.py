@@ -395,7 +395,7 @@ def test_the_board_marks_and_hides(alice: User, judged: Any, publish: Any, page:
     assert "marked one" not in hidden
     assert "plain one" in hidden
     assert "false alarm" in hidden
-    assert "Show them" in hidden
+    assert "Show marked rows" in hidden
 
 
 def test_without_an_excluded_task_there_is_no_mean(
@@ -432,5 +432,5 @@ def test_the_score_without_leaked_questions(
     one = scan.clean_score["tasks"][TASKS[0]]
     assert (one["full"], one["clean"], one["n"], one["n_clean"]) == (0.4, 0.0, 100, 60)
     shown = page(None, reverse("submission_contamination", args=[submission.id]))
-    assert "The score without them" in shown
+    assert "Score without leaked questions" in shown
     assert "60 of 100" in shown

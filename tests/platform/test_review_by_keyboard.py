@@ -194,7 +194,7 @@ def test_as_before_repeats_ones_own_verdict_alone(make_submission: Any, client: 
     assert not two.verdicts.exists()
     hers = verdict_give(item_id=two.id, reviewer=rita, kind="false_alarm", reason="A <b>saw</b>.")
     address = f"/admin/review/item/{three.id}/change/"
-    assert "As before: False alarm, “A &lt;b&gt;saw&lt;/b&gt;.”" in client.get(address).text
+    assert "Same as before: False alarm, “A &lt;b&gt;saw&lt;/b&gt;.”" in client.get(address).text
     assert client.post(address, {"again": str(hers.id)}).status_code == 302
     assert [(v.kind, v.reason, v.reviewer) for v in three.verdicts.all()] == [
         ("false_alarm", "A <b>saw</b>.", rita)

@@ -7,6 +7,8 @@ from django.db.models import Q, TextChoices
 
 from crucible.entries.models import Submission
 from crucible.entries.states import choices_of
+from submissions.codec import convert
+from submissions.job import ResultDocument
 from submissions.states import Stage
 
 
@@ -73,6 +75,14 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def result_document(self) -> ResultDocument | None:
+        """What the stage reported, as its type; `artifact_corrupt` where it is none."""
+        if self.result is None:
+            return None
+        where = f"the result of {self.key}"
+        return convert(ResultDocument, self.result, code="artifact_corrupt", where=where)
 
 
 class Beat(models.Model):

@@ -264,7 +264,8 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
     attempt.save()
     event_add(submission=submission, kind=EventKind.FINISHED, detail={"key": attempt.key})
     if attempt.stage == Stage.SCAN:
-        scan_take_over(submission=submission, result=attempt.result or {})
+        assert attempt.result_document is not None  # a constraint of the table
+        scan_take_over(submission=submission, result=attempt.result_document)
         return True
     following = stage_after(Stage(attempt.stage))
     if following is not None:

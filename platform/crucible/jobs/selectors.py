@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from crucible.entries.models import Submission
 from crucible.jobs.models import AttemptState
+from submissions.job import ResultDocument
+from submissions.states import Stage
 
 
-def results_of(submission: Submission) -> dict[str, dict[str, Any]]:
-    """The result documents of the stages that succeeded, by stage."""
+def results_of(submission: Submission) -> dict[Stage, ResultDocument]:
+    """The results of the stages that succeeded."""
     return {
-        attempt.stage: attempt.result or {}
+        Stage(attempt.stage): document
         for attempt in submission.attempts.all()
         if attempt.state == AttemptState.SUCCEEDED
+        and (document := attempt.result_document) is not None
     }

@@ -12,6 +12,7 @@ from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.models import Attempt, AttemptState
 from crucible.leaderboard.suites import suite_name
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from submissions.codec import to_json
 from submissions.states import Stage, State
 from training_recipes.scales import load_scale
 
@@ -79,8 +80,8 @@ def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
         return {"dataset": {"uri": folder_of(submission.upload).as_uri(), "sha256": ""}}
     maker, names = INPUTS_OF[stage]
     made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
-    assert made.result is not None  # a constraint of the table
-    return {name: made.result["outputs"][name] for name in names}
+    assert made.result_document is not None  # a constraint of the table
+    return {name: to_json(made.result_document.outputs[name]) for name in names}
 
 
 def spec_of(attempt: Attempt) -> JobSpec:

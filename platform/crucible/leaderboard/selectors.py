@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from msgspec import structs
 
 from crucible.entries.models import Submission
 from crucible.leaderboard.models import RANKING, Score, figure_of
-from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.metrics import DEFAULT_METRIC_VERSION, ScoreFigures
+from evaluation.provenance import Provenance
 from submissions.states import Track
+
+# Of the provenance, what the API shows beside the figures: they say what was trained on.
+OF_TRAINING = ("loss", "tokens", "unique_tokens", "epochs")
 
 
 def values_under(
@@ -39,18 +44,15 @@ def boards() -> list[tuple[str, str]]:
 
 
 def score_document(score: Score | None) -> dict[str, Any]:
-    """A score in three parts: the figures, the tasks, and what they rest on."""
+    """A score in three parts: its figures, its tasks, and its provenance."""
     if score is None:
         return {"score": None, "tasks": {}, "provenance": {}}
-    figures = ["metric_version", "label", "core", "core_stderr", "extended", "extended_stderr",
-               "mmlu", "mmlu_stderr", "smoke", "smoke_stderr", "mean", "mean_stderr", "intervals",
-               "categories", "missing_tasks", "loss", "tokens", "unique_tokens",
-               "epochs"]  # fmt: skip
-    provenance = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256",
-                  "records_sha256", "seed", "code_commit", "training_engine", "evaluation_engine",
-                  "hardware", "versions", "seconds", "flops"]  # fmt: skip
+    figures = [field.name for field in structs.fields(ScoreFigures) if field.name != "tasks"]
+    provenance = [field.name for field in structs.fields(Provenance)]
     return {
-        "score": {name: getattr(score, name) for name in figures},
+        "score": {name: getattr(score, name) for name in (*figures, *OF_TRAINING)},
         "tasks": score.tasks,
-        "provenance": {name: getattr(score, name) for name in provenance},
+        "provenance": {
+            name: getattr(score, name) for name in provenance if name not in OF_TRAINING
+        },
     }

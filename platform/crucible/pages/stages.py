@@ -150,6 +150,7 @@ def spent_on(submission: Submission) -> Spent:
             continue
         took = ((attempt.finished_at or timezone.now()) - attempt.launched_at).total_seconds()
         seconds += took
-        told = (attempt.result or {}).get("hardware", {}).get("gpus", [])
-        gpu_seconds += took * (len(told) or attempt.progress.get("metrics", {}).get("gpus", 0))
+        result = attempt.result_document
+        gpus = len(result.hardware.gpus) if result else 0
+        gpu_seconds += took * (gpus or attempt.progress.get("metrics", {}).get("gpus", 0))
     return Spent(seconds, gpu_seconds / 3600)

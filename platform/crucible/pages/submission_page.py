@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import prefetch_related_objects
 
@@ -18,11 +18,18 @@ from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.selectors import scores_of
 from crucible.pages.stages import Spent, StageView, spent_on, stages_of, waiting_for
-from crucible.plots import LinePlot, dots_on_one_axis, interval_of, loss_plot
+from crucible.plots import Dot, LinePlot, dots_on_one_axis, interval_of, loss_plot
 from crucible.review.selectors import leaked_tasks
-from evaluation.metrics import centred_error
+from evaluation.metrics import TaskScore, centred_error
+from evaluation.results import EvaluateResult
+from submissions.codec import convert
+from submissions.job import ResultDocument
+from submissions.states import Stage
+from submissions.validate import ValidateResult
+from training_recipes.results import TokenizeResult, TrainResult
 
 CHANCE_LEVEL = 0.05  # one-sided, of a single task
+Figures = TypeVar("Figures")
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,31 @@ class SubmissionPage:
     score: Score | None
     other_versions: list[Score]
     siblings: Siblings | None
-    tasks: list[dict[str, Any]]
-    results: dict[str, dict[str, Any]]
+    tasks: list[TaskRow]
+    validate: ValidateResult | None
+    train: TrainResult | None
+    evaluate: EvaluateResult | None
     mixture: list[MixedSource]
     mixture_counted: bool
     loss: LinePlot | None
     leaks: list[str] | None
     events: Sequence[Event]
     versions: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task of a score, and where it stands on the axis of all tasks."""
+
+    label: str
+    score: TaskScore
+    dot: Dot | None
+
+    @property
+    def beats_chance(self) -> bool | None:
+        """Whether the answers show more than guessing; None where that is not known."""
+        p = self.score.chance_p
+        return None if p is None else p < CHANCE_LEVEL
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,7 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
     inside = may_look_inside(visitor, submission)
     results = results_of(submission)
     mixture, mixture_counted = mixture_of(results)
+    train = _figures(results, Stage.TRAIN, TrainResult)
     score, other_versions = scores_of(submission)
     return SubmissionPage(
         inside=inside,
@@ -80,10 +105,12 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
         other_versions=other_versions,
         siblings=runs_with_other_seeds(score) if score else None,
         tasks=task_rows(score) if score else [],
-        results=results,
+        validate=_figures(results, Stage.VALIDATE, ValidateResult),
+        train=train,
+        evaluate=_figures(results, Stage.EVALUATE, EvaluateResult),
         mixture=mixture,
         mixture_counted=mixture_counted,
-        loss=loss_plot(results.get("train", {}).get("figures", {}).get("loss_curve", [])),
+        loss=loss_plot(train.loss_curve) if train else None,
         leaks=leaked_tasks(submission),
         events=list(submission.events.all()) if inside else [],
         versions=_versions(score),
@@ -96,46 +123,43 @@ def _versions(score: Score | None) -> list[tuple[str, str]]:
     return sorted((name, version) for name, version in found.items() if name != "commit")
 
 
-def task_rows(score: Score) -> list[dict[str, Any]]:
-    """The tasks of a score by name, each with its dot on a shared axis.
+def _figures(
+    results: Mapping[Stage, ResultDocument], stage: Stage, kind: type[Figures]
+) -> Figures | None:
+    return results[stage].figures_as(kind) if stage in results else None
 
-    `beats_chance` is None where it is not known.
-    """
+
+def task_rows(score: Score) -> list[TaskRow]:
+    """The tasks of a score by name, each with its dot on a shared axis."""
+    where = f"the score of submission {score.submission_id}, tasks"
+    found = convert(dict[str, TaskScore], score.tasks, code="artifact_corrupt", where=where)
     # By name: PostgreSQL's jsonb keeps no order of its own.
-    tasks = [{"label": label, **value} for label, value in sorted(score.tasks.items())]
-    dots = dots_on_one_axis([(task["centered"], _centred_interval(task)) for task in tasks])
+    tasks = sorted(found.items())
+    dots = dots_on_one_axis([(task.centered, _centred_interval(task)) for _, task in tasks])
     return [
-        task | {"dot": dot, "beats_chance": _beats_chance(task)}
-        for task, dot in zip(tasks, dots, strict=True)
-    ]
+        TaskRow(label, task, dot) for (label, task), dot in zip(tasks, dots, strict=True)
+    ]  # fmt: skip
 
 
-def _centred_interval(task: dict[str, Any]) -> tuple[float, float] | None:
-    baseline = task["baseline"]
-    if task.get("interval") is None:
-        return interval_of(task["centered"], centred_error(task["stderr"], baseline))
-    low, high = ((edge - baseline) / (1 - baseline) for edge in task["interval"])
+def _centred_interval(task: TaskScore) -> tuple[float, float] | None:
+    if task.interval is None:
+        return interval_of(task.centered, centred_error(task.stderr, task.baseline))
+    low, high = ((edge - task.baseline) / (1 - task.baseline) for edge in task.interval)
     return low, high
 
 
-def _beats_chance(task: dict[str, Any]) -> bool | None:
-    p = task.get("chance_p")
-    return None if p is None else p < CHANCE_LEVEL
-
-
-def mixture_of(results: dict[str, dict[str, Any]]) -> tuple[list[MixedSource], bool]:
+def mixture_of(results: Mapping[Stage, ResultDocument]) -> tuple[list[MixedSource], bool]:
     """The sources of a mixture, none without one; and whether they were counted by tokenize."""
-    counted = results.get("tokenize", {}).get("figures", {}).get("sources")
-    estimated = results.get("validate", {}).get("figures", {}).get("sources", [])
-    end = "" if counted else "_estimate"
-    sources = [
+    counted = _figures(results, Stage.TOKENIZE, TokenizeResult)
+    if counted is not None and counted.sources:
+        return [
+            MixedSource(one.name, one.weight, one.documents, one.tokens, one.epochs)
+            for one in counted.sources
+        ], True
+    estimated = _figures(results, Stage.VALIDATE, ValidateResult)
+    return [
         MixedSource(
-            source["name"],
-            source["weight"],
-            source["documents"],
-            source[f"tokens{end}"],
-            source[f"epochs{end}"],
+            one.name, one.weight, one.documents, one.tokens_estimate, one.epochs_estimate
         )
-        for source in counted or estimated
-    ]
-    return sources, bool(counted)
+        for one in (estimated.sources if estimated else [])
+    ], False  # fmt: skip

@@ -20,19 +20,19 @@ from crucible.review.selectors import decision_of, hold_rule, outcome_of, scan_e
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
-from submissions.job import Artifact
+from submissions.job import ResultDocument
 from submissions.states import State
 
 SETTLED = (State.REVIEWING, State.PUBLISHED, State.DISQUALIFIED)
 FINDINGS_AN_ITEM = 1000  # rows to look at; the counts are of all
 
 
-def scan_take_over(*, submission: Submission, result: dict[str, Any]) -> Scan:
+def scan_take_over(*, submission: Submission, result: ResultDocument) -> Scan:
     """Keeps the report that the scan stage wrote.
 
     Raises `artifact_missing` or `artifact_corrupt` where it is gone or another than it wrote.
     """
-    report = Artifact(**result["outputs"]["report"]).verified(file_sha256)
+    report = result.outputs["report"].verified(file_sha256)
     return scan_record(submission=submission, report=json.loads(report.read_bytes()))
 
 

@@ -282,11 +282,11 @@ def test_the_page_of_a_score_shows_intervals_and_guessing(alice, publish_run, cl
     page = client.get(f"/submissions/{score.submission_id}/").text
     low, high = score.interval
     assert f"95 % interval: {100 * low:.1f} to {100 * high:.1f}" in page
-    rows = {row["label"]: row for row in task_rows(score)}
+    rows = {row.label: row for row in task_rows(score)}
     # Right in half of the questions: well above guessing among four, not between two.
-    assert rows["smoke_word_order"]["beats_chance"] is True
-    assert rows["smoke_article"]["beats_chance"] is False
-    assert "not shown" in page
+    assert rows["smoke_word_order"].beats_chance is True
+    assert rows["smoke_article"].beats_chance is False
+    assert "no evidence" in page
     assert score.records_sha256 in page
 
 

@@ -17,12 +17,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import functools
 import itertools
-import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -30,7 +27,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -42,51 +38,12 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 from benchmarks import scale_soak  # noqa: E402  (need the path above)
-from benchmarks.scale_data import BAD, SEED, Publisher, populate  # noqa: E402
+from benchmarks.scale_data import Publisher, populate  # noqa: E402
+from benchmarks.scale_jobs import Jobs  # noqa: E402
 from benchmarks.scale_scores import SCALE  # noqa: E402
 
 WARM = 5
 AT_ONCE = ("board, at once after it changed", "API: board, at once after it changed")
-
-
-class Jobs(threading.Thread):
-    """Plays every launched job: takes its lock, reports progress, and ends it after a while.
-
-    A job ends as one whose dataset is bad: its submission is over and its slot goes to the next.
-    """
-
-    def __init__(self, folder: Path, seconds: float) -> None:
-        super().__init__(daemon=True)
-        self.folder, self.seconds = folder, seconds
-        self.held: dict[Path, tuple[int, float, float]] = {}
-        self.ended = 0
-        self.stop = threading.Event()
-
-    def begin(self, job: Path, steps: float) -> None:
-        """Holds the lock of a job that then takes `steps` times the usual duration."""
-        descriptor = os.open(job / "lock", os.O_RDWR | os.O_CREAT)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        (job / "process.json").write_text(json.dumps({"pid": 0, "group": 2**22}))
-        now = time.time()
-        self.held[job] = (descriptor, now, now + self.seconds * steps)
-
-    def run(self) -> None:
-        draw = random.Random(SEED)
-        while not self.stop.wait(0.5):
-            for mark in self.folder.glob("*/to-be-played"):
-                mark.unlink()
-                self.begin(mark.parent, draw.uniform(0.5, 1.5))
-            for job, (descriptor, began, ends) in list(self.held.items()):
-                now = time.time()
-                line = {"time": now, "step": int(now - began), "of": int(ends - began) + 1,
-                        "unit": "steps", "metrics": {"eta_seconds": ends - now}}  # fmt: skip
-                with (job / "progress.jsonl").open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                if now > ends:
-                    (job / "failure.json").write_text(json.dumps(BAD))
-                    os.close(descriptor)
-                    del self.held[job]
-                    self.ended += 1
 
 
 class Services:

@@ -6,17 +6,12 @@ import argparse
 import random
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.scale_jobs import BAD, SEED, Jobs
 from benchmarks.scale_scores import HASH, SCALE, scores
 
-if TYPE_CHECKING:
-    from benchmarks.scale import Jobs
-
-SEED = 11
 STAGES = ["validate", "tokenize", "train", "evaluate", "score"]
-BAD = {"code": "not_json", "fault": "participant", "message": "this line is not JSON",
-       "shard": "a.jsonl", "line": 3, "next_step": "Correct the shard."}  # fmt: skip
 
 
 def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:

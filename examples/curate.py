@@ -19,7 +19,8 @@ from pathlib import Path
 import orjson
 import zstandard
 
-from submissions.shards import find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import read_documents
 
 STOP_WORDS = frozenset(
     ("the", "be", "to", "of", "and", "that", "have", "with", "a", "in", "is", "it", "for", "on",

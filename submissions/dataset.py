@@ -14,7 +14,8 @@ from pathlib import Path
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256
 from submissions.mixture import MIXTURE, Mixed, mixture_of_file, mixture_of_folder
-from submissions.shards import Shard, find_shards, is_s3
+from submissions.shard_search import find_shards
+from submissions.shards import Shard, is_s3
 
 PATH_HELP = "shard, folder, s3://bucket/prefix, or a mixture.json"  # of what find_dataset takes
 

@@ -20,14 +20,8 @@ import msgspec
 
 from submissions.codec import read
 from submissions.failures import Failure
-from submissions.shards import (
-    Shard,
-    is_companion,
-    is_s3,
-    named_apart,
-    shards_at,
-    shards_below,
-)
+from submissions.shard_search import named_apart, shards_at, shards_below
+from submissions.shards import Shard, is_companion, is_s3
 
 MIXTURE = "mixture.json"
 MAX_BYTES = 2**20

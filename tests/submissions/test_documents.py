@@ -15,7 +15,8 @@ import zstandard
 
 from submissions import documents
 from submissions.failures import Failure
-from submissions.shards import find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import read_documents
 
 GOOD = b'{"text": "first"}\n{"text": "caf\xc3\xa9", "url": "x"}\n{"text": "third"}\n'
 

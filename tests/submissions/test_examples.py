@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from submissions.shards import find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import read_documents
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

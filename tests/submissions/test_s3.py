@@ -19,7 +19,8 @@ from submissions.check import Report, check_dataset
 from submissions.cli import main
 from submissions.dataset import find_dataset
 from submissions.failures import Failure
-from submissions.shards import Shard, find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import Shard, read_documents
 from tests.s3_bucket import SECRET, Bucket
 
 

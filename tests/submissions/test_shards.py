@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from submissions.failures import Failure
-from submissions.shards import find_shards
+from submissions.shard_search import find_shards
 
 LINE = '{"text": "a"}\n'
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from submissions.failures import Failure
-from submissions.shards import find_shards
+from submissions.shard_search import find_shards
 from training_recipes import encoder as encoder_module
 from training_recipes import spill
 from training_recipes.encoder import Encoder, pieces

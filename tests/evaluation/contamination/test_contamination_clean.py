@@ -15,7 +15,8 @@ import zstandard
 from evaluation.contamination.clean import LOG, clean_dataset
 from evaluation.contamination.index import Index
 from submissions.failures import Failure
-from submissions.shards import LocalShard, find_shards, format_of, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import LocalShard, format_of, read_documents
 from tests.evaluation.contamination.conftest import CHOICE_ROWS, FILLER, PASSAGE
 
 GARDENER = CHOICE_ROWS[0]["query"].partition("\n")[0].removeprefix("Question: ")

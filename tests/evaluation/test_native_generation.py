@@ -19,6 +19,7 @@ from evaluation.native.drafts import Drafter
 from evaluation.native.engine import NativeEngine
 from evaluation.native.generation import Prompt, Writer, prompt_of
 from evaluation.suite import Suite, task_path
+from tests.rounding import openlm_operations, rounding
 from training_recipes.model import OpenLM
 from training_recipes.model_dir import load_model_dir
 
@@ -61,11 +62,15 @@ def written(
 
 
 def greedily(model: OpenLM, prompt: Prompt) -> str:
-    """Reads everything again for every token, without any cache."""
+    """Reads everything again for every token, without any cache; rounding must not choose any."""
     ids = prompt.ids.tolist()
     for _ in range(prompt.new_tokens):
         with torch.no_grad():
-            best = int(model(torch.tensor([ids]))[0, -1].argmax())
+            logits = model(torch.tensor([ids]))[0, -1]
+        first, second = logits.topk(2).values.tolist()
+        bound = rounding(float(logits.abs().max()), openlm_operations(model.shape, len(ids)))
+        assert first - second > 2 * bound
+        best = int(logits.argmax())
         if best == END_ID:
             break
         ids.append(best)

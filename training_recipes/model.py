@@ -8,11 +8,14 @@ without bias, dropout or tied weights: embedding, blocks, norm, output matrix, l
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name by which everybody knows it
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from training_recipes.scales import ModelShape
 
@@ -198,7 +201,8 @@ class Rotary(nn.Module):
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
-        exponents = torch.arange(0, head_dim, 2).float() / head_dim
+        # On the CPU whatever the default device: arithmetic on `meta` imports torch's compiler.
+        exponents = torch.arange(0, head_dim, 2, device="cpu").float() / head_dim
         self.register_buffer("inv_freq", 1.0 / (ROTARY_BASE**exponents))
         self._tables: tuple[Tensor, Tensor] | None = None
 
@@ -223,6 +227,34 @@ class Rotary(nn.Module):
             kept = angles.cos().to(like.dtype), angles.sin().to(like.dtype)
             self._tables = kept
         return kept
+
+
+def without_weights(shape: ModelShape) -> OpenLM:
+    """A decoder whose parameters are on the device `meta`, for weights that are then loaded.
+
+    It draws nothing and consumes no random numbers.
+    """
+    with torch.device("meta"), _NothingDrawn():
+        return OpenLM(shape)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Skips functions that fill a tensor in place, whose names end with an underscore.
+
+    Drawing on `meta` would change nothing either, but imports torch's compiler: a second of CPU.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if func.__name__.endswith("_") and not func.__name__.endswith("__"):
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def rotate_half(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from submissions.codec import read
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from training_recipes import open_lm_params
-from training_recipes.model import OpenLM
+from training_recipes.model import OpenLM, without_weights
 from training_recipes.open_lm_params import Params, params_of_shape
 from training_recipes.scales import ModelShape
 from training_recipes.tensor_files import save_tensors
@@ -60,8 +60,7 @@ def load_model_dir(directory: Path, mapped: bool = False) -> OpenLM:
     architecture, or when the weights do not have its names and shapes.
     """
     shape = shape_of_params(read_params(directory))
-    with torch.device("meta"):
-        model = OpenLM(shape)
+    model = without_weights(shape)
     try:
         model.load_state_dict(read_state_dict(directory / CHECKPOINT, mapped), assign=True)
     except RuntimeError as error:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.rounding import BFLOAT16, openlm_operations, rounding
-from training_recipes.model import KeyValueCache, OpenLM, Rotary
+from training_recipes.model import KeyValueCache, OpenLM, Rotary, without_weights
 from training_recipes.scales import ModelShape
 
 # The first and the last value of every matrix.
@@ -103,6 +103,22 @@ def test_initial_weights_shrink_with_depth_and_are_cut_at_three_deviations() -> 
         weight = layer.feed_forward.w3.weight
         assert weight.std().item() == pytest.approx(expected, rel=0.05)
         assert weight.abs().max().item() <= 3 * expected
+
+
+def test_a_model_without_weights_has_their_shapes_and_draws_nothing() -> None:
+    before, drawn = torch.get_rng_state(), OpenLM(SHAPE).state_dict()
+    torch.set_rng_state(before)
+    empty = without_weights(SHAPE)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    shapes = {name: tensor.shape for name, tensor in empty.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in drawn.items()}
+    empty.load_state_dict(drawn, assign=True)
+    ids = torch.arange(40)[None]
+    torch.manual_seed(3)
+    other = OpenLM(SHAPE)
+    other.load_state_dict(drawn)
+    assert torch.equal(empty(ids), other(ids))
 
 
 def test_a_position_does_not_see_what_follows(model: OpenLM, ids: torch.Tensor) -> None:

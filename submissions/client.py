@@ -17,7 +17,6 @@ from urllib3.exceptions import NewConnectionError
 
 from submissions.failures import FAILURES, Failure
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
 TIMEOUT = (10.0, 300.0)  # seconds to connect, and to wait for an answer (a server hashes a shard)
 BUSY = (429, 502, 503, 504)  # statuses after which the same request may succeed

@@ -7,18 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from submissions.check import check_track, check_track_of
 from submissions.cli import Commands
-from submissions.client import DEFAULT_SERVER, Client
 from submissions.codec import convert
 from submissions.dataset import PATH_HELP, find_dataset
 from submissions.failures import Failure, FailureDocument
 from submissions.progress import TerminalProgress, progress_for_terminal
 from submissions.states import TERMINAL, Stage, State, Track
-from submissions.upload import upload_dataset
 
+if TYPE_CHECKING:  # it imports requests, which no command without a server waits for
+    from submissions.client import Client
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
 PATIENCE = 300.0  # seconds for which `--wait` bears a server that cannot be reached
 
@@ -55,10 +57,14 @@ def register(commands: Commands) -> None:
 
 def client_of(arguments: argparse.Namespace) -> Client:
     """A client for --server with the token from the environment."""
+    from submissions.client import Client
+
     return Client(arguments.server, os.environ.get("CRUCIBLE_TOKEN", ""))
 
 
 def run_submit(arguments: argparse.Namespace) -> Document:
+    from submissions.upload import upload_dataset
+
     check_track(arguments.track)
     client = client_of(arguments)
     dataset = find_dataset(arguments.paths)

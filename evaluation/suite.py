@@ -21,6 +21,7 @@ from evaluation.suite_file import TaskRow, read_bundled, read_own
 from submissions.codec import decode
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
+from training_recipes.scales import load_scale
 
 FOLDER = Path(__file__).parent / "suites"
 SMOKE_TASKS = Path(__file__).parent / "smoke_tasks"
@@ -112,8 +113,8 @@ def load_suite(name: str) -> Suite:
 
 
 def suite_of(scale: str, large: str = "full") -> str:
-    """The suite that judges a scale: the bundled one for smoke, `large` for all others."""
-    return "smoke" if scale == "smoke" else large
+    """The suite that judges a scale: the bundled one for small scales, `large` for all others."""
+    return "smoke" if load_scale(scale).bundled else large
 
 
 def read_suite(path: Path, name: str, bundled: Path | None) -> Suite:

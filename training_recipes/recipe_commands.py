@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from submissions.cli import Commands
 from training_recipes.cost import DEFAULT_GPU, GPUS, cost_of, size_text
 from training_recipes.hardware import CHOICES
-from training_recipes.scales import load_scale, scale_names
+from training_recipes.purposes import PURPOSES
+from training_recipes.scales import Scale, load_scale, scale_names
 
 
 def register(commands: Commands) -> None:
@@ -28,15 +30,18 @@ def register(commands: Commands) -> None:
 
 def run_recipe_list(_arguments: argparse.Namespace) -> dict[str, Any]:
     """Every scale's document."""
-    return {"scales": [load_scale(name).as_document() for name in scale_names()]}
+    return {"scales": [_document(load_scale(name)) for name in scale_names()]}
 
 
 def render_recipe_list(document: dict[str, Any]) -> str:
     """One line a scale."""
-    head = f"{'scale':<8} {'params':>14} {'tokens':>16} {'FLOPs':>8} {'steps':>8}  hash"
+    head = (
+        f"{'scale':<10} {'params':>14} {'tokens':>16} {'FLOPs':>8} {'steps':>8}  {'hash':<12}  for"
+    )
     rows = [
-        f"{scale['scale']:<8} {scale['params']:>14,} {scale['tokens']:>16,} "
-        f"{scale['flops']:>8.1e} {scale['steps']:>8,}  {scale['hash'][:12]}"
+        f"{scale['scale']:<10} {scale['params']:>14,} {scale['tokens']:>16,} "
+        f"{scale['flops']:>8.1e} {scale['steps']:>8,}  {scale['hash'][:12]}  "
+        f"{scale['purpose']['use']}"
         for scale in document["scales"]
     ]
     return "\n".join([head, *rows])
@@ -46,7 +51,12 @@ def run_recipe_show(arguments: argparse.Namespace) -> dict[str, Any]:
     """One scale's document, and what may be chosen; all else is fixed."""
     scale = load_scale(arguments.scale)
     seed = f"any whole number from 0; {scale.seed} if left out"
-    return scale.as_document() | {"choices": {"seed": seed} | CHOICES}
+    return _document(scale) | {"choices": {"seed": seed} | CHOICES}
+
+
+def _document(scale: Scale) -> dict[str, Any]:
+    """The scale's document with what it is good for, which is no part of the recipe."""
+    return scale.as_document() | {"purpose": asdict(PURPOSES[scale.name])}
 
 
 def render_recipe_show(document: dict[str, Any]) -> str:

@@ -19,7 +19,10 @@ from submissions.hashing import folder_sha256
 FOLDER = Path(__file__).parent / "scales"
 TOKENIZERS = Path(__file__).parent / "tokenizers"
 # From the cheapest to the dearest, which is also the order of `crucible recipe list`.
-NAMES = ("smoke", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x")
+NAMES = (
+    "cpu-300k", "smoke", "11m-1x", "11m-lowlr", "36m-1x", "36m-lowlr", "79m-1x", "79m-lowlr",
+    "154m-1x", "154m-lowlr", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x",
+)  # fmt: skip
 
 # Of UTF-8 text. GPT-NeoX on DCLM's pools: 33 GB of text for the 8.2 billion tokens of 400m-1x. The
 # bundled one lies between the example pool (39.1 MB gave 14,243,197 tokens: 2.74) and its curated
@@ -144,6 +147,11 @@ class Scale:
         return self.rows * (self.model.seq_len + 1)
 
     @property
+    def bundled(self) -> bool:
+        """Whether its tokenizer comes with Crucible: such a scale is for CPUs and a small suite."""
+        return (TOKENIZERS / self.tokenizer).is_dir()
+
+    @property
     def bytes_per_token(self) -> float:
         """About how many bytes of text make one token, to estimate before tokenising."""
         return BYTES_PER_TOKEN[self.tokenizer]
@@ -157,8 +165,8 @@ class Scale:
     def recipe_sha256(self) -> str:
         """Hash of every hyperparameter and, where it is bundled, of the tokenizer's own files."""
         content = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        bundled = TOKENIZERS / self.tokenizer
-        tokenizer = folder_sha256(bundled) if bundled.is_dir() else self.tokenizer
+        files = TOKENIZERS / self.tokenizer
+        tokenizer = folder_sha256(files) if self.bundled else self.tokenizer
         return hashlib.sha256(f"{content}\n{tokenizer}\n".encode()).hexdigest()
 
     def as_document(self) -> dict[str, Any]:
@@ -195,11 +203,21 @@ def scale_names() -> tuple[str, ...]:
     return NAMES
 
 
-@cache
+def canonical_name(name: str) -> str:
+    """A scale's name as everything here writes it: DCLM's 400M-1x is 400m-1x."""
+    return name.lower()
+
+
 def load_scale(name: str) -> Scale:
-    """The scale of that name; `unknown_scale` lists the names there are."""
-    if name not in NAMES:
+    """The scale of that name in either case; `unknown_scale` lists the names there are."""
+    canonical = canonical_name(name)
+    if canonical not in NAMES:
         raise Failure("unknown_scale", f"there is no scale {name!r}; there are {', '.join(NAMES)}")
+    return _read(canonical)
+
+
+@cache
+def _read(name: str) -> Scale:
     return scale_of(name, json.loads((FOLDER / f"{name}.json").read_text()))
 
 

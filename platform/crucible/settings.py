@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 
 from crucible.paths import REPOSITORY, home, read_secret, write_secret
+from training_recipes.scales import canonical_name
 
 # Statistics multiply small matrices: threads of their own would only get in the workers' way. Must
 # be said before numpy is imported.
@@ -42,7 +43,7 @@ CSRF_TRUSTED_ORIGINS = _words("CRUCIBLE_ORIGINS", "")
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 
 # -- Crucible's own --------------------------------------------------------------------------------
-CRUCIBLE_SCALES = _words("CRUCIBLE_SCALES", "smoke")
+CRUCIBLE_SCALES = [canonical_name(name) for name in _words("CRUCIBLE_SCALES", "smoke")]
 CRUCIBLE_SUITE = os.environ.get("CRUCIBLE_SUITE", "full")
 CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
 CRUCIBLE_LOCAL_SLOTS = int(os.environ.get("CRUCIBLE_LOCAL_SLOTS") or os.cpu_count() or 1)

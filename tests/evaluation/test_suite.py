@@ -18,10 +18,12 @@ from evaluation.suite import (
     hash_of,
     load_suite,
     rows_by_category,
+    suite_of,
     verify_rows,
 )
 from submissions import cli
 from submissions.failures import Failure
+from training_recipes.scales import scale_names
 
 # What metric version v2 changed (DCLM pull request 115): label -> (v1, v2), percent.
 CHANGED = {
@@ -190,3 +192,9 @@ def test_the_commands(
     assert cli.main(["suite", "verify", "--data", str(tmp_path)]) == 1
     assert "missing" in capsys.readouterr().out
     assert cli.main(["suite", "list", "--suite", "huge"]) == 2
+
+
+def test_the_bundled_suite_judges_scales_of_the_bundled_tokenizer() -> None:
+    judged = {scale: suite_of(scale, "core") for scale in scale_names()}
+    assert {scale for scale, suite in judged.items() if suite == "smoke"} == {"cpu-300k", "smoke"}
+    assert set(judged.values()) == {"smoke", "core"}

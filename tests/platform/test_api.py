@@ -72,6 +72,21 @@ def test_upload_in_pieces_then_submit(api, alice):
     assert Submission.objects.count() == 1
 
 
+def test_dclms_spelling_of_a_scale_is_understood_and_written_as_ours(api, client, alice, settings):
+    settings.CRUCIBLE_SCALES = ["smoke", "cpu-300k"]
+    status, upload = api(alice, "POST", "/uploads", {"scale": "CPU-300K"})
+    assert status == 201
+    assert put(api, alice, upload["id"], "a.jsonl")[0] == 200
+    body = {"name": "mine", "track": "mixing", "scale": "CPU-300k", "upload": upload["id"]}
+    status, document = api(alice, "POST", "/submissions", body)
+    assert (status, document["scale"]) == (201, "cpu-300k")
+    status, board = api(None, "GET", "/leaderboard?track=mixing&scale=CPU-300K")
+    assert (status, board["scale"]) == (200, "cpu-300k")
+    answer = client.get("/leaderboard/mixing/CPU-300k/")
+    assert (answer.status_code, answer["Location"]) == (302, "/leaderboard/mixing/cpu-300k/")
+    assert client.get("/leaderboard/mixing/1B-1x/").status_code == 404
+
+
 def test_a_damaged_shard_leaves_nothing(api, alice):
     upload = upload_create(user=alice)
     status, answer = put(api, alice, upload.id, "a.jsonl", **{"X-Content-SHA256": "00" * 32})

@@ -87,7 +87,7 @@ def test_without_a_file_all_is_local(settings):
         ("[slurm]\nslots = 0\n", "slurm.slots must be at least 1"),
         ('[[slurm.jobs]]\nstage = ["train"]\n', 'the unknown key "stage"'),
         ('[[slurm.jobs]]\nstages = ["training"]\n', "no stage 'training'"),
-        ('[[slurm.jobs]]\nscales = ["1B-1x"]\n', "no scale '1B-1x'"),
+        ('[[slurm.jobs]]\nscales = ["1B-9x"]\n', "no scale '1b-9x'"),
         (
             '[[slurm.jobs]]\noptions = "--nodes=2"\n',
             "options is a string, not a list",
@@ -109,9 +109,10 @@ def test_a_missing_file_is_named(tmp_path):
 def test_the_example_is_a_right_file_and_knows_every_large_scale():
     rules = rules_load(str(ROOT / "deploy/slurm/backends.toml")).of("slurm")
     for scale in scale_names():
-        rule = rules.rule_for("train", scale)
-        assert (rule is None) == (scale == "smoke")
-        assert rule is None or rule.processes_per_node == 8
+        rule, on_cpu = rules.rule_for("train", scale), scale in ("cpu-300k", "smoke")
+        assert (rule is None) == on_cpu
+        small = scale.partition("-")[0] in ("11m", "36m", "79m", "154m")
+        assert rule is None or rule.processes_per_node == (0 if small else 8)
 
 
 def test_the_examples_of_the_page_are_right_files(write):

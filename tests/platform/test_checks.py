@@ -29,6 +29,11 @@ def test_scales_must_exist_and_have_their_tasks(settings, tmp_path):
     assert found() == {"crucible.W001"}
 
 
+def test_a_scale_of_the_bundled_tokenizer_needs_nothing_more(settings):
+    settings.CRUCIBLE_SCALES = ["smoke", "cpu-300k"]
+    assert found() == set()
+
+
 def test_code_without_a_commit_publishes_nothing(monkeypatch):
     monkeypatch.setattr(checks, "code_commit", lambda folder: "unknown")
     assert found() == {"crucible.E004"}

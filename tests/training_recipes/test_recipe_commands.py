@@ -23,7 +23,7 @@ from training_recipes import (
     train_commands,
 )
 from training_recipes.hardware import Hardware
-from training_recipes.scales import Scale
+from training_recipes.scales import Scale, scale_names
 
 
 @pytest.fixture
@@ -47,7 +47,10 @@ def run(*arguments: object) -> tuple[dict[str, Any], str]:
 def test_recipe_list_has_every_scale() -> None:
     document, text = run("recipe", "list")
     names = [scale["scale"] for scale in document["scales"]]
-    assert names == ["smoke", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x"]
+    assert names == list(scale_names())
+    assert {scale["purpose"]["use"] for scale in document["scales"]} == {
+        "trying out", "pre-selection", "decision"
+    }  # fmt: skip
     assert "275,576,422,400" in text.splitlines()[-1]
 
 
@@ -65,6 +68,25 @@ def test_recipe_show_has_every_key_that_is_promised() -> None:
     assert "6,889,672,704" in text
     assert set(document["choices"]) == {"seed"} | {f.name for f in fields(Hardware)}
     assert document["open_lm"]["fsdp_flags"][-1] == "--fsdp-use-orig-params"
+
+
+@pytest.mark.parametrize(
+    ("name", "use", "told"),
+    [("cpu-300k", "trying out", "nothing"), ("79m-1x", "pre-selection", "80 %"),
+     ("79m-lowlr", "pre-selection", "an order of 79m-1x"), ("400m-1x", "decision", "84 %")],
+)  # fmt: skip
+def test_recipe_show_says_what_a_scale_is_good_for(name: str, use: str, told: str) -> None:
+    document, text = run("recipe", "show", name)
+    assert document["purpose"]["use"] == use
+    assert told in document["purpose"]["predicts"]
+    assert use in text
+
+
+def test_dclms_spelling_names_the_same_scale() -> None:
+    for command in (["recipe", "show"], ["recipe", "cost"]):
+        document, _ = run(*command, "7B-2x")
+        assert document == run(*command, "7b-2x")[0]
+        assert document["scale"] == "7b-2x"
 
 
 def test_recipe_cost_says_what_it_rests_on() -> None:

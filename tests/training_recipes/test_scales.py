@@ -40,6 +40,65 @@ def test_counts_are_those_that_dclm_published(name: str) -> None:
     assert tuple(document[key] for key in keys) == PUBLISHED[name]
 
 
+# The runs `rw_original-d=…-1.0` of mlfoundations/scaling, commit a003c49: parameters, without input
+# embedding, tokens, warm-up, global batch, gradient accumulation; and its shapes.
+SCALING = {
+    "11m-1x": (10_569_312, 5_727_840, 211_386_240, 100, 64, 1, "d=96_l=8_h=4"),
+    "79m-1x": (78_914_048, 53_092_864, 1_578_280_960, 400, 512, 8, "d=512_l=8_h=4"),
+    "154m-1x": (153_677_376, 124_628_544, 3_073_547_520, 400, 512, 8, "d=576_l=24_h=8"),
+}
+
+
+@pytest.mark.parametrize("name", SCALING)
+def test_small_scales_are_those_of_scaling(name: str) -> None:
+    scale = load_scale(name)
+    shape, rule, run = scale.model, scale.optimizer, scale.open_lm
+    found = (shape.params, shape.params_no_embedding, scale.tokens, rule.warmup, rule.global_batch,
+             run.acc, run.model)  # fmt: skip
+    assert found == SCALING[name]
+    assert run.model == f"d={shape.dim}_l={shape.layers}_h={shape.heads}"
+    assert run.fsdp_flags == ("--fsdp", "--fsdp-amp")
+
+
+LADDER = ("11m-1x", "36m-1x", "79m-1x", "154m-1x")
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_the_ladder_leads_up_to_400m_1x(name: str) -> None:
+    """What is neither size, batch nor warm-up is that of 400m-1x, as Gadre et al. trained them."""
+    scale, top = load_scale(name), load_scale("400m-1x")
+    free = {"warmup": top.optimizer.warmup, "global_batch": top.optimizer.global_batch}
+    assert replace(scale.optimizer, **free) == top.optimizer
+    size = {part: getattr(top.model, part) for part in ("dim", "layers", "heads")}
+    assert replace(scale.model, **size) == top.model
+    rest = ("tokens_per_parameter", "multiplier", "checkpoints", "max_epochs", "precision", "seed",
+            "tokenizer")  # fmt: skip
+    assert [getattr(scale, part) for part in rest] == [getattr(top, part) for part in rest]
+    assert scale.optimizer.warmup < scale.steps / 3
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_a_twin_differs_in_its_rates_alone(name: str) -> None:
+    scale = load_scale(name)
+    twin = load_scale(name.replace("-1x", "-lowlr"))
+    assert (twin.optimizer.lr, twin.optimizer.cooldown) == (1e-5, 1e-6)
+    rates = {"lr": scale.optimizer.lr, "cooldown": scale.optimizer.cooldown}
+    assert replace(twin, name=name, optimizer=replace(twin.optimizer, **rates)) == scale
+
+
+@pytest.mark.parametrize("name", scale_names())
+def test_a_small_dataset_fills_open_lms_workers(name: str) -> None:
+    """Two workers on each of eight GPUs, or of one CPU, want a shard for each checkpoint."""
+    scale = load_scale(name)
+    workers = 2 if scale.bundled else 16
+    assert scale.rows / scale.rows_per_shard > scale.checkpoints * workers
+
+
+def test_a_name_may_be_written_as_dclm_does() -> None:
+    for spelling in ("400M-1x", "400m-1X", "400m-1x"):
+        assert load_scale(spelling) is load_scale("400m-1x")
+
+
 @pytest.mark.parametrize("name", scale_names())
 def test_formula_counts_what_the_built_model_has(name: str) -> None:
     shape = load_scale(name).model
@@ -98,6 +157,13 @@ def test_smoke_is_small_and_its_warm_up_fits() -> None:
     assert 1_000_000 <= smoke.model.params_trained <= 3_000_000
     assert smoke.optimizer.warmup < smoke.steps / 4
     assert smoke.tokens_needed == smoke.rows * (smoke.model.seq_len + 1)
+
+
+def test_cpu_300k_is_a_third_of_smoke() -> None:
+    scale = load_scale("cpu-300k")
+    assert (scale.model.params, scale.steps, scale.tokens) == (319_648, 623, 639_296)
+    assert scale.bundled
+    assert scale.tokenizer == load_scale("smoke").tokenizer
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:

@@ -210,7 +210,7 @@ def submission_results(request: TokenRequest, submission_id: int) -> dict[str, A
 def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     """One board, in the order and with the ranks of the page."""
     check_track(track)
-    load_scale(scale)
+    scale = load_scale(scale).name
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure("not_found", f"this site keeps no board for {scale}")
     text = board_document(track, scale)

@@ -92,7 +92,7 @@ def allowance_grant(
     Raises `Failure` for an unknown scale, a change without a reason, or more taken back than is
     available: what is reserved or spent stays so.
     """
-    load_scale(scale)
+    scale = load_scale(scale).name
     allowance, _ = Allowance.objects.select_for_update().get_or_create(
         team=team, scale=scale, defaults={"concurrent": concurrent}
     )

@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 MAX_RETRIES = 3  # of the owner; an organiser may go on
 
 
-def scale_check(scale: str) -> None:
-    """Refuses a scale that does not exist, or that this site does not run."""
-    load_scale(scale)
+def scale_check(scale: str) -> str:
+    """The scale's canonical name; refuses one that does not exist or is not run here."""
+    scale = load_scale(scale).name
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure(
             "refused",
             f"this site does not run the scale {scale}, only {', '.join(settings.CRUCIBLE_SCALES)}",
         )
+    return scale
 
 
-def _check_request(name: str, track: str, scale: str) -> None:
+def _check_request(name: str, track: str) -> None:
     if not name.strip():
         raise Failure("refused", "the submission needs a name")
     check_track(track)
-    scale_check(scale)
 
 
 @transaction.atomic
@@ -54,7 +54,8 @@ def submission_create(
     Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload
     that is empty, not the user's, or used before; or when the budget does not allow it.
     """
-    _check_request(name, track, scale)
+    _check_request(name, track)
+    scale = scale_check(scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
     if upload is None:
         raise Failure("not_found", f"you have no upload {upload_id}")

@@ -39,7 +39,7 @@ def upload_create(*, user: User, scale: str | None = None) -> Upload:
     that scale, or the budget does not allow a submission there (`budget_exceeded`).
     """
     if scale is not None:
-        scale_check(scale)
+        scale = scale_check(scale)
         budget_check(user=user, scale=scale)
     upload = Upload.objects.create(user=user)
     folder_of(upload).mkdir(parents=True)

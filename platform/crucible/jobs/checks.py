@@ -13,7 +13,7 @@ from django.core.checks import Warning as Caution
 from crucible.jobs.backends.rules import rules_load
 from crucible.paths import REPOSITORY
 from submissions.job import code_commit
-from training_recipes.scales import scale_names
+from training_recipes.scales import load_scale, scale_names
 
 
 @register()
@@ -44,14 +44,14 @@ def scales_can_be_run(**kwargs: Any) -> list[Error | Caution]:
                     id="crucible.E002",
                 )
             )
-        elif scale != "smoke":
+        elif not load_scale(scale).bundled:
             problems += _large_scale(scale)
     return problems
 
 
 def _large_scale(scale: str) -> list[Error | Caution]:
     slow = Caution(
-        f"The scale {scale} is open: it wants GPUs, on processors alone it takes years.",
+        f"The scale {scale} is open: it wants GPUs, on processors alone it takes days to years.",
         hint="Send its training to a cluster with GPUs (docs/backends.md), unless they are here.",
         id="crucible.W001",
     )

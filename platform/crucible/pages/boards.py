@@ -14,7 +14,7 @@ from crucible.leaderboard.suites import board_suite
 from crucible.pages.compare import compare_page, scores_to_choose
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
 from submissions.failures import Failure
-from training_recipes.scales import load_scale
+from training_recipes.scales import canonical_name, load_scale
 
 
 @require_safe
@@ -27,8 +27,10 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     """One board with its plot and the links to the others."""
-    if (track, scale) not in boards():
+    if (track, canonical_name(scale)) not in boards():
         raise Http404
+    if scale != canonical_name(scale):
+        return redirect("leaderboard", track=track, scale=canonical_name(scale))
     suite = board_suite(scale)
     versions = versions_that_differ(suite)
     version = request.GET.get("metric", DEFAULT_METRIC_VERSION)

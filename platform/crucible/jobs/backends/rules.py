@@ -20,7 +20,7 @@ from msgspec import structs
 
 from submissions.codec import MisfitError, convert_or_misfit
 from submissions.states import Stage
-from training_recipes.scales import scale_names
+from training_recipes.scales import canonical_name, scale_names
 
 TORCHRUN_STAGES = (Stage.TRAIN,)  # the stages that know what to do as several processes
 SLOTS = 100  # where the table does not say
@@ -83,7 +83,7 @@ class _JobRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         _require_known("stage", self.stages, list(Stage))
-        _require_known("scale", self.scales, scale_names())
+        _require_known("scale", _canonical(self.scales), scale_names())
         if self.processes_per_node and (not self.stages or set(self.stages) - set(TORCHRUN_STAGES)):
             raise ValueError("processes_per_node is for the stage train alone")
 
@@ -151,9 +151,16 @@ def _read(path: str, changed: int) -> Rules:
 
 
 def _table(table: SlurmTable | RayTable) -> Table:
-    jobs = tuple(Rule(**structs.asdict(job) | _as_text(job.environment)) for job in table.jobs)
+    jobs = tuple(
+        Rule(**structs.asdict(job) | _as_text(job.environment) | {"scales": _canonical(job.scales)})
+        for job in table.jobs
+    )
     address = table.address.rstrip("/") if isinstance(table, RayTable) else ""
     return Table(table.slots, jobs, address)
+
+
+def _canonical(scales: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(canonical_name, scales))
 
 
 def _as_text(environment: Mapping[str, str | int | float]) -> dict[str, dict[str, str]]:

@@ -126,6 +126,9 @@ FAILURES: dict[str, FailureKind] = {
         Fault.INFRASTRUCTURE,
         "Check the address with `ray status --address`, and both Ray versions.",
     ),
+    "torch_unfit": FailureKind(
+        Fault.INFRASTRUCTURE, "Install the torch that the lock files in requirements/ name."
+    ),
     "artifact_missing": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "artifact_corrupt": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "disk_full": FailureKind(Fault.INFRASTRUCTURE, "Free space, then start the stage again."),

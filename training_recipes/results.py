@@ -51,7 +51,8 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `flops` is 6 × published parameters × tokens; `mfu` the share of the GPUs' peak, None without a
     published one; `loss_curve` has points (step, mean loss since the point before); `seconds` are
-    those of all attempts.
+    those of all attempts. `torch` and `cuda` are versions; `cuda` is None in a build for processors,
+    `gpu` without one.
     """
 
     loss: float
@@ -69,6 +70,9 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     params_trained: int = 0
     seed: int | None = None
     tokenizer_sha256: str = ""
+    torch: str = ""
+    cuda: str | None = None
+    gpu: str | None = None
 
 
 REPORT = "training.json"  # beside the model

@@ -53,7 +53,7 @@ def train(
     returns the finished one. Raises `output_exists` for any other run and, without `resume`, for
     any run at all; `tokens_invalid` for rows that this scale cannot use; `hardware_unfit` for
     processes or knobs that cannot share its batches; `artifact_corrupt` for a shard that is gone or
-    changed; `disk_full`; `diverged` with the step.
+    changed; `torch_unfit`; `disk_full`; `diverged` with the step.
     """
     own = processes()
     rows_a_process(scale.optimizer.global_batch, own.world_size, hardware.micro_batch)
@@ -73,9 +73,11 @@ def train(
         figures = _finished(output, identity)
         shutil.rmtree(work, ignore_errors=True)  # left by a process that died after the rename
         return figures
-    work.mkdir(parents=True, exist_ok=True)
     from training_recipes.engines.run import Run
+    from training_recipes.initial_weights import require_recipes_draw
 
+    require_recipes_draw()
+    work.mkdir(parents=True, exist_ok=True)
     run = Run(
         scale, seed, tokens, summary, work, identity,
         max(1, scale.steps // STATES_PER_RUN), hardware, own,
@@ -129,6 +131,8 @@ def _engine_of(name: str) -> Engine:
 
 def _write_model(run: Run, trained: Trained, output: Path) -> TrainResult:
     """Writes the model directory in the work folder, then renames it to `output`."""
+    import torch
+
     from training_recipes.model_dir import save_model_dir, weights_sha256
 
     scale = run.scale
@@ -149,6 +153,9 @@ def _write_model(run: Run, trained: Trained, output: Path) -> TrainResult:
         tokenizer_sha256=run.summary.tokenizer_sha256,
         weights_sha256=weights_sha256(trained.model),
         engine=str(run.identity["engine"]),
+        torch=torch.__version__,
+        cuda=torch.version.cuda,
+        gpu=trained.gpu,
     )
     model = run.work / "model"
     shutil.rmtree(model, ignore_errors=True)

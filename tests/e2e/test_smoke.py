@@ -3,7 +3,8 @@
 One run of `make up`'s supervisor in a folder of its own, with its own PostgreSQL. A dataset, in
 which test questions are hidden, is handed in through the browser; in mid-training the worker and
 then the training job itself are killed with SIGKILL. It must get its score all the same, wait for a
-reviewer, and be published with a mark once she has judged.
+reviewer, and be published with a mark once she has judged. The scale is the smallest there is: what
+is tested depends on no size, and `make demo` goes the same way at `smoke`.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from tests.browsers import launched_browser
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900  # seconds for a whole submission on a slow machine
 PYTHON = str(ROOT / ".venv/bin/python")
+SCALE = "cpu-300k"
+BOARD = f"/leaderboard/filtering/{SCALE}/"
 SUITE = load_suite("smoke")
 LEAKED = "smoke_word_order"
 
 
 @pytest.fixture(scope="module")
 def site(installation):
-    return installation()
+    return installation(CRUCIBLE_SCALES=SCALE)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +49,10 @@ def passwords(site) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest curated toy dataset that fills the smoke scale."""
+    """A curated toy dataset that fills the scale."""
     folder = tmp_path_factory.mktemp("dataset")
     for command in (
-        ["build_pool.py", str(folder / "raw")],
+        ["build_pool.py", str(folder / "raw"), "--megabytes", "8"],
         ["curate.py", str(folder / "raw"), str(folder / "curated")],
     ):
         subprocess.run([PYTHON, f"examples/{command[0]}", *command[1:]], cwd=ROOT, check=True)
@@ -82,6 +85,13 @@ def wait_live(page: Page, pattern: str, seconds: float) -> None:
     )  # fmt: skip
 
 
+def training_steps(site, attempt: int) -> list[int]:
+    """The steps of which an attempt of the first submission's training has told."""
+    text = (site.home / f"jobs/1-train-a{attempt}/progress.jsonl").read_text()
+    told = [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]  # whole lines
+    return [line["step"] for line in told if line.get("unit") == "steps"]
+
+
 def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     complaints: list[str] = []
@@ -94,14 +104,18 @@ def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, br
     page.click("main button")
     page.wait_for_url(re.compile(r"/submissions/\d+/$"))
 
-    wait_live(page, r"training \d+ of", PATIENCE)
+    checkpointed = site.home / "work"
+    site.wait_until(lambda: list(checkpointed.glob("*/train/**/*.pt")), PATIENCE, "a checkpoint")
     (first,) = site.children("training_recipes.train")
+    os.kill(first, signal.SIGSTOP)  # so that a fast machine is not done before it is killed
+    wait_live(page, r"training \d+ of", 60)
     for pid in site.children("celery"):
         os.kill(pid, signal.SIGKILL)
     site.wait_until(lambda: site.children("celery"), 30, "a new worker")
     assert site.children("training_recipes.train") == [first]  # it outlived its parent
-    checkpointed = site.home / "work"
-    site.wait_until(lambda: list(checkpointed.glob("*/train/**/*.pt")), PATIENCE, "a checkpoint")
+    stopped_at = training_steps(site, 1)[-1]
+    os.kill(first, signal.SIGCONT)
+    site.wait_until(lambda: training_steps(site, 1)[-1] > stopped_at, 60, "a further step")
     os.kill(first, signal.SIGKILL)
     wait_live(page, r"attempt 2", 60)
 
@@ -113,6 +127,7 @@ def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, br
     history = page.inner_text(".events")
     assert history.count("launched") == 7  # six stages, one of them twice
     assert len(re.findall(r"-train-a2", history)) == 2  # launched and finished
+    assert training_steps(site, 2)[0] > 1  # it went on from the checkpoint
     page.close()
 
 
@@ -133,9 +148,9 @@ def test_a_reviewer_judges_the_leak_and_it_is_published_with_a_mark(site, passwo
     assert "Twelve questions in one document." in text
     assert "Score without leaked questions" in text
     assert "88 of 100" in text
-    page.goto(f"{site.url}/leaderboard/filtering/smoke/")
+    page.goto(site.url + BOARD)
     assert f"test questions found, accepted: {LEAKED}" in page.inner_text(".board")
-    page.goto(f"{site.url}/leaderboard/filtering/smoke/?marked=hide")
+    page.goto(f"{site.url}{BOARD}?marked=hide")
     assert "by browser" not in page.inner_text("main")
     context.close()
 
@@ -144,7 +159,7 @@ def test_the_command_line_sees_the_same(site, passwords):
     token = site.manage("create_token", "ann")
     crucible = str(ROOT / ".venv/bin/crucible")
     board = json.loads(
-        site.run(crucible, "leaderboard", "--track", "filtering", "--scale", "smoke", "--json")
+        site.run(crucible, "leaderboard", "--track", "filtering", "--scale", SCALE, "--json")
     )
     (row,) = board["rows"]
     assert (row["name"], row["rank"], row["score_label"]) == ("by browser", 1, "SMOKE")
@@ -167,7 +182,7 @@ def test_pages_fit_the_screen_and_need_no_script(site, passwords, browser, width
     )
     page = context.new_page()
     log_in(page, site, "ann", passwords["ann"])
-    for path in ("/leaderboard/filtering/smoke/", "/submissions/", "/submissions/new/",
+    for path in (BOARD, "/submissions/", "/submissions/new/",
                  "/submissions/1/", "/submissions/1/log/train/", "/submissions/1/contamination/",
                  "/account/"):  # fmt: skip
         answer = page.goto(site.url + path)
@@ -182,7 +197,7 @@ def test_pages_fit_the_screen_and_need_no_script(site, passwords, browser, width
 
 def test_a_keyboard_reaches_everything_on_the_board(site, browser):
     page = browser.new_page()
-    page.goto(f"{site.url}/leaderboard/filtering/smoke/")
+    page.goto(site.url + BOARD)
     reached = []
     for _ in range(12):
         page.keyboard.press("Tab")
@@ -198,7 +213,7 @@ def test_bad_input_costs_no_training(site, passwords, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"txt": "not"}\n')
     document = json.loads(
         site.run(crucible, "submit", str(tmp_path / "bad.jsonl"), "--track", "filtering", "--scale",
-                 "smoke", "--name", "bad", "--json", CRUCIBLE_TOKEN=token)
+                 SCALE, "--name", "bad", "--json", CRUCIBLE_TOKEN=token)
     )  # fmt: skip
     status = ["status", str(document["id"]), "--wait", "--json"]
     done = subprocess.run(
@@ -221,5 +236,5 @@ def test_stopping_and_starting_keeps_everything(site, passwords):
     assert "stopped" in (site.home / "up.log").read_text()
     site.start()
     site.wait_until(site.healthy, 90, "the site again")
-    with urllib.request.urlopen(f"{site.url}/leaderboard/filtering/smoke/") as answer:
+    with urllib.request.urlopen(site.url + BOARD) as answer:
         assert "by browser" in answer.read().decode()

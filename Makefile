@@ -3,17 +3,20 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-warn-conflicts --constraint requirements/constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-warn-conflicts
+PIP := $(INSTALL) --constraint requirements/constraints.txt
+# On a machine with GPUs: make setup LOCK=requirements/lock-gpu.txt
+LOCK ?= requirements/lock-cpu.txt
+UV := uv==0.13.9
 SITE := PYTHONPATH=platform:. $(BIN)/python -m crucible.supervisor
-PINS := requirements.txt requirements/constraints.txt
 # Names of stamps hold a hash of what they were made from: unchanged pins are not installed twice.
 stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
-SETUP := $(call stamp,setup,$(PINS) requirements/compute.txt requirements/compute-nodeps.txt pyproject.toml)
-DEV := $(call stamp,dev,$(PINS) requirements/dev.txt)
+SETUP := $(call stamp,setup,$(LOCK) requirements/compute.txt pyproject.toml)
+DEV := $(call stamp,dev,requirements/constraints.txt requirements/dev.txt)
 PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down test faults lint bench browser
+.PHONY: help setup dev demo up down test faults lint lock bench browser
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,8 +29,8 @@ $(VENV)/bin/python:
 
 $(SETUP): | $(VENV)/bin/python
 	@echo "Installing into $(VENV): about two minutes the first time."
-	$(PIP) -r requirements.txt -r requirements/compute.txt
-	$(PIP) --no-deps -r requirements/compute-nodeps.txt
+	$(INSTALL) --no-deps --require-hashes --requirement $(LOCK)
+	$(PIP) $(shell grep '^torch==' requirements/compute.txt)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.setup-* && touch $@
 
@@ -57,6 +60,10 @@ lint: dev ## style, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lock: $(VENV)/bin/python ## write both lock files anew, after a change of the requirements
+	$(PIP) $(UV)
+	$(BIN)/python requirements/lock.py
 
 bench: setup $(PEERS) ## speed beside peers; more with TASKS=, NEOX= and OPEN_LM= (docs/benchmarks.md)
 	$(BIN)/python benchmarks/tokenise.py --megabytes 60 --peer .venv-bench/bin/python

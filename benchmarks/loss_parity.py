@@ -19,7 +19,7 @@ from unittest import mock
 from torch import Tensor
 from training_steps import composer_steps, make_up_rows, open_lm_steps
 
-from training_recipes.engines import composer_engine
+from training_recipes.engines import forward
 from training_recipes.scales import load_scale
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         tokens = arguments.data or make_up_rows(folder, scale)
         theirs = open_lm_steps(tokens, scale, steps, folder / "theirs").losses
         ours = composer_steps(tokens, scale, steps, folder / "ours").losses
-        with mock.patch.object(composer_engine, "training_loss", open_lm_loss):
+        with mock.patch.object(forward, "training_loss", open_lm_loss):
             same = composer_steps(tokens, scale, steps, folder / "same").losses
     document = {
         "scale": scale.name,

@@ -35,7 +35,7 @@ PEAK_FLOPS = {
 
 @dataclass(frozen=True)
 class Hardware:
-    """The knobs. `micro_batch` None: all that fits, found by trying on a GPU."""
+    """The knobs. `micro_batch` None: all that fits, on a GPU by arithmetic."""
 
     micro_batch: int | None = None
     compile: bool = False

@@ -68,20 +68,30 @@ class OpenLM(nn.Module):
         draw_(self.tok_embeddings.weight, 1 / math.sqrt(shape.dim))
 
     def forward(
-        self, ids: Tensor, *, mask: Tensor | None = None, cache: KeyValueCache | None = None
+        self,
+        ids: Tensor,
+        *,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        head: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Logits [B, T, vocab] in float32 for ids [B, T].
 
         `mask` [B, cached + T] is true (or 1) where a position is real and false where it is
         padding, which nobody then attends to; it is needed for padding on the left only. With
-        `cache` the ids follow the positions already in it, and are added to it.
+        `cache` the ids follow the positions already in it, and are added to it. With `head` it
+        returns what that makes of the last hidden states [B, T, dim] and the output matrix
+        [vocab, dim]: called in here, where a sharded matrix is whole.
         """
         past = cache.length if cache is not None else 0
         allowed = attention_pattern(ids.shape[1], past, mask)
         x = self.tok_embeddings(ids)
         for layer in self.layers:
             x = layer(x, allowed, past, cache)
-        logits: Tensor = self.output(self.norm(x))
+        hidden = self.norm(x)
+        if head is not None:
+            return head(hidden, self.output.weight)
+        logits: Tensor = self.output(hidden)
         return logits.float()
 
 

@@ -51,8 +51,8 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `flops` is 6 × published parameters × tokens; `mfu` the share of the GPUs' peak, None without a
     published one; `loss_curve` has points (step, mean loss since the point before); `seconds` are
-    those of all attempts. `torch` and `cuda` are versions; `cuda` is None in a build for processors,
-    `gpu` without one.
+    those of all attempts. `torch` and `cuda` are versions, `cuda` None in a
+    build for processors; `gpu` is empty without one.
     """
 
     loss: float
@@ -72,7 +72,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer_sha256: str = ""
     torch: str = ""
     cuda: str | None = None
-    gpu: str | None = None
+    gpu: str = ""
 
 
 REPORT = "training.json"  # beside the model

@@ -28,7 +28,7 @@ from training_recipes.training_rows import require_consistent
 if TYPE_CHECKING:
     from training_recipes.engines.run import Engine, Run, Trained
 
-ENGINES = ("composer", "open_lm")
+ENGINES = ("composer", "native", "open_lm")
 MODEL = "model"
 STATES_PER_RUN = 20
 CURVE_POINTS = 200
@@ -122,6 +122,10 @@ def _engine_of(name: str) -> Engine:
         from training_recipes.engines.composer_engine import train_with_composer
 
         return train_with_composer
+    if name == "native":
+        from training_recipes.engines.native_engine import train_with_native
+
+        return train_with_native
     if name == "open_lm":
         from training_recipes.engines.open_lm_engine import train_with_open_lm
 

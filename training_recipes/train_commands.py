@@ -20,7 +20,7 @@ def register(commands: Commands) -> None:
     train.add_argument("--scale", required=True, help=f"one of {scales}")
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
     train.add_argument("--output", required=True, type=Path, metavar="DIR")
-    train.add_argument("--engine", default="composer", choices=["composer", "open_lm"])
+    train.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
     train.add_argument("--seed", type=int, help="of the weights; the recipe's if left out")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--micro-batch", type=int, metavar="ROWS", help=CHOICES["micro_batch"])

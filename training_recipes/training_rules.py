@@ -28,16 +28,19 @@ def learning_rate(rule: Optimizer, step: int, steps: int) -> float:
     return rule.cooldown + 0.5 * (1 + math.cos(math.pi * part)) * (rule.lr - rule.cooldown)
 
 
-def build_optimizer(model: nn.Module, rule: Optimizer) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, rule: Optimizer, fused: bool = False) -> torch.optim.AdamW:
     """AdamW over two groups, as in open_lm's checkpoints: the first, without decay, is empty.
 
-    Weight decay applies to every parameter, norm gains and embeddings included.
+    Weight decay applies to every parameter, norm gains and embeddings included. `fused` makes one
+    kernel of the whole step: the same formula, for GPUs.
     """
     groups = [
         {"params": [], "weight_decay": 0.0},
         {"params": list(model.parameters()), "weight_decay": rule.weight_decay},
     ]
-    return torch.optim.AdamW(groups, lr=rule.lr, betas=(rule.beta1, rule.beta2), eps=rule.eps)
+    return torch.optim.AdamW(
+        groups, lr=rule.lr, betas=(rule.beta1, rule.beta2), eps=rule.eps, fused=fused
+    )
 
 
 def training_loss(logits: Tensor, targets: Tensor, z_loss: float) -> Tensor:

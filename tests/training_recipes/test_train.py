@@ -23,7 +23,7 @@ from submissions.codec import encode
 from submissions.failures import Failure
 from submissions.job import FAILURE, JOB, run_stage
 from tests.rounding import openlm_operations, rounding
-from training_recipes.engines import composer_engine
+from training_recipes.engines import composer_engine, recorder
 from training_recipes.hardware import Hardware
 from training_recipes.model import OpenLM
 from training_recipes.model_dir import load_model_dir, weights_sha256
@@ -152,7 +152,7 @@ def test_two_processes_with_shards_are_killed_and_one_without_goes_on(
 def test_a_slow_run_is_saved_by_the_clock(
     tmp_path: Path, tokens: Path, tiny: Scale, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(composer_engine, "MAX_UNSAVED", 0.0)
+    monkeypatch.setattr(recorder, "MAX_UNSAVED", 0.0)
     stop_at(2, tokens, tmp_path / "model", tiny)  # the first regular state is after 3
     state = load_state(tmp_path / ".model.partial", {})
     assert state is not None

@@ -53,3 +53,25 @@ def test_weight_decay_reaches_every_parameter(tiny: Scale) -> None:
     assert len(second["params"]) == len(list(model.parameters()))
     assert second["weight_decay"] == 0.033
     assert (second["betas"], second["eps"]) == ((0.9, 0.95), 1e-8)
+
+
+def test_one_kernel_takes_the_same_step(tiny: Scale) -> None:
+    """Fused and plain AdamW from one gradient: equal to some roundings of the largest weight."""
+    torch.manual_seed(3)
+    models = [OpenLM(tiny.model) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [
+        build_optimizer(model, tiny.optimizer, fused=fused)
+        for model, fused in zip(models, (False, True), strict=True)
+    ]
+    assert [optimizer.defaults["fused"] for optimizer in optimizers] == [False, True]
+    for step in range(3):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            draw = torch.Generator().manual_seed(step)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=draw)
+            optimizer.step()
+    rounding = 8 * torch.finfo(torch.float32).eps
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        tolerance = rounding * one.abs().max().item()
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=0)

@@ -19,10 +19,10 @@ from typing import Any
 import orjson
 
 from evaluation.contamination.blocks import Read, candidates
+from evaluation.contamination.evidence import CONTEXT, Match, finding_of, match_of
 from evaluation.contamination.index import Index, load_index
-from evaluation.contamination.report import CONTEXT, finding_of
 from evaluation.contamination.rules import SEVERITIES
-from evaluation.contamination.scan import Match, cached_index, match_of
+from evaluation.contamination.scan import cached_index
 from submissions.dataset import find_dataset
 from submissions.documents import read_bytes
 from submissions.executor import LocalProcesses, Placement

@@ -9,21 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from evaluation.contamination.code import MOST
-from evaluation.contamination.code import Found as Program
+from evaluation.contamination.index import Index
 from evaluation.contamination.methods import Found, by_task, merged
-from evaluation.contamination.rules import HIGH, PASSAGE, REVIEW, SEVERITIES
+from evaluation.contamination.rules import PASSAGE, SEVERITIES
 from submissions.failures import Failure
 
-if TYPE_CHECKING:
-    from evaluation.contamination.index import Index
-    from evaluation.contamination.scan import Match
-
 EVIDENCE = 5  # documents that are kept of an example at a severity: the first by shard and line
-CONTEXT = 200  # characters before and behind what was found
-
 
 # The severity of every example found in a document, and what makes the evidence of it.
 FoundExamples = dict[int, tuple[int, Callable[[], dict[str, Any]]]]
@@ -64,55 +57,6 @@ class ShardReport:
         """The report that `as_dict` gave."""
         methods = {name: dict(found) for name, found in document["methods"].items()}
         return cls(**{**document, "counts": dict(document["counts"]), "methods": methods})
-
-
-def program_finding(line: int, text: str, found: Program) -> dict[str, Any]:
-    """The evidence of a program with other names; `example_span` counts its tokens."""
-    start, end = found.doc_span
-    before = max(start - CONTEXT, 0)
-    return {
-        "example": found.example,
-        "severity": HIGH if found.coverage >= MOST else REVIEW,
-        "line": line,
-        "doc_span": [start, end],
-        "part": "code",
-        "example_span": list(found.example_span),
-        "question_coverage": round(found.coverage, 3),
-        "similarity": round(found.coverage, 3),
-        "passage_coverage": 0.0,
-        "answer_near": found.coverage >= MOST,
-        "text": text[before : end + CONTEXT],
-        "text_span": [start - before, end - before],
-    }
-
-
-def finding_of(match: Match, row: list[int], scores: list[float]) -> dict[str, Any]:
-    """One piece of evidence; `example` is its number in the index, spans are [first, behind).
-
-    `doc_span` counts characters of the document; `example_span` words of the example's question and
-    answer, of its passage or, of code, tokens of the program, as `part` says. `text` is what was
-    found with its context, in which `text_span` says where it stands.
-    """
-    example, severity, first, behind, unit_first, unit_behind, near, _ = row
-    data = match.data
-    start = len(data[: match.words.spans[first, 0]].decode())
-    end = start + len(data[match.words.spans[first, 0] : match.words.spans[behind - 1, 1]].decode())
-    before = max(start - CONTEXT, 0)
-    by_passage = scores[0] == 0 and scores[2] > 0
-    return {
-        "example": example,
-        "severity": severity,
-        "line": match.line,
-        "doc_span": [start, end],
-        "part": "passage" if by_passage else "question",
-        "example_span": [unit_first, unit_behind],
-        "question_coverage": round(scores[0], 3),
-        "similarity": round(scores[1], 3),
-        "passage_coverage": round(scores[2], 3),
-        "answer_near": bool(near),
-        "text": match.text[before : end + CONTEXT],
-        "text_span": [start - before, end - before],
-    }
 
 
 class Report:

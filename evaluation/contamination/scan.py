@@ -13,31 +13,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from evaluation.contamination.blocks import Candidate, Read, candidates
+from evaluation.contamination.blocks import Read, candidates
 from evaluation.contamination.code import looks_like_code, programs_in
 from evaluation.contamination.compiling import is_kept
-from evaluation.contamination.folding import Fold
+from evaluation.contamination.evidence import finding_of, match_of, program_finding
 from evaluation.contamination.index import Index, load_index
 from evaluation.contamination.methods import Methods
-from evaluation.contamination.report import (
-    FoundExamples,
-    Report,
-    ShardReport,
-    finding_of,
-    program_finding,
-)
+from evaluation.contamination.report import FoundExamples, Report, ShardReport
 from evaluation.contamination.scanner import scan_lines
-from evaluation.contamination.verify import findings_of
-from evaluation.contamination.words import Words
 from submissions.dataset import find_dataset
 from submissions.executor import LocalProcesses, Placement
-from submissions.failures import Failure
 from submissions.job import write_json_atomically, written_atomically
 from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, Shard, read_documents
@@ -53,36 +42,6 @@ class ScanTask:
     index: Path
     work: Path
     methods: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Match:
-    """One document's findings, in the columns of `verify.judge`; its text is read when needed."""
-
-    shard: str
-    line: int
-    json: bytes
-    fold: Fold
-    rows: list[list[int]]
-    scores: list[list[float]]
-
-    @cached_property
-    def text(self) -> str:
-        """Raises `not_json` where something beside the text is no JSON."""
-        try:
-            return str(orjson.loads(self.json)["text"])
-        except orjson.JSONDecodeError as error:
-            said = f"the line is not JSON: {error}"
-            raise Failure("not_json", said, shard=self.shard, line=self.line) from None
-
-    @cached_property
-    def data(self) -> bytes:
-        """The text as UTF-8, in which spans of words count."""
-        return self.text.encode()
-
-    @cached_property
-    def words(self) -> Words:
-        return Words(self.data, self.fold)
 
 
 def scan_dataset(
@@ -190,11 +149,3 @@ def _programs(shard: LocalShard, index: Index) -> dict[int, FoundExamples]:
                 known = found.setdefault(document.line, {})
                 known[one.example] = finding["severity"], partial(dict, finding)
     return found
-
-
-def match_of(candidate: Candidate, shard: LocalShard, index: Index) -> Match:
-    """One document, judged."""
-    rows, scores = findings_of(candidate.sums, candidate.found, index.units)
-    return Match(
-        shard.name, candidate.line, candidate.json, index.fold, rows.tolist(), scores.tolist()
-    )

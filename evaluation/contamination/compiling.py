@@ -14,7 +14,9 @@ import numba
 
 FOLDER = Path(__file__).parent
 # The modules with compiled functions, or with constants that these take in when compiled.
-COMPILED = ("compiling", "folding", "grams", "hits", "rules", "scanner", "verify", "words")
+COMPILED = (
+    "compiling", "folding", "grams", "hits", "markup", "rules", "scanner", "verify", "words",
+)  # fmt: skip
 # NumPy's division by zero instead of a check at each division; no lock of Python is held.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 

@@ -89,8 +89,11 @@ def finding_of(match: Match, row: list[int], scores: list[float]) -> dict[str, A
     """
     example, severity, first, behind, unit_first, unit_behind, near, _ = row
     data = match.data
-    start = len(data[: match.words.spans[first, 0]].decode())
-    end = start + len(data[match.words.spans[first, 0] : match.words.spans[behind - 1, 1]].decode())
+    # Words inside a tag follow all others, so the first word need not be the first in the text.
+    spans = match.words.spans[first:behind]
+    opening, closing = int(spans[:, 0].min()), int(spans[:, 1].max())
+    start = len(data[:opening].decode())
+    end = start + len(data[opening:closing].decode())
     before = max(start - CONTEXT, 0)
     by_passage = scores[0] == 0 and scores[2] > 0
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
+from html.entities import html5
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ FOLDED = 0x20000  # code points with an entry; those above are ideographs, or no
 SEPARATOR, SKIP, SPECIAL = 0, 1, 2  # entries that are no folded character
 ALONE = 1 << 30  # flag: the character is a word by itself
 MANY = 1 << 31  # flag: several characters; the rest of the entry is their place in `tails`
+ENTITIES = 8192  # places for the 2,000 entities of HTML
+ENTITY_START, ENTITY_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # FNV-1a
 
 APOSTROPHES = frozenset("'’ʼ‘‛ʹ′`´＇")
 # Ideographs, kana, and the scripts of South-East Asia that write no spaces between words.
@@ -36,11 +39,16 @@ class Fold(NamedTuple):
     `ascii` [256] uint8: an entry for each byte, SPECIAL where the byte alone does not decide.
     `wide` [FOLDED] uint32: SEPARATOR, SKIP, or a folded code point with ALONE; or MANY with the
     place in `tails` (uint32) where their number and then the code points stand.
+    `names` (uint64, a power of two, 0 for empty) is a hash table with open addressing of the
+    entities of HTML by the hashes of their names, `codes` (uint32) the code point at the same
+    place.
     """
 
     ascii: npt.NDArray[np.uint8]
     wide: npt.NDArray[np.uint32]
     tails: npt.NDArray[np.uint32]
+    names: npt.NDArray[np.uint64]
+    codes: npt.NDArray[np.uint32]
 
 
 @cache
@@ -63,10 +71,26 @@ def fold_table() -> Fold:
     ascii_[0x20:0x80] = wide[0x20:0x80]
     for byte in b'"\\<&':  # ends, escapes, tags and entities
         ascii_[byte] = SPECIAL
-    table = Fold(ascii_, wide, np.array(tails, np.uint32))
+    table = Fold(ascii_, wide, np.array(tails, np.uint32), *_entities())
     for array in table:
         array.flags.writeable = False  # as the arrays of an index are: compiled once for both
     return table
+
+
+def _entities() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+    """`names` and `codes` of the table, for every entity that is one character."""
+    names, codes = np.zeros(ENTITIES, np.uint64), np.zeros(ENTITIES, np.uint32)
+    for name, text in sorted(html5.items()):
+        if len(text) > 1 or not name.endswith(";"):
+            continue
+        key = int(ENTITY_START)
+        for letter in name[:-1]:
+            key = (key ^ ord(letter)) * int(ENTITY_PRIME) % 2**64
+        place = (key >> 32) % ENTITIES
+        while names[place]:
+            place = (place + 1) % ENTITIES
+        names[place], codes[place] = key, ord(text)
+    return names, codes
 
 
 def _folded(character: str) -> str | None:

@@ -14,32 +14,36 @@ import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
 from evaluation.contamination.folding import ALONE, SEPARATOR, SKIP, SPECIAL
-from evaluation.contamination.words import (
-    AMPERSAND,
+from evaluation.contamination.markup import (
     BACKSLASH,
+    INVALID,
+    JSON,
+    LESS_THAN,
+    QUOTE,
+    bare_tag_end,
+    decoded_at,
+    raw_at,
+    tag_end,
+)
+from evaluation.contamination.words import (
     BASE,
     BASE_LONG,
     BASE_SHORT,
-    INVALID,
     KEY_LONG,
     KEY_SHORT,
-    LESS_THAN,
     LONG,
     OFFSET,
     PRIME,
-    QUOTE,
     SHORT,
     entry_of,
-    escape_at,
     finished,
     hashed,
-    markup_end,
-    utf8_at,
 )
 
-ONE, SIX, LAST_SIX = np.uint64(1), np.uint64(6), np.uint64(63)
+ONE, TWO, SIX, LAST_SIX = np.uint64(1), np.uint64(2), np.uint64(6), np.uint64(63)
 PADDING = 16  # bytes behind what is scanned that are read, whatever they are
-SHORT_ESCAPE = np.isin(np.arange(256), list(rb'"\/bfnrt'))  # behind a backslash: no letter
+# Behind a backslash: no letter. An escaped backslash may begin an escape of the text's own.
+SHORT_ESCAPE = np.isin(np.arange(256), list(b'"/bfnrt'))
 
 
 class Grams(NamedTuple):
@@ -119,33 +123,32 @@ def look_up(sums: Any, count: Any, grams: Any, found: Any) -> Any:
 
 
 @compiled
-def _special(buffer: Any, i: int, wide: Any) -> Any:
-    """(the fold table's entry, bytes) of the character at `i`, which its first byte does not tell.
-
-    INVALID instead of the bytes where it is irregular. Tags and entities are one separator.
-    """
-    c = np.int64(buffer[i])
-    size = 1
-    if c >= 0x80:
-        code, size = utf8_at(buffer, i)
-    elif c == BACKSLASH:
-        code, size = INVALID, 6
-        if buffer[i + 1] == 0x75:  # \\u; the other escapes that JSON has were seen before
-            code = escape_at(buffer, i + 2)
-        if 0xD800 <= code < 0xE000:
-            low = 0
-            if code < 0xDC00 and buffer[i + 6] == BACKSLASH and buffer[i + 7] == 0x75:
-                low = escape_at(buffer, i + 8)
-            if not 0xDC00 <= low < 0xE000:
-                return SEPARATOR, INVALID
-            code, size = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00), 12
-    else:
-        code = c if c >= 0x20 else INVALID
-    if code == INVALID:
-        return SEPARATOR, INVALID
-    if code in (LESS_THAN, AMPERSAND):
-        return SEPARATOR, markup_end(buffer, i + size, code == AMPERSAND, True) - i
-    return entry_of(wide, code), size
+def _read_tag(buffer: Any, i: Any, stop: Any, fold: Any, sums: Any, top: Any) -> Any:
+    """Writes the words inside a tag from `top` on, backwards; where the next one belongs."""
+    h = OFFSET
+    while i < stop:
+        code, i = decoded_at(buffer, i, JSON, fold)
+        k = SEPARATOR
+        if code == LESS_THAN:
+            i = bare_tag_end(buffer, i, JSON, fold)
+        else:
+            k = entry_of(fold.wide, code)
+        if k == SKIP:
+            continue
+        if k != SEPARATOR and k & ALONE == 0:
+            h = hashed(h, k, fold.tails)
+            continue
+        if h != OFFSET:
+            sums[top] = h
+            top -= 1
+            h = OFFSET
+        if k != SEPARATOR:
+            sums[top] = hashed(OFFSET, k, fold.tails)
+            top -= 1
+    if h != OFFSET:
+        sums[top] = h
+        top -= 1
+    return top
 
 
 @compiled
@@ -154,11 +157,13 @@ def _read_text(  # noqa: C901 - one loop over characters
 ) -> Any:
     """(behind the closing quote, running sums of words) of the JSON string from `start` on.
 
-    INVALID instead of the place where the string holds something irregular. Places are unsigned
-    numbers in here, for which Numba does not ask at every byte whether they are negative.
+    INVALID instead of the place where the string holds something irregular. Words inside tags
+    gather at the end of `sums` until the others are read. Places are unsigned numbers in here, for
+    which Numba does not ask at every byte whether they are negative.
     """
     ascii_, wide, tails = fold.ascii, fold.wide, fold.tails
     i, count = np.uint64(start), ONE
+    top, searched = len(sums) - 1, 0
     h = OFFSET
     while True:
         entry = ascii_[buffer[i]]
@@ -177,12 +182,24 @@ def _read_text(  # noqa: C901 - one loop over characters
         if c == QUOTE:
             break
         if c == BACKSLASH and SHORT_ESCAPE[buffer[i + ONE]]:
-            k, size = SEPARATOR, 2
+            k = SEPARATOR
+            i += TWO
         else:
-            k, size = _special(buffer, np.int64(i), wide)
-            if size == INVALID:
+            here = np.int64(i)
+            code, behind = decoded_at(buffer, here, JSON, fold)
+            if code == INVALID:
                 return INVALID, 0
-        i += np.uint64(size)
+            k = SEPARATOR
+            if code == LESS_THAN:
+                raw, _ = raw_at(buffer, here, JSON)
+                tag, looked = tag_end(buffer, behind, JSON, fold, raw != code, here < searched)
+                searched = max(searched, looked)
+                if tag > behind:
+                    top = _read_tag(buffer, behind, tag, fold, sums, top)
+                    behind = tag
+            else:
+                k = entry_of(wide, code)
+            i = np.uint64(behind)
         if k == SKIP:
             continue
         if k != SEPARATOR and k & ALONE == 0:
@@ -196,11 +213,27 @@ def _read_text(  # noqa: C901 - one loop over characters
             count += ONE
     sums[count] = h
     count += np.uint64(h != OFFSET)
+    if top < len(sums) - 1:
+        count = _append_tags(sums, count, top)
     total = sums[0] = np.uint64(0)
     for k in range(ONE, count):
         total = total * BASE + finished(sums[k])
         sums[k] = total
     return np.int64(i + ONE), np.int64(count)
+
+
+@compiled
+def _append_tags(sums: Any, count: Any, top: Any) -> Any:
+    """Moves what stands backwards behind `top` to follow the first `count`; how many are there."""
+    first, last = np.int64(top) + 1, len(sums) - 1
+    a, b = first, last
+    while a < b:
+        sums[a], sums[b] = sums[b], sums[a]
+        a, b = a + 1, b - 1
+    for k in range(first, last + 1):
+        sums[count] = sums[k]
+        count += ONE
+    return count
 
 
 @compiled

@@ -32,7 +32,25 @@ def words(text: str) -> list[int]:
         ("soft\u00adhyphen zero\u200bwidth no\u00a0break", "softhyphen zerowidth no break"),
         ("> quoted line\n> goes on", "quoted line goes on"),
         ("| a table | with cells |\n* and a list", "a table with cells and a list"),
-        ('<p class="x">some <b>bold</b> words</p>', "some bold words"),
+        ("<p>some <b>bold</b> words</p>", "some bold words p b b p"),
+        ('<p class="x">some <i>words</i>', "some words p class x i i"),
+        (
+            '<row Id="7" Body="all of a &lt;b&gt;text&lt;/b&gt;" Answer="x > y" /> end',
+            "end row id 7 body all of a text answer x y",
+        ),
+        ("some &lt;b&gt;bold&lt;/b&gt; words", "some bold words b b"),
+        ("some \\u003cb\\u003ebold\\u003c/b\\u003e words", "some bold words b b"),
+        ('<a title="never closed> and <b>so</b> on', "and so on a title never closed b b"),
+        ("if a <b && c\nd> e", "if a b c d e"),
+        ("don&#39;t &quot;caf&eacute;&quot; &#xFC;ber", "dont cafe uber"),
+        ("a&amp;amp;quot;b &amp;lt;p&amp;gt;c", "a b c p"),
+        (
+            "R&D; &unknown; &#; &#x; &#xD800; &#9999999999; end",
+            "r d unknown x xd800 9999999999 end".replace("xd800 ", ""),
+        ),
+        ('{\\"q\\": \\"What is\\\\nthe caf\\\\u00e9\\"}', "q what is the cafe"),
+        (r"one\ntwo\tthree\r\nfour don\'t \x41b \ud835\udc00", "one two three four dont ab a"),
+        (r"\nabla \\nabla \u12g \ud835 z", "abla abla u12g z"),
         ("this &amp; that&nbsp;too &#39;here&#39;", "this that too here"),
         (r"\frac{x}{2} + \alpha_1", "frac x 2 alpha 1"),
         ("раураl", "paypal"),  # Cyrillic letters that look like Latin ones
@@ -59,10 +77,11 @@ def test_words_are_counted(text: str, count: int) -> None:
 
 
 def test_spans_are_bytes_of_the_text() -> None:
-    text = "Ä <b>zwölf</b>, don’t 東京 end"
+    text = 'Ä <b id="x&eacute;y">zwölf</b>, don’t 東京 &Uuml;x end'
     data = text.encode()
     found = [data[a:b].decode() for a, b in Words(data).spans.tolist()]
-    assert found == ["Ä", "zwölf", "don’t", "東", "京", "end"]
+    outside = ["Ä", "zwölf", "don’t", "東", "京", "&Uuml;x", "end"]
+    assert found == [*outside, "b", "id", "x&eacute;y", "b"]
 
 
 def test_words_with_letters_are_told_from_numbers() -> None:
@@ -73,6 +92,8 @@ PIECES = (
     "plain words here", "déjà vu", "東京", "\\", '"', "<b>", "</p>", "&amp;", "&", "<", ">", "\n",
     "\t", "’", "\u200b", "\U0001f600", "\U0001d400", "ﬁ", "x1", "-", "\u0000", "/", "<東",
     "<a href=\"q\">", "😀a", "ß", "ที่", "<\n>", "&#39;", "&quot", "\u2028",
+    "&lt;", "&gt;", "&lt;i&gt;", "&amp;lt;", "&eacute;", "\\n", "\\u00e9", "\\'", "\\\\", "=", '="',
+    "='", "'", "!", "\\x4", "\\ud835\\udc00", "\\ud835", "<row a=\"", ">", "&#x4e2d;", "<!--",
 )  # fmt: skip
 WRITERS: list[Callable[[str], bytes]] = [
     lambda text: orjson.dumps({"text": text}),

@@ -7,6 +7,7 @@ else separates words. In scripts without spaces a character is a word by itself.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 from html.entities import html5
@@ -23,9 +24,12 @@ ENTITIES = 8192  # places for the 2,000 entities of HTML
 ENTITY_START, ENTITY_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # FNV-1a
 
 APOSTROPHES = frozenset("'’ʼ‘‛ʹ′`´＇")
-# Ideographs, kana, and the scripts of South-East Asia that write no spaces between words.
-ALONE_RANGES = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF),
-                (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))  # fmt: skip
+# Scripts without spaces between words: Thai and Lao, Burmese, Khmer, kana, ideographs. With each,
+# how many of its characters carry as much as an English word (benchmarks/segments.py measures it).
+ALONE_RANGES = ((0x0E00, 0x0EFF, 4.0), (0x1000, 0x109F, 2.5), (0x1780, 0x17FF, 3.0),
+                (0x3040, 0x30FF, 3.5), (0x31F0, 0x31FF, 3.5), (0x3400, 0x4DBF, 1.7),
+                (0x4E00, 0x9FFF, 1.7), (0xF900, 0xFAFF, 1.7))  # fmt: skip
+IDEOGRAPH = 1.7  # the same of those beyond FOLDED
 # After lower case: which Latin letter a reader takes these for, in either case.
 LOOK_ALIKES = dict(
     zip("авекмнорстухіјѕһԁԛԝ" "αβεζηικμνορτυχ" "ıłøđħ",
@@ -113,4 +117,20 @@ def _letter(character: str) -> str:
 
 
 def _alone(code: int) -> bool:
-    return any(first <= code <= last for first, last in ALONE_RANGES)
+    return any(first <= code <= last for first, last, _ in ALONE_RANGES)
+
+
+def words_in(text: str) -> float:
+    """About how many English words would say the same."""
+    alone = sum(
+        len(pattern.findall(text)) / characters for pattern, characters in _alone_patterns()
+    )
+    return len(text.split()) + alone
+
+
+@cache
+def _alone_patterns() -> list[tuple[re.Pattern[str], float]]:
+    return [
+        (re.compile(f"[{chr(first)}-{chr(last)}]"), characters)
+        for first, last, characters in ALONE_RANGES
+    ]

@@ -39,6 +39,7 @@ META, EXAMPLES = "index.json", "examples.jsonl"
 PASSAGE_STEP = 4  # every so many-th n-gram of a passage: half of a long text is found by fewer
 # An example of fewer words, or letters' words, than these looks like many other texts.
 FEWEST_WORDS, FEWEST_LETTERED = 6, 4
+SPACED = 0.9  # English words a word: fewer in a script without spaces, whose n-grams are LONG
 SHORT_QUESTION = 12  # words, below which n-grams of SHORT words are taken
 COMMON_QUESTION = 13  # words, from which a question is one, however many examples ask it
 WEAK = re.compile(r"\W*(?:yes|no|true|false|maybe|[a-z]|[-\d\s.,$%]+)\W*", re.IGNORECASE)
@@ -207,7 +208,10 @@ class _Builder:
         key = question.hashes.tobytes() + b"|" + answers[0].hashes.tobytes() + b"|%d" % passage
         if key not in self.examples:
             self.examples[key] = len(self.units)
-            weak = [WEAK.fullmatch(answer) is not None for answer in one.answers]
+            weak = [
+                WEAK.fullmatch(answer) is not None or (len(own.hashes) == 1 and own.shares[0] < 1)
+                for answer, own in zip(one.answers, answers, strict=True)
+            ]
             choices = sum(len(_words(choice).hashes) for choice in one.choices)
             self.units.append(_Unit(question, answers, weak, passage, choices, one))
         return self.examples[key]
@@ -228,7 +232,10 @@ class _Builder:
         letters = [np.concatenate([q.letters, a.letters]) for q, a in texts]
         asked = np.array([len(q.hashes) for q, _ in texts], np.int32)
         sizes = np.array([len(one) for one in hashes], np.int32)
-        short = asked < SHORT_QUESTION
+        pace = np.array(
+            [np.concatenate([q.shares, a.shares, [1.0]])[: max(len(q.shares) + len(a.shares), 1)]
+             .mean() for q, a in texts])  # fmt: skip
+        short = (asked < SHORT_QUESTION) & (pace > SPACED)
         n = np.where(short, SHORT, LONG).astype(np.uint8)
         hashes += [words.hashes for words in self.passage_words]
         letters += [words.letters for words in self.passage_words]
@@ -241,9 +248,9 @@ class _Builder:
         step[len(asked) :] = PASSAGE_STEP
         kept: CommonGrams = keep_grams(words, lettered, first, n, step)
         rows = np.bincount([example for example, _ in self._rows()], minlength=len(asked))
-        _drop_what_is_like_many(kept, words, lettered, first, rows)
+        _drop_what_is_like_many(kept, words, lettered, first, rows, pace)
         table = gram_table(kept, n)
-        arrays = self._unit_arrays(words, first, n, asked, sizes, kept, table, without_text)
+        arrays = self._unit_arrays(words, first, n, asked, sizes, pace, kept, table, without_text)
         made = {f"units_{name}": array for name, array in arrays._asdict().items()}
         made |= {f"grams_{name}": array for name, array in table.grams._asdict().items()}
         programs = programs_of([unit.text.code for unit in self.units])
@@ -259,13 +266,13 @@ class _Builder:
         return (pair for rows in self.read.values() for pair in rows)
 
     def _unit_arrays(
-        self, words: Any, first: Any, n: Any, asked: Any, sizes: Any, kept: Any, table: Any,
-        without_text: bool,
+        self, words: Any, first: Any, n: Any, asked: Any, sizes: Any, pace: Any, kept: Any,
+        table: Any, without_text: bool,
     ) -> Units:  # fmt: skip
         same = Counter(unit.question.hashes.tobytes() for unit in self.units)
         alone = [
             same[unit.question.hashes.tobytes()] == 1
-            or (unit.passage < 0 and len(unit.question.hashes) >= COMMON_QUESTION)
+            or (unit.passage < 0 and unit.question.shares.sum() >= COMMON_QUESTION)
             for unit in self.units
         ]
         answers = [words for unit in self.units for words in unit.answers]
@@ -287,6 +294,7 @@ class _Builder:
             choices=np.array([unit.choices for unit in self.units], np.int32),
             alone=np.array(alone, np.uint8),
             passage=passage,
+            pace=pace,
             first_answer=np.cumsum([0, *(len(unit.answers) for unit in self.units)]),
             answer_key=np.array(keys, np.uint64),
             answer_words=np.array(lengths, np.int32),
@@ -304,7 +312,7 @@ class _Builder:
         has = sums[first[1:]] > sums[first[:-1]]
         own, passage = has[: len(self.units)], made["units_passage"]
         of_passage = np.append(has[len(self.units) :], False)[passage]  # -1: the last, False
-        strong = made["units_answer"] >= STRONG_ANSWER
+        strong = made["units_answer"] * made["units_pace"] >= STRONG_ANSWER
         return np.asarray(own | (of_passage & strong))
 
     def described(self, tasks: Sequence[Task], made: dict[str, Any]) -> list[dict[str, Any]]:
@@ -333,7 +341,12 @@ def _words(text: str) -> Words:
 
 
 def _drop_what_is_like_many(
-    kept: CommonGrams, words: Any, lettered: Any, first: Any, rows: npt.NDArray[np.int64]
+    kept: CommonGrams,
+    words: Any,
+    lettered: Any,
+    first: Any,
+    rows: npt.NDArray[np.int64],
+    pace: npt.NDArray[np.float64],
 ) -> None:
     """Takes out the n-grams of examples that cannot be told from others.
 
@@ -342,8 +355,8 @@ def _drop_what_is_like_many(
     examples = len(rows)
     sums = np.concatenate([[0], np.cumsum(kept.covered)])
     own = sums[first[1:]] - sums[first[:-1]]
-    poor = own < FEWEST_WORDS
-    poor[examples:] = False
+    poor = np.zeros(len(own), np.bool_)
+    poor[:examples] = own[:examples] * pace < FEWEST_WORDS
     poor[:examples] |= rows > MOST_UNITS
     for unit in np.flatnonzero(~poor[:examples] & (own[:examples] < 40)):
         part = slice(first[unit], first[unit + 1])

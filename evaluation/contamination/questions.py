@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from evaluation.contamination.folding import words_in
 from evaluation.suite import Task
 from submissions.failures import Failure
 
@@ -70,7 +71,7 @@ def _are_situations(questions: list[Question]) -> bool:
 
     It does as well where most rows ask the same: then it is the passage that tells them apart.
     """
-    lengths = [len(one.passage.split()) for one in questions if one.passage]
+    lengths = [words_in(one.passage) for one in questions if one.passage]
     asked = Counter(one.question for one in questions if one.passage)
     return bool(lengths) and (
         median(lengths) < PASSAGE_WORDS or asked.most_common(1)[0][1] > len(questions) // 2

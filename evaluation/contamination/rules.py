@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from evaluation.contamination.compiling import compiled
 
-RULES = 1  # version of this module, of verify.py, hits.py, questions.py, code.py and index.py
+RULES = 2  # version of this module, of verify.py, words.py, markup.py,
+# hits.py, questions.py, code.py and index.py
 SEVERITIES = ("high", "medium", "review", "passage")
 HIGH, MEDIUM, REVIEW, PASSAGE, NOTHING = range(5)
 
@@ -21,26 +22,27 @@ PASSAGE_COVERAGE = 0.5
 
 @compiled
 def severity_of(
-    words: int,
-    answer_words: int,
+    words: float,
+    answer_words: float,
     coverage: float,
     similarity: float,
-    run: int,
+    run: float,
     near: bool,
     alone: bool,
     passage: bool,
 ) -> int:
     """The severity of one example in one document; NOTHING for a chance resemblance.
 
-    `words` of the question count, of which `coverage` is found in n-grams, `similarity` in order
-    (at least the coverage); `run` is the longest unbroken stretch of question and answer. `near`:
-    an answer stands near. A question that does not stand `alone`, since others ask it with the same
-    words, needs its `passage` in the document, or its answer where it has none.
+    Words are counted as English ones (`Units.pace`). Of the question `words` count, of which
+    `coverage` is found in n-grams, `similarity` in order (at least the coverage); `run` is the
+    longest unbroken stretch of question and answer. `near`: an answer stands near. A question that
+    does not stand `alone`, since others ask it with the same words, needs its `passage` in the
+    document, or its answer where it has none.
     """
     if not alone and not passage:
         return NOTHING
     if words < 5:
-        whole = run >= words + answer_words and words + answer_words >= 6
+        whole = run + 1e-6 >= words + answer_words and words + answer_words >= 6
         return HIGH if whole and near else NOTHING
     if words < 8:
         if coverage < 1:
@@ -56,7 +58,7 @@ def severity_of(
 
 @compiled
 def _partial(
-    words: int, answer_words: int, coverage: float, similarity: float, run: int, near: bool
+    words: float, answer_words: float, coverage: float, similarity: float, run: float, near: bool
 ) -> bool:
     if similarity >= 0.7 and near and coverage >= 0.15 and words >= 10 and answer_words >= 2:
         return True

@@ -146,23 +146,24 @@ def _stands(sums: Any, key: Any, n: int, start: int, end: int) -> Any:
 @compiled
 def _answer_near(unit: int, start: int, end: int, sums: Any, units: Any) -> Any:
     """Whether one of the example's answers stands before `start` or behind `end`."""
+    pace = units.pace[unit]
     for k in range(units.first_answer[unit], units.first_answer[unit + 1]):
         words = np.int64(units.answer_words[k])
         key = units.answer_key[k]
         if words == 0:
             continue
         if units.answer_weak[k]:
-            if _stands(sums, key, words, end, end + WEAK_WINDOW + words):
+            if _stands(sums, key, words, end, end + np.int64(WEAK_WINDOW / pace) + words):
                 return True
             continue
-        reach = ANSWER_WINDOW + words
+        reach = np.int64(ANSWER_WINDOW / pace) + words
         # Between a question and its answer other choices may stand.
         ahead = end + reach + units.choices[unit]
         if _stands(sums, key, words, end, ahead):
             return True
         if _stands(sums, key, words, start - reach, start):
             return True
-        if words > LONG_ANSWER and len(units.words):
+        if words * pace > LONG_ANSWER and len(units.words):
             place = units.answer_place[k]
             answer = units.answer_hashes[place : place + words]
             behind, before = _words(sums, end, ahead), _words(sums, start - reach, start)
@@ -282,9 +283,10 @@ def _judge_example(
     count = _covered(units.covered, place, place + asked)
     first, behind, marks = _best_stretch(hits, begin, behind_all, n, asked + answer, asked)
     coverage = _found(marks, asked) / count if count else 0.0
-    run = _longest_run(marks)
+    pace = units.pace[unit]
+    words, answer_words, run = count * pace, answer * pace, _longest_run(marks) * pace
     # Most examples share a phrase with the document and no more: not worth comparing words.
-    if severity_of(count, answer, coverage, 1.0, run, SURE, SURE, SURE) == NOTHING:
+    if severity_of(words, answer_words, coverage, 1.0, run, SURE, SURE, SURE) == NOTHING:
         return 0
     start = max(hits[first, 2] - hits[first, 1], 0)
     last_unit, last = hits[behind - 1, 1], hits[behind - 1, 2]
@@ -299,16 +301,16 @@ def _judge_example(
         near = near and marks[k] > 0
     near = near or _answer_near(unit, start, end, sums, units)
     similarity = coverage
-    if coverage < ALMOST_ALL and count >= SHORT_WORDS:
-        if severity_of(count, answer, coverage, 1.0, run, near, SURE, SURE) == NOTHING:
+    if coverage < ALMOST_ALL and words >= SHORT_WORDS:
+        if severity_of(words, answer_words, coverage, 1.0, run, near, SURE, SURE) == NOTHING:
             return 0
         slack = asked // 4 + 5
         # The stretch of the question as its first hit places it, and as its last one does.
         stop = min(max(end, start + asked) + slack, len(sums) - 1)
         similarity = max(coverage, _similarity(unit, max(start - slack, 0), stop, sums, units))
     stands = passage > 0 if units.passage[unit] >= 0 else near
-    severity = severity_of(count, answer, coverage, similarity, run, near, units.alone[unit] > 0,
-                           stands)  # fmt: skip
+    severity = severity_of(words, answer_words, coverage, similarity, run, near,
+                           units.alone[unit] > 0, stands)  # fmt: skip
     # A question takes up words of its passage, which are no part of the question there.
     if severity == NOTHING or (severity == REVIEW and inside):
         return 0
@@ -316,7 +318,8 @@ def _judge_example(
         row = rows[0]
         row[0], row[1], row[2], row[3] = unit, severity, hits[first, 2], last + n
         row[4], row[5], row[6] = hits[first, 1], last_unit + n, near
-        row[7] = asked + answer if run == asked + answer else count
+        whole = _longest_run(marks) == asked + answer
+        row[7] = np.int64((asked + answer) * pace if whole else words)
         scores[0, 0], scores[0, 1], scores[0, 2] = coverage, similarity, passage
     return 1
 
@@ -338,7 +341,7 @@ def _write_passage(
     row[4], row[5], row[6], row[7] = hits[first, 1], hits[last, 1] + LONG, 0, 0
     scores[0], scores[1], scores[2] = 0.0, 0.0, passage[1]
     asked, place = np.int64(units.question[example]), units.first_word[example]
-    if passage[1] < ALMOST_ALL or units.answer[example] < STRONG_ANSWER:
+    if passage[1] < ALMOST_ALL or units.answer[example] * units.pace[example] < STRONG_ANSWER:
         return
     if _covered(units.covered, place, place + asked):
         return

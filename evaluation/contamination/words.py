@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
-from evaluation.contamination.folding import ALONE, FOLDED, MANY, SEPARATOR, SKIP, Fold, fold_table
+from evaluation.contamination.folding import (
+    ALONE,
+    ALONE_RANGES,
+    FOLDED,
+    IDEOGRAPH,
+    MANY,
+    SEPARATOR,
+    SKIP,
+    Fold,
+    fold_table,
+)
 from evaluation.contamination.markup import (
     INVALID,
     LESS_THAN,
@@ -65,16 +75,26 @@ def finished(h: Any) -> Any:
 
 
 @compiled
-def _put(at: Any, h: Any, start: Any, last: Any, letter: Any, hashes: Any, spans: Any,
-         letters: Any) -> None:  # fmt: skip
+def _share(code: int) -> Any:
+    """How much of an English word a character says that is a word by itself."""
+    for first, last, characters in ALONE_RANGES:
+        if first <= code <= last:
+            return 1 / characters
+    return 1 / IDEOGRAPH
+
+
+@compiled
+def _put(at: Any, h: Any, start: Any, last: Any, letter: Any, share: Any, hashes: Any, spans: Any,
+         letters: Any, shares: Any) -> None:  # fmt: skip
     hashes[at] = finished(h)
     spans[at, 0], spans[at, 1] = start, last
     letters[at] = letter
+    shares[at] = share
 
 
 @compiled
 def _words(  # noqa: C901 - one loop over characters
-    buffer: Any, end: int, fold: Any, hashes: Any, spans: Any, letters: Any
+    buffer: Any, end: int, fold: Any, hashes: Any, spans: Any, letters: Any, shares: Any
 ) -> Any:
     """How many words stand outside tags, which come first, and inside, which come last, backwards.
 
@@ -100,7 +120,7 @@ def _words(  # noqa: C901 - one loop over characters
             i = behind
             continue
         if (k == SEPARATOR or k & ALONE) and h != OFFSET:
-            _put(at, h, start, last, lettered, hashes, spans, letters)
+            _put(at, h, start, last, lettered, 1.0, hashes, spans, letters, shares)
             at += step
             h, lettered = OFFSET, False
         if i >= stop:
@@ -109,7 +129,10 @@ def _words(  # noqa: C901 - one loop over characters
             at, other, step, stop = other, at, 1, end
             continue
         if k & ALONE:
-            _put(at, hashed(h, k, fold.tails), i, behind, k > 0x39, hashes, spans, letters)
+            share = _share(k & ~ALONE)
+            h = hashed(h, k, fold.tails)
+            _put(at, h, i, behind, k > 0x39, share, hashes, spans, letters, shares)
+            h = OFFSET
             at += step
         elif k != SEPARATOR:
             if h == OFFSET:
@@ -130,18 +153,19 @@ def padded(data: bytes) -> npt.NDArray[np.uint8]:
 class Words:
     """The words of a text: `hashes` [n] uint64, `spans` [n, 2] in bytes, `letters` [n] bool.
 
-    Those inside tags follow all others.
+    `shares` [n] float32 says how many English words each is worth: 1, but for a character that is a
+    word by itself. Those inside tags follow all others.
     """
 
     def __init__(self, data: bytes, fold: Fold | None = None) -> None:
         fold = fold or fold_table()
         room = len(data) // 2 + 3  # a word and what separates it take two bytes at least
         hashes, spans = np.empty(room, np.uint64), np.empty((room, 2), np.int32)
-        letters = np.empty(room, np.bool_)
-        outside, inside = _words(padded(data), len(data), fold, hashes, spans, letters)
+        letters, shares = np.empty(room, np.bool_), np.empty(room, np.float32)
+        outside, inside = _words(padded(data), len(data), fold, hashes, spans, letters, shares)
         # Copies, since an index keeps the words of all examples, and most of the room is empty.
         kept = (
             np.concatenate([array[:outside], array[: room - inside - 1 : -1]])
-            for array in (hashes, spans, letters)
+            for array in (hashes, spans, letters, shares)
         )
-        self.hashes, self.spans, self.letters = kept
+        self.hashes, self.spans, self.letters, self.shares = kept

@@ -1,8 +1,9 @@
-"""The subcommands `crucible contamination index`, `scan` and `clean`."""
+"""The subcommands `crucible contamination index`, `scan`, `clean` and `grade`."""
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from submissions.ray_executor import RayCluster
 from submissions.shards import is_s3
 
 CLEANED = ("high", "medium", "review", "passage")
-METHODS = ("dclm-overlap", "dclm-option", "cosmopedia")  # see methods.py
+METHODS = ("dclm-overlap", "dclm-option", "cosmopedia", "decon")  # see methods.py
 
 
 def register(commands: Commands) -> None:
@@ -52,6 +53,24 @@ def register(commands: Commands) -> None:
         "--severity", default="medium", choices=CLEANED, help="the least grave that leaves"
     )
     clean.add_argument("--spans", action="store_true", help="cut out what was found, not documents")
+
+    graded = group.add("grade", "measure the search on leaks made from a seed", run_grade,
+                       render_grade)  # fmt: skip
+    graded.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
+    graded.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
+    graded.add_argument("--index", type=Path, help="folder of an index; default: made for this")
+    graded.add_argument("--seed", type=int, default=1, metavar="N", help="of everything drawn")
+    graded.add_argument("--leaks", type=int, default=200, metavar="N", help="examples to plant")
+    graded.add_argument(
+        "--documents", type=int, default=20_000, metavar="N", help="ordinary documents at most"
+    )
+    graded.add_argument(
+        "--ordinary", nargs="+", metavar="PATH", help="shards of ordinary text; default: "
+        "documentation of the installed Python packages",
+    )  # fmt: skip
+    graded.add_argument(
+        "--methods", nargs="*", default=METHODS, choices=METHODS, help="published rules beside ours"
+    )
 
 
 def run_index(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +153,50 @@ def render_clean(document: dict[str, Any]) -> str:
         f"{document['documents']:,} documents: {document['removed']:,} left out, "
         f"{document['cut']:,} cut\n{document['log']}"
     )
+
+
+def run_grade(arguments: argparse.Namespace) -> dict[str, Any]:
+    from evaluation.contamination.grade import grade
+    from evaluation.contamination.index import build_index, load_index
+    from evaluation.contamination.ordinary import documents_of, ordinary_documents
+
+    suite, seed = load_suite(arguments.suite), arguments.seed
+    with tempfile.TemporaryDirectory(prefix="crucible-grade-") as folder:
+        if arguments.index:
+            index = load_index(arguments.index)
+        else:
+            made = Path(folder) / "index"
+            index = build_index(suite, arguments.data, made, progress=progress_for_terminal())
+        if arguments.ordinary:
+            texts = documents_of(arguments.ordinary, arguments.documents)
+        else:
+            texts = ordinary_documents(arguments.documents, seed)
+        return grade(
+            index, suite, texts, seed=seed, leaks=arguments.leaks, methods=arguments.methods,
+            progress=progress_for_terminal(),
+        )  # fmt: skip
+
+
+def render_grade(document: dict[str, Any]) -> str:
+    """Recall by kind and search, then what was flagged wrongly."""
+    methods = document["methods"]
+    rows = [
+        (kind, f"{ours['n']:,}", *(f"{m['kinds'][kind]['recall']:.3f}" for m in methods.values()))
+        for kind, ours in document["kinds"].items()
+    ]
+    rows += [
+        (f"honest: {kind}", f"{ours['n']:,}",
+         *(f"{m['honest'][kind]['flagged']:.3f}" for m in methods.values()))
+        for kind, ours in document["honest"].items()
+    ]  # fmt: skip
+    for name in ("recall", "precision", "flags_per_million"):
+        shown = (m[name] for m in methods.values())
+        rows.append((name, "", *("" if value is None else f"{value:g}" for value in shown)))
+    lines = [table(("kind", "n", *methods), rows)]
+    lines += [
+        f"{name}: {one['recall']:.3f} of {one['n']:,}" for name, one in document["families"].items()
+    ]
+    return "\n".join(lines)
 
 
 def _inputs(arguments: argparse.Namespace) -> list[str]:

@@ -60,13 +60,18 @@ def match_of(candidate: Candidate, shard: LocalShard, index: Index) -> Match:
     )
 
 
+def program_severity(found: Program) -> int:
+    """HIGH from half of the program on."""
+    return HIGH if found.coverage >= MOST else REVIEW
+
+
 def program_finding(line: int, text: str, found: Program) -> dict[str, Any]:
     """The evidence of a program with other names; `example_span` counts its tokens."""
     start, end = found.doc_span
     before = max(start - CONTEXT, 0)
     return {
         "example": found.example,
-        "severity": HIGH if found.coverage >= MOST else REVIEW,
+        "severity": program_severity(found),
         "line": line,
         "doc_span": [start, end],
         "part": "code",

@@ -71,7 +71,8 @@ def power(n: int) -> Any:
 
 @compiled
 def hits_of(found: Any, units: Any) -> Any:
-    """[hits, 3] int64 (unit, its word, the document's word), those of each unit in order.
+    """[hits, 4] int64 (unit, its word, the document's word, places of the n-gram in all units),
+    those of each unit in order.
 
     `found` [any, 2]: number and the document's word of each n-gram, as `look_up` writes them.
     """
@@ -79,11 +80,12 @@ def hits_of(found: Any, units: Any) -> Any:
     total = 0
     for k in range(len(found)):
         total += first[found[k, 0] + 1] - first[found[k, 0]]
-    hits = np.empty((total, 3), np.int64)
+    hits = np.empty((total, 4), np.int64)
     place = 0
     for k in range(len(found)):
         for p in range(first[found[k, 0]], first[found[k, 0] + 1]):
             hits[place, 0], hits[place, 1], hits[place, 2] = unit[p], word[p], found[k, 1]
+            hits[place, 3] = first[found[k, 0] + 1] - first[found[k, 0]]
             place += 1
     return hits
 

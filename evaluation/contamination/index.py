@@ -40,7 +40,7 @@ PASSAGE_STEP = 4  # every so many-th n-gram of a passage: half of a long text is
 # An example of fewer words, or letters' words, than these looks like many other texts.
 FEWEST_WORDS, FEWEST_LETTERED = 6, 4
 SPACED = 0.9  # English words a word: fewer in a script without spaces, whose n-grams are LONG
-SHORT_QUESTION = 12  # words, below which n-grams of SHORT words are taken
+SHORT_QUESTION = 20  # words, below which n-grams of SHORT words are taken
 COMMON_QUESTION = 13  # words, from which a question is one, however many examples ask it
 WEAK = re.compile(r"\W*(?:yes|no|true|false|maybe|[a-z]|[-\d\s.,$%]+)\W*", re.IGNORECASE)
 

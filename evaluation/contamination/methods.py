@@ -1,4 +1,4 @@
-"""Published rules by name, to compare with: DCLM's two and Cosmopedia's.
+"""Published rules by name, to compare with: DCLM's two, Cosmopedia's and decon's.
 
 They look at the documents that share an n-gram with the index, which is every one that they could
 flag but for runs of words that are in the index's templates. Tokens are words here, folded as
@@ -10,6 +10,7 @@ dclm-overlap  A word of an example is contaminated when it lies in a run of ten 
 dclm-option   A document with the last sentence of a question and any of its choices (DCLM, 4.6).
 cosmopedia    A document with ten words in a row of an example, where blocks of more than five
               characters that both share make up more than half of the example (difflib's).
+decon         See decon.py.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.contamination.decon import Decon
 from evaluation.contamination.hits import grams_in, power, running_sums, units_in
 from evaluation.contamination.index import Index, read_examples
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
 
+NAMES = ("dclm-overlap", "dclm-option", "cosmopedia", "decon")
 RUN = 10  # words or tokens in a row
 DIRTY, CLEAN = 0.8, 0.2
 BLOCK, RATIO = 5, 0.5  # characters; share of the example
@@ -58,6 +61,23 @@ class Methods:
     def _texts(self) -> dict[int, dict[str, Any]]:
         return read_examples(self.index, range(len(self.index.units.question)))
 
+    @cached_property
+    def _decon(self) -> Decon:
+        return Decon(self.index)
+
+    def flagged(self, text: str, words: Words) -> dict[str, set[int]]:
+        """The examples that each rule flags in this document, taken alone; nothing is counted."""
+        if not self.names:
+            return {}
+        alone = Methods(self.index, self.names)
+        alone.__dict__ |= {"_texts": self._texts, "_decon": self._decon}
+        alone.add(text, words)
+        flagged = {name: set(found) for name, found in alone.found.items()}
+        if "dclm-overlap" in flagged:
+            dirty = alone.found["dclm-overlap"].items()
+            flagged["dclm-overlap"] = {e for e, v in dirty if _share(self.index, e, v) > DIRTY}
+        return flagged
+
     def add(self, text: str, words: Words) -> None:
         """Looks at one document."""
         sums = running_sums(words.hashes)
@@ -69,6 +89,8 @@ class Methods:
             if shared.any():
                 flagged |= self._overlap(example, shared) | self._alike(example, text, words)
             flagged |= self._option(example, sums)
+            if "decon" in self.names and self._decon.flags(example, words.hashes):
+                flagged |= self._count("decon", example)
         for name in flagged:
             self.documents[name] += 1
 

@@ -18,6 +18,7 @@ SEVERITIES = ("high", "medium", "review", "passage")
 HIGH, MEDIUM, REVIEW, PASSAGE, NOTHING = range(5)
 
 PASSAGE_COVERAGE = 0.5
+PART = 8  # words in a row of a question that may be a leak of a part of it
 
 
 @compiled
@@ -30,6 +31,7 @@ def severity_of(
     near: bool,
     alone: bool,
     passage: bool,
+    own: bool,
 ) -> int:
     """The severity of one example in one document; NOTHING for a chance resemblance.
 
@@ -37,7 +39,7 @@ def severity_of(
     `coverage` is found in n-grams, `similarity` in order (at least the coverage); `run` is the
     longest unbroken stretch of question and answer. `near`: an answer stands near. A question that
     does not stand `alone`, since others ask it with the same words, needs its `passage` in the
-    document, or its answer where it has none.
+    document, or its answer where it has none. `own`: few examples share what was found.
     """
     if not alone and not passage:
         return NOTHING
@@ -53,15 +55,18 @@ def severity_of(
         return HIGH
     if coverage >= 0.8 and long_enough:
         return MEDIUM
-    return REVIEW if _partial(words, answer_words, coverage, similarity, run, near) else NOTHING
+    partial = _reworded(words, answer_words, coverage, similarity, near)
+    # A part that many questions share is how such questions begin.
+    partial = partial or (own and coverage >= 0.4 and run >= PART and words >= 12)
+    return REVIEW if partial else NOTHING
 
 
 @compiled
-def _partial(
-    words: float, answer_words: float, coverage: float, similarity: float, run: float, near: bool
+def _reworded(
+    words: float, answer_words: float, coverage: float, similarity: float, near: bool
 ) -> bool:
     if similarity >= 0.7 and near and coverage >= 0.15 and words >= 10 and answer_words >= 2:
         return True
-    if similarity >= 0.72 and words >= 13 and coverage >= 0.15:
+    if similarity >= 0.8 and near and coverage >= 0.3:
         return True
-    return coverage >= 0.4 and run >= 6 and words >= 12
+    return similarity >= 0.72 and words >= 13 and coverage >= 0.15

@@ -17,6 +17,7 @@ from evaluation.contamination.hits import Units, hits_of, power
 from evaluation.contamination.rules import (
     HIGH,
     NOTHING,
+    PART,
     PASSAGE,
     PASSAGE_COVERAGE,
     REVIEW,
@@ -25,11 +26,13 @@ from evaluation.contamination.rules import (
 from evaluation.contamination.words import BASE, LONG
 
 ANSWER_WINDOW = 50  # words before and behind the question in which an answer is near
+FEWEST_ASKED = 5  # words of a question that can be found by itself
 STRONG_ANSWER = 4  # words of an answer that, with a passage, stands for a question all tasks ask
 WEAK_WINDOW = 4  # the same behind the question for yes, no, a letter or a number: they are common
 LONG_ANSWER = 6  # words; a longer answer needs only be alike
 ALIKE, ALMOST_ALL = 0.7, 0.8
 LONGEST_COMPARED = 400  # words of a question; of a longer one enough n-grams remain
+FEW = 3  # places of an n-gram in all examples: one that is asked in several tasks
 ROW, SCORES = 8, 3  # columns of a finding
 # A short question is a sentence that anybody may write; several in one document are a test.
 SHORT_WORDS, TOGETHER = 8, 3
@@ -285,8 +288,12 @@ def _judge_example(
     coverage = _found(marks, asked) / count if count else 0.0
     pace = units.pace[unit]
     words, answer_words, run = count * pace, answer * pace, _longest_run(marks) * pace
+    rare = 0
+    for k in range(first, behind):
+        rare += hits[k, 3] <= FEW
+    own = rare > PART - n  # as many n-grams as an unbroken part has
     # Most examples share a phrase with the document and no more: not worth comparing words.
-    if severity_of(words, answer_words, coverage, 1.0, run, SURE, SURE, SURE) == NOTHING:
+    if severity_of(words, answer_words, coverage, 1.0, run, SURE, SURE, SURE, own) == NOTHING:
         return 0
     start = max(hits[first, 2] - hits[first, 1], 0)
     last_unit, last = hits[behind - 1, 1], hits[behind - 1, 2]
@@ -302,7 +309,7 @@ def _judge_example(
     near = near or _answer_near(unit, start, end, sums, units)
     similarity = coverage
     if coverage < ALMOST_ALL and words >= SHORT_WORDS:
-        if severity_of(words, answer_words, coverage, 1.0, run, near, SURE, SURE) == NOTHING:
+        if severity_of(words, answer_words, coverage, 1.0, run, near, SURE, SURE, own) == NOTHING:
             return 0
         slack = asked // 4 + 5
         # The stretch of the question as its first hit places it, and as its last one does.
@@ -310,7 +317,7 @@ def _judge_example(
         similarity = max(coverage, _similarity(unit, max(start - slack, 0), stop, sums, units))
     stands = passage > 0 if units.passage[unit] >= 0 else near
     severity = severity_of(words, answer_words, coverage, similarity, run, near,
-                           units.alone[unit] > 0, stands)  # fmt: skip
+                           units.alone[unit] > 0, stands, own)  # fmt: skip
     # A question takes up words of its passage, which are no part of the question there.
     if severity == NOTHING or (severity == REVIEW and inside):
         return 0
@@ -331,8 +338,8 @@ def _write_passage(
 ) -> None:  # fmt: skip
     """Writes the finding of a passage without its question.
 
-    Where so many examples ask the same that the index dropped the question's words, the passage and
-    a long answer behind it are the question and its answer.
+    Where so many examples ask the same that the index dropped all but few words of the question,
+    the passage and a long answer behind it are the question and its answer.
     """
     unit = len(units.question) + np.int64(passage[0])
     length = units.first_word[unit + 1] - units.first_word[unit]
@@ -343,7 +350,7 @@ def _write_passage(
     asked, place = np.int64(units.question[example]), units.first_word[example]
     if passage[1] < ALMOST_ALL or units.answer[example] * units.pace[example] < STRONG_ANSWER:
         return
-    if _covered(units.covered, place, place + asked):
+    if _covered(units.covered, place, place + asked) >= FEWEST_ASKED:
         return
     start = max(hits[first, 2] - hits[first, 1], 0)
     end = min(hits[last, 2] + length - hits[last, 1] + asked, len(sums) - 1)

@@ -260,11 +260,12 @@ def test_no_example_is_given_up_that_could_be_found() -> None:
     for _ in range(20_000):
         words, answer = draw.randrange(30), draw.randrange(4)
         coverage, likeness = draw.random() ** 0.5, draw.random()
-        run, near, alone, passage = draw.randrange(35), *(draw.random() < 0.5 for _ in range(3))
+        run = draw.randrange(35)
+        near, alone, passage, own = (draw.random() < 0.5 for _ in range(4))
         similarity = max(coverage, likeness)
-        found = severity_of(words, answer, coverage, similarity, run, near, alone, passage)
+        found = severity_of(words, answer, coverage, similarity, run, near, alone, passage, own)
         for sure in (True, near):
-            best = severity_of(words, answer, coverage, 1.0, run, sure, True, True)
+            best = severity_of(words, answer, coverage, 1.0, run, sure, True, True, own)
             assert best != NOTHING or found == NOTHING
 
 

@@ -1,0 +1,202 @@
+"""The three data mixing laws: the loss of a mixture as a convex function of its proportions.
+
+M4 is the law of "Data Mixing Laws" (Ye et al., arXiv 2403.16952), c + exp(t·r): its factor k is left
+out, since proportions sum to one and (k e^-a, t + a) is the same law. EDP is c + (w·r)^-a, which
+tends to M4 as a grows. PSLx is c + (sum_j C_j (r_j + e)^g_j)^-a; with a = 1 and e = 0 it is the
+mixture term of Shukor et al. (arXiv 2507.09404), and 0 < g_j <= 1 makes it convex.
+
+Parameters are one array; all but c and M4's t are logarithms, so that bounds are boxes and the ridge
+of the fit is a square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Lowest and highest value of every parameter: [parameters] each."""
+
+    lower: Floats
+    upper: Floats
+
+
+class Law(Protocol):
+    """One form of law. `r` is mixtures [n, M]; a point in the last two methods is one mixture [M]."""
+
+    name: str
+
+    def count(self, domains: int) -> int:
+        """How many parameters the law has for M domains."""
+        ...
+
+    def box(self, domains: int, highest_c: float) -> Box:
+        """Bounds of the parameters."""
+        ...
+
+    def ridge(self, domains: int) -> Floats:
+        """The matrix of the penalty's square, times which lambda is charged: [p, p]."""
+        ...
+
+    def values(self, theta: Floats, r: Floats) -> Floats:
+        """Losses in nats: [n]."""
+        ...
+
+    def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
+        """Losses [n] and their derivatives by the parameters [n, p]."""
+        ...
+
+    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
+        """Loss of one mixture with its gradient [M] and Hessian [M, M] by the proportions."""
+        ...
+
+
+def _towards_mean(size: int) -> Floats:
+    """The square of the distances of `size` parameters from their mean."""
+    return np.eye(size) - 1 / size
+
+
+class M4:
+    """c + exp(t·r): parameters c, t_1 … t_M."""
+
+    name = "m4"
+
+    def count(self, domains: int) -> int:
+        return 1 + domains
+
+    def box(self, domains: int, highest_c: float) -> Box:
+        far = np.full(domains, 60.0)
+        return Box(np.r_[0.0, -far], np.r_[highest_c, far])
+
+    def ridge(self, domains: int) -> Floats:
+        square = np.zeros((1 + domains, 1 + domains))
+        square[1:, 1:] = _towards_mean(domains)
+        return square
+
+    def values(self, theta: Floats, r: Floats) -> Floats:
+        found: Floats = theta[0] + np.exp(np.minimum(r @ theta[1:], 60.0))
+        return found
+
+    def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
+        values = self.values(theta, r)
+        return values, np.column_stack([np.ones(len(r)), (values - theta[0])[:, None] * r])
+
+    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
+        above = math.exp(min(float(point @ theta[1:]), 60.0))
+        t = theta[1:]
+        return theta[0] + above, above * t, above * np.outer(t, t)
+
+
+class EDP:
+    """c + (w·r)^-a, the effective-data power law: parameters c, log w_1 … log w_M, log a."""
+
+    name = "edp"
+
+    def count(self, domains: int) -> int:
+        return 2 + domains
+
+    def box(self, domains: int, highest_c: float) -> Box:
+        far = np.full(domains, 25.0)
+        return Box(np.r_[0.0, -far, math.log(0.05)], np.r_[highest_c, far, math.log(30.0)])
+
+    def ridge(self, domains: int) -> Floats:
+        square = np.zeros((2 + domains, 2 + domains))
+        square[1:-1, 1:-1] = _towards_mean(domains)
+        square[-1, -1] = 1.0
+        return square
+
+    def values(self, theta: Floats, r: Floats) -> Floats:
+        found: Floats = theta[0] + (r @ np.exp(theta[1:-1])) ** -math.exp(theta[-1])
+        return found
+
+    def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
+        weighted, a = r * np.exp(theta[1:-1]), math.exp(theta[-1])
+        total = weighted.sum(axis=1)
+        above = total**-a
+        by_weights = (-a * above / total)[:, None] * weighted
+        by_a = -a * above * np.log(total)
+        return theta[0] + above, np.column_stack([np.ones(len(r)), by_weights, by_a])
+
+    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
+        w, a = np.exp(theta[1:-1]), math.exp(theta[-1])
+        total = float(point @ w)
+        above = total**-a
+        curved = a * (a + 1) * above / total**2 * np.outer(w, w)
+        return theta[0] + above, -a * above / total * w, curved
+
+
+class PSLx:
+    """c + (sum_j C_j (r_j + e)^g_j)^-a: parameters c, log C (M), log g (M), log a, log e."""
+
+    name = "pslx"
+
+    def count(self, domains: int) -> int:
+        return 3 + 2 * domains
+
+    def box(self, domains: int, highest_c: float) -> Box:
+        ones = np.ones(domains)
+        lower = np.r_[0.0, -25 * ones, math.log(0.02) * ones, math.log(0.05), math.log(1e-5)]
+        return Box(lower, np.r_[highest_c, 25 * ones, 0 * ones, math.log(30.0), math.log(0.3)])
+
+    def ridge(self, domains: int) -> Floats:
+        square = np.zeros((self.count(domains), self.count(domains)))
+        square[1 : 1 + domains, 1 : 1 + domains] = _towards_mean(domains)
+        square[1 + domains : -2, 1 + domains : -2] = _towards_mean(domains)
+        square[-2, -2] = 1.0
+        return square
+
+    def values(self, theta: Floats, r: Floats) -> Floats:
+        log_c, g, a, e = self._parts(theta)
+        terms = np.exp(log_c + g * np.log(r + e))
+        found: Floats = theta[0] + terms.sum(axis=1) ** -a
+        return found
+
+    def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
+        log_c, g, a, e = self._parts(theta)
+        logs = np.log(r + e)
+        terms = np.exp(log_c + g * logs)
+        total = terms.sum(axis=1)
+        above = total**-a
+        found = np.empty((len(r), len(theta)))
+        domains = r.shape[1]
+        found[:, 0] = 1.0
+        by_c = found[:, 1 : 1 + domains]
+        np.multiply(terms, (-a * above / total)[:, None], out=by_c)
+        by_g = by_c * g
+        np.multiply(by_g, logs, out=found[:, 1 + domains : 1 + 2 * domains])
+        found[:, -2] = -a * above * np.log(total)
+        found[:, -1] = e * (by_g / (r + e)).sum(axis=1)
+        return theta[0] + above, found
+
+    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
+        log_c, g, a, e = self._parts(theta)
+        moved = point + e
+        terms = np.exp(log_c + g * np.log(moved))
+        total = float(terms.sum())
+        above = total**-a
+        first = terms * g / moved
+        curved = a * (a + 1) * above / total**2 * np.outer(first, first)
+        curved += np.diag(a * above / total * first * (1 - g) / moved)
+        return theta[0] + above, -a * above / total * first, curved
+
+    def _parts(self, theta: Floats) -> tuple[Floats, Floats, float, float]:
+        domains = (len(theta) - 3) // 2
+        return (
+            theta[1 : 1 + domains],
+            np.exp(theta[1 + domains : -2]),
+            math.exp(theta[-2]),
+            math.exp(theta[-1]),
+        )
+
+
+LAWS: dict[str, Law] = {law.name: law for law in (M4(), EDP(), PSLx())}
+LAW_NAMES: Sequence[str] = tuple(LAWS)

@@ -6,7 +6,8 @@ tends to M4 as a grows. PSLx is c + (sum_j C_j (r_j + e)^g_j)^-a; with a = 1 and
 mixture term of Shukor et al. (arXiv 2507.09404), and 0 < g_j <= 1 makes it convex.
 
 Parameters are one array; all but c and M4's t are logarithms, so that bounds are boxes and the ridge
-of the fit is a square.
+of the fit is a square. Most methods take several sets of parameters at once, [B, p]: the folds of a
+cross-validation, the resamples of a bootstrap.
 """
 
 from __future__ import annotations
@@ -24,39 +25,39 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Box:
-    """Lowest and highest value of every parameter: [parameters] each."""
+    """Lowest and highest value of every parameter but c, whose bounds the losses set: [p] each."""
 
     lower: Floats
     upper: Floats
 
 
 class Law(Protocol):
-    """One form of law. `r` is mixtures [n, M]; a point in the last two methods is one mixture [M]."""
+    """One form of law, for mixtures r [n, M] and B sets of parameters theta [B, p]."""
 
     name: str
 
     def count(self, domains: int) -> int:
-        """How many parameters the law has for M domains."""
+        """How many parameters p the law has for M domains; the first is c."""
         ...
 
-    def box(self, domains: int, highest_c: float) -> Box:
+    def box(self, domains: int) -> Box:
         """Bounds of the parameters."""
         ...
 
     def ridge(self, domains: int) -> Floats:
-        """The matrix of the penalty's square, times which lambda is charged: [p, p]."""
+        """The matrix of the penalty's square, for which lambda is charged: [p, p]."""
         ...
 
     def values(self, theta: Floats, r: Floats) -> Floats:
-        """Losses in nats: [n]."""
+        """Losses in nats: [B, n]."""
         ...
 
     def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
-        """Losses [n] and their derivatives by the parameters [n, p]."""
+        """Losses [B, n] and their derivatives by the parameters [B, n, p]."""
         ...
 
     def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        """Loss of one mixture with its gradient [M] and Hessian [M, M] by the proportions."""
+        """For one law [p] and mixture [M]: loss, gradient [M] and Hessian [M, M] by proportions."""
         ...
 
 
@@ -73,9 +74,9 @@ class M4:
     def count(self, domains: int) -> int:
         return 1 + domains
 
-    def box(self, domains: int, highest_c: float) -> Box:
+    def box(self, domains: int) -> Box:
         far = np.full(domains, 60.0)
-        return Box(np.r_[0.0, -far], np.r_[highest_c, far])
+        return Box(np.r_[0.0, -far], np.r_[np.inf, far])
 
     def ridge(self, domains: int) -> Floats:
         square = np.zeros((1 + domains, 1 + domains))
@@ -83,17 +84,19 @@ class M4:
         return square
 
     def values(self, theta: Floats, r: Floats) -> Floats:
-        found: Floats = theta[0] + np.exp(np.minimum(r @ theta[1:], 60.0))
+        found: Floats = theta[:, :1] + np.exp(np.minimum(theta[:, 1:] @ r.T, 60.0))
         return found
 
     def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
         values = self.values(theta, r)
-        return values, np.column_stack([np.ones(len(r)), (values - theta[0])[:, None] * r])
+        found = np.ones((len(theta), len(r), theta.shape[1]))
+        np.multiply((values - theta[:, :1])[:, :, None], r, out=found[:, :, 1:])
+        return values, found
 
     def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
         above = math.exp(min(float(point @ theta[1:]), 60.0))
         t = theta[1:]
-        return theta[0] + above, above * t, above * np.outer(t, t)
+        return float(theta[0]) + above, above * t, above * np.outer(t, t)
 
 
 class EDP:
@@ -104,9 +107,9 @@ class EDP:
     def count(self, domains: int) -> int:
         return 2 + domains
 
-    def box(self, domains: int, highest_c: float) -> Box:
+    def box(self, domains: int) -> Box:
         far = np.full(domains, 25.0)
-        return Box(np.r_[0.0, -far, math.log(0.05)], np.r_[highest_c, far, math.log(30.0)])
+        return Box(np.r_[0.0, -far, math.log(0.05)], np.r_[np.inf, far, math.log(30.0)])
 
     def ridge(self, domains: int) -> Floats:
         square = np.zeros((2 + domains, 2 + domains))
@@ -115,23 +118,24 @@ class EDP:
         return square
 
     def values(self, theta: Floats, r: Floats) -> Floats:
-        found: Floats = theta[0] + (r @ np.exp(theta[1:-1])) ** -math.exp(theta[-1])
-        return found
+        found: Floats = (np.exp(theta[:, 1:-1]) @ r.T) ** -np.exp(theta[:, -1:])
+        return theta[:, :1] + found
 
     def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
-        weighted, a = r * np.exp(theta[1:-1]), math.exp(theta[-1])
-        total = weighted.sum(axis=1)
+        a, w = np.exp(theta[:, -1:]), np.exp(theta[:, 1:-1])
+        total = w @ r.T
         above = total**-a
-        by_weights = (-a * above / total)[:, None] * weighted
-        by_a = -a * above * np.log(total)
-        return theta[0] + above, np.column_stack([np.ones(len(r)), by_weights, by_a])
+        found = np.ones((len(theta), len(r), theta.shape[1]))
+        np.multiply((-a * above / total)[:, :, None], r * w[:, None, :], out=found[:, :, 1:-1])
+        found[:, :, -1] = -a * above * np.log(total)
+        return theta[:, :1] + above, found
 
     def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
         w, a = np.exp(theta[1:-1]), math.exp(theta[-1])
         total = float(point @ w)
         above = total**-a
         curved = a * (a + 1) * above / total**2 * np.outer(w, w)
-        return theta[0] + above, -a * above / total * w, curved
+        return float(theta[0]) + above, -a * above / total * w, curved
 
 
 class PSLx:
@@ -142,10 +146,10 @@ class PSLx:
     def count(self, domains: int) -> int:
         return 3 + 2 * domains
 
-    def box(self, domains: int, highest_c: float) -> Box:
+    def box(self, domains: int) -> Box:
         ones = np.ones(domains)
         lower = np.r_[0.0, -25 * ones, math.log(0.02) * ones, math.log(0.05), math.log(1e-5)]
-        return Box(lower, np.r_[highest_c, 25 * ones, 0 * ones, math.log(30.0), math.log(0.3)])
+        return Box(lower, np.r_[np.inf, 25 * ones, 0 * ones, math.log(30.0), math.log(0.3)])
 
     def ridge(self, domains: int) -> Floats:
         square = np.zeros((self.count(domains), self.count(domains)))
@@ -156,29 +160,30 @@ class PSLx:
 
     def values(self, theta: Floats, r: Floats) -> Floats:
         log_c, g, a, e = self._parts(theta)
-        terms = np.exp(log_c + g * np.log(r + e))
-        found: Floats = theta[0] + terms.sum(axis=1) ** -a
+        terms = np.exp(log_c[:, None] + g[:, None] * np.log(r + e[:, None, None]))
+        found: Floats = theta[:, :1] + terms.sum(axis=2) ** -a[:, None]
         return found
 
     def jacobian(self, theta: Floats, r: Floats) -> tuple[Floats, Floats]:
         log_c, g, a, e = self._parts(theta)
-        logs = np.log(r + e)
-        terms = np.exp(log_c + g * logs)
-        total = terms.sum(axis=1)
-        above = total**-a
-        found = np.empty((len(r), len(theta)))
         domains = r.shape[1]
-        found[:, 0] = 1.0
-        by_c = found[:, 1 : 1 + domains]
-        np.multiply(terms, (-a * above / total)[:, None], out=by_c)
-        by_g = by_c * g
-        np.multiply(by_g, logs, out=found[:, 1 + domains : 1 + 2 * domains])
-        found[:, -2] = -a * above * np.log(total)
-        found[:, -1] = e * (by_g / (r + e)).sum(axis=1)
-        return theta[0] + above, found
+        moved = r + e[:, None, None]
+        logs = np.log(moved)
+        terms = np.exp(log_c[:, None] + g[:, None] * logs)
+        total = terms.sum(axis=2)
+        above = total ** -a[:, None]
+        found = np.empty((len(theta), len(r), theta.shape[1]))
+        found[:, :, 0] = 1.0
+        by_c = found[:, :, 1 : 1 + domains]
+        np.multiply(terms, (-a[:, None] * above / total)[:, :, None], out=by_c)
+        by_g = by_c * g[:, None]
+        np.multiply(by_g, logs, out=found[:, :, 1 + domains : 1 + 2 * domains])
+        found[:, :, -2] = -a[:, None] * above * np.log(total)
+        found[:, :, -1] = e[:, None] * (by_g / moved).sum(axis=2)
+        return theta[:, :1] + above, found
 
     def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        log_c, g, a, e = self._parts(theta)
+        log_c, g, a, e = (part[0] for part in self._parts(theta[None]))
         moved = point + e
         terms = np.exp(log_c + g * np.log(moved))
         total = float(terms.sum())
@@ -186,16 +191,13 @@ class PSLx:
         first = terms * g / moved
         curved = a * (a + 1) * above / total**2 * np.outer(first, first)
         curved += np.diag(a * above / total * first * (1 - g) / moved)
-        return theta[0] + above, -a * above / total * first, curved
+        return float(theta[0]) + above, -a * above / total * first, curved
 
-    def _parts(self, theta: Floats) -> tuple[Floats, Floats, float, float]:
-        domains = (len(theta) - 3) // 2
-        return (
-            theta[1 : 1 + domains],
-            np.exp(theta[1 + domains : -2]),
-            math.exp(theta[-2]),
-            math.exp(theta[-1]),
-        )
+    def _parts(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """log C [B, M], g [B, M], a [B] and e [B]."""
+        domains = (theta.shape[1] - 3) // 2
+        log_c, log_g = theta[:, 1 : 1 + domains], theta[:, 1 + domains : -2]
+        return log_c, np.exp(log_g), np.exp(theta[:, -2]), np.exp(theta[:, -1])
 
 
 LAWS: dict[str, Law] = {law.name: law for law in (M4(), EDP(), PSLx())}

@@ -1,101 +1,109 @@
 """Least squares for a law: Huber's loss and a ridge in a box, and non-negative linear systems.
 
-Small dense problems of some 40 parameters, thousands of them a fit: a Levenberg-Marquardt step in
-numpy costs a fraction of a millisecond, a call of a general solver several.
+A cross-validation fits one law to many subsets of the same runs. All of them take their steps
+together, as one batch of small dense systems; a general solver would be called thousands of times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.mixtures.laws import Box
-
-Floats = NDArray[np.float64]
-Model = Callable[[Floats], tuple[Floats, Floats]]  # parameters to values [n] and jacobian [n, p]
+from evaluation.mixtures.laws import Floats, Law
 
 HUBER = 0.05  # nats; the authors of the mixing laws fit with 0.02 to 0.05
-ITERATIONS = 300
-TOLERANCE = 1e-7  # relative decrease of the cost below which a fit has converged
+ITERATIONS = 200
+TOLERANCE = 1e-5  # relative decrease of the cost below which a step has changed nothing
+CALM = 4  # such steps in a row, after which a fit has converged
+LARGEST_DAMPING = 1e8
 
 
 @dataclass(frozen=True)
-class Solution:
-    """The parameters [p] and their cost."""
+class Problems:
+    """B fits of one law to the same mixtures: losses and weights of each, its ridge and bounds."""
 
-    theta: Floats
-    cost: float
+    law: Law
+    r: Floats  # [n, M]
+    y: Floats  # [B, n], nats
+    weights: Floats  # [B, n], how often a run counts; 0 leaves it out
+    penalty: Floats  # [p, p]
+    lower: Floats  # [B, p]
+    upper: Floats  # [B, p]
+
+    def part(self, which: NDArray[np.int64]) -> Problems:
+        """Some of the fits, by their numbers."""
+        chosen = (self.y[which], self.weights[which])
+        bounds = (self.lower[which], self.upper[which])
+        return Problems(self.law, self.r, *chosen, self.penalty, *bounds)
+
+    def cost(self, theta: Floats, values: Floats) -> Floats:
+        """What each fit minimises: [B]. Huber's loss is a square's half, beyond HUBER a line."""
+        size = np.abs(self.y - values)
+        huber = np.where(size <= HUBER, size**2 / 2, HUBER * (size - HUBER / 2))
+        ridge = ((theta @ self.penalty) * theta).sum(axis=1)
+        found: Floats = (self.weights * huber).sum(axis=1) + ridge / 2
+        return found
 
 
-def huber_cost(errors: Floats) -> float:
-    """The sum of Huber's loss: a square's half up to HUBER nats, a straight line beyond."""
-    size = np.abs(errors)
-    return float(np.where(size <= HUBER, size**2 / 2, HUBER * (size - HUBER / 2)).sum())
-
-
-def minimise(
-    model: Model,
-    y: Floats,
-    start: Floats,
-    box: Box,
-    penalty: Floats,
-    iterations: int = ITERATIONS,
-) -> Solution:
-    """Levenberg-Marquardt on Huber's loss of `y` less the model, plus θ·penalty·θ / 2, in the box.
+def minimise(problems: Problems, start: Floats) -> tuple[Floats, Floats]:
+    """Levenberg-Marquardt from start [B, p]: the parameters [B, p] and costs [B] it arrives at.
 
     A parameter at its bound that the gradient pushes outwards is held; the step of the others is
-    projected. The cost never increases. Huber's loss enters by weights, as iteratively reweighted
-    least squares do (Holland and Welsch 1977).
+    projected. No cost ever increases. Huber's loss enters by weights, as iteratively reweighted
+    least squares do (Holland and Welsch, Communications in Statistics A6, 1977).
     """
-    theta = np.clip(start, box.lower, box.upper)
-    values, jacobian = model(theta)
-    cost = huber_cost(y - values) + float(theta @ penalty @ theta) / 2
-    damping, calm = 1e-3, 0
-    for _ in range(iterations):
-        errors = y - values
-        weights = HUBER / np.maximum(np.abs(errors), HUBER)
-        weighted = jacobian.T * weights
-        gradient = penalty @ theta - weighted @ errors
-        curvature = weighted @ jacobian + penalty
-        held = ((theta <= box.lower) & (gradient > 0)) | ((theta >= box.upper) & (gradient < 0))
-        free = np.flatnonzero(~held)
-        if not len(free):
-            break
-        better = None
-        while damping < 1e10:
-            trial = _step(theta, gradient, curvature, free, damping, box)
-            with np.errstate(all="ignore"):
-                trial_values, trial_jacobian = model(trial)
-                trial_cost = huber_cost(y - trial_values) + float(trial @ penalty @ trial) / 2
-            if np.isfinite(trial_cost) and trial_cost < cost:
-                better = (trial, trial_values, trial_jacobian, trial_cost)
-                break
-            damping *= 5
-        if better is None:
-            break
-        gain = cost - better[3]
-        theta, values, jacobian, cost = better
-        damping = max(damping / 5, 1e-9)
-        calm = calm + 1 if gain <= TOLERANCE * cost else 0
-        if calm == 3:
-            break
-    return Solution(theta, cost)
+    found = np.clip(start, problems.lower, problems.upper)
+    costs = np.empty(len(found))
+    running = np.arange(len(found))
+    now = problems
+    theta = found
+    values, jacobian = now.law.jacobian(theta, now.r)
+    cost = now.cost(theta, values)
+    damping, calm = np.full(len(found), 1e-3), np.zeros(len(found), dtype=np.int64)
+    for _ in range(ITERATIONS):
+        trial = _stepped(now, theta, values, jacobian, damping)
+        with np.errstate(all="ignore"):
+            trial_values, trial_jacobian = now.law.jacobian(trial, now.r)
+            trial_cost = np.nan_to_num(now.cost(trial, trial_values), nan=np.inf, posinf=np.inf)
+        better = trial_cost < cost
+        calm = np.where(better & (cost - trial_cost > TOLERANCE * cost), 0, calm + better)
+        damping = np.where(better, np.maximum(damping / 5, 1e-9), damping * 5)
+        cost = np.where(better, trial_cost, cost)
+        theta = np.where(better[:, None], trial, theta)
+        values = np.where(better[:, None], trial_values, values)
+        jacobian = np.where(better[:, None, None], trial_jacobian, jacobian)
+        done = (calm >= CALM) | (damping > LARGEST_DAMPING)
+        if done.any():
+            found[running[done]], costs[running[done]] = theta[done], cost[done]
+            left = np.flatnonzero(~done)
+            if not len(left):
+                return found, costs
+            running, now = running[left], now.part(left)
+            theta, values, jacobian = theta[left], values[left], jacobian[left]
+            cost, damping, calm = cost[left], damping[left], calm[left]
+    found[running], costs[running] = theta, cost
+    return found, costs
 
 
-def _step(
-    theta: Floats, gradient: Floats, curvature: Floats, free: NDArray[np.int64], damping: float,
-    box: Box,
-) -> Floats:  # fmt: skip
-    """The damped step of the free parameters, projected onto the box."""
-    system = curvature[np.ix_(free, free)]
-    diagonal = np.einsum("ii->i", system)
-    diagonal += damping * (diagonal + 1e-6)
-    trial = theta.copy()
-    trial[free] -= np.linalg.solve(system, gradient[free])
-    return np.clip(trial, box.lower, box.upper)
+def _stepped(
+    now: Problems, theta: Floats, values: Floats, jacobian: Floats, damping: Floats
+) -> Floats:
+    """Each fit's damped step, projected onto its box: [B, p]."""
+    errors = now.y - values
+    weights = now.weights * (HUBER / np.maximum(np.abs(errors), HUBER))
+    weighted = (jacobian * weights[:, :, None]).transpose(0, 2, 1)
+    gradient = theta @ now.penalty - (weighted @ errors[:, :, None])[:, :, 0]
+    curvature = weighted @ jacobian + now.penalty
+    held = ((theta <= now.lower) & (gradient > 0)) | ((theta >= now.upper) & (gradient < 0))
+    diagonal = np.einsum("bii->bi", curvature)
+    diagonal += damping[:, None] * (diagonal + 1e-6)
+    free = ~held
+    curvature *= free[:, :, None] & free[:, None, :]
+    diagonal += held
+    step = np.linalg.solve(curvature, (gradient * free)[:, :, None])[:, :, 0]
+    return np.clip(theta - step, now.lower, now.upper)
 
 
 def nonnegative(matrix: Floats, target: Floats) -> Floats:

@@ -9,17 +9,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from evaluation.mixtures.laws import EDP, LAWS, M4, Floats, Law
-from evaluation.mixtures.least_squares import Problems, minimise
+from evaluation.mixtures.least_squares import ITERATIONS, Problems, minimise
 
 POLISHED = 2  # of the starting points, the best ones
+FIRST_STEPS = 15  # after which only the better one goes on
 C_ABOVE = 0.25  # c may lie above the smallest loss by this share of the span: losses are noisy
 E_START = 0.01  # of PSLx
 MULTIPLIED = 40  # rounds of the non-negative solve
 
 
 def fit_law(
-    name: str, r: Floats, y: Floats, weights: Floats, lam: float, start: Floats | None = None
-) -> Floats:
+    name: str, r: Floats, y: Floats, weights: Floats, lam: float, start: Floats | None = None,
+    steps: int = ITERATIONS,
+) -> Floats:  # fmt: skip
     """The parameters [B, p] of B fits of a law to mixtures r [n, M] with losses y [n] in nats.
 
     weights [B, n] says how often each run counts in each fit: 0 and 1 for folds, counts for a
@@ -29,13 +31,12 @@ def fit_law(
     law = LAWS[name]
     problems = _problems(law, r, y, weights, lam)
     if start is not None:
-        return minimise(problems, start)[0]
+        return minimise(problems, start, steps)[0]
     starts = best_starts(problems)
-    polished = [minimise(problems, each) for each in starts]
-    costs = np.array([cost for _, cost in polished])
-    thetas = np.array([theta for theta, _ in polished])
-    found: Floats = thetas[np.argmin(costs, axis=0), np.arange(len(weights))]
-    return found
+    tried = [minimise(problems, each, FIRST_STEPS) for each in starts]
+    costs = np.array([cost for _, cost in tried])
+    thetas = np.array([theta for theta, _ in tried])
+    return minimise(problems, thetas[np.argmin(costs, axis=0), np.arange(len(weights))])[0]
 
 
 def best_starts(problems: Problems, keep: int = POLISHED) -> Floats:

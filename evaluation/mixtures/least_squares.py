@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evaluation.mixtures.laws import Floats, Law
 
 HUBER = 0.05  # nats; the authors of the mixing laws fit with 0.02 to 0.05
-ITERATIONS = 200
+ITERATIONS = 100
 TOLERANCE = 1e-5  # relative decrease of the cost below which a step has changed nothing
 CALM = 4  # such steps in a row, after which a fit has converged
 LARGEST_DAMPING = 1e8
@@ -47,7 +47,9 @@ class Problems:
         return found
 
 
-def minimise(problems: Problems, start: Floats) -> tuple[Floats, Floats]:
+def minimise(
+    problems: Problems, start: Floats, iterations: int = ITERATIONS
+) -> tuple[Floats, Floats]:
     """Levenberg-Marquardt from start [B, p]: the parameters [B, p] and costs [B] it arrives at.
 
     A parameter at its bound that the gradient pushes outwards is held; the step of the others is
@@ -62,7 +64,7 @@ def minimise(problems: Problems, start: Floats) -> tuple[Floats, Floats]:
     values, jacobian = now.law.jacobian(theta, now.r)
     cost = now.cost(theta, values)
     damping, calm = np.full(len(found), 1e-3), np.zeros(len(found), dtype=np.int64)
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         trial = _stepped(now, theta, values, jacobian, damping)
         with np.errstate(all="ignore"):
             trial_values, trial_jacobian = now.law.jacobian(trial, now.r)

@@ -1,0 +1,70 @@
+"""What a mixture may hold: tokens that there are, epochs that are allowed, floors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.mixtures.laws import Floats
+from submissions.failures import Failure
+
+# Repetition beyond some four epochs is worth little; Olmix's default is 4 too.
+MAX_EPOCHS = 4.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lowest and highest proportion of each domain [M]; at least one mixture lies between."""
+
+    floors: Floats
+    caps: Floats
+
+
+def in_order(
+    domains: Sequence[str], named: Mapping[str, float], name: str, default: float | None = None
+) -> Floats:
+    """Numbers by domain [M], whether or not a name carries `mix_`. Raises `sources_invalid`."""
+    found = np.full(len(domains), np.nan if default is None else default)
+    for key, value in named.items():
+        places = [k for k, domain in enumerate(domains) if _bare(domain) == _bare(key)]
+        if not places:
+            raise Failure("sources_invalid", f'{name} names "{key}", which is no domain of the fit')
+        found[places[0]] = value
+    if np.isnan(found).any():
+        missing = domains[int(np.flatnonzero(np.isnan(found))[0])]
+        raise Failure("sources_invalid", f'{name} has no number for the domain "{missing}"')
+    return found
+
+
+def limits_of(
+    domains: Sequence[str],
+    tokens: Floats | None,
+    budget: float | None,
+    max_epochs: float = MAX_EPOCHS,
+    floors: Floats | None = None,
+) -> Limits:
+    """Caps of max_epochs × tokens / budget, at most 1. Raises `limits_infeasible`."""
+    caps = np.ones(len(domains))
+    if tokens is not None and budget is not None:
+        caps = np.minimum(1.0, max_epochs * tokens / budget)
+        if caps.sum() < 1:
+            most, epochs = max_epochs * tokens.sum(), budget / max(tokens.sum(), 1e-300)
+            said = (
+                f"{max_epochs:g} epochs of all sources are {most:.4g} tokens, and the budget is "
+                f"{budget:.4g}: a budget of up to {most:.4g}, or {epochs:.3g} epochs, would do"
+            )
+            raise Failure("limits_infeasible", said)
+    low = np.zeros(len(domains)) if floors is None else floors
+    for domain, floor, cap in zip(domains, low, caps, strict=True):
+        if floor > cap:
+            said = f"the floor of {domain} is {floor:.4g}, and its tokens allow {cap:.4g}"
+            raise Failure("limits_infeasible", said)
+    if low.sum() > 1:
+        raise Failure("limits_infeasible", f"the floors sum to {low.sum():.4g}, more than 1")
+    return Limits(low, caps)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("mix_")

@@ -83,6 +83,19 @@ FAILURES: dict[str, FailureKind] = {
     "reports_differ": FailureKind(
         Fault.PARTICIPANT, "Scan all shards again with one and the same index."
     ),
+    "runs_invalid": FailureKind(
+        "participant", "Correct the table; docs/mixture-lab.md describes its columns."
+    ),
+    "too_few_runs": FailureKind(
+        "participant", "Train further mixtures: `crucible mix design` suggests which."
+    ),
+    "fit_invalid": FailureKind("participant", "Name a file that `crucible mix fit` wrote."),
+    "sources_invalid": FailureKind(
+        "participant", 'Name every source with a number: {"web": 1e9, "code": 2e8}.'
+    ),
+    "limits_infeasible": FailureKind(
+        "participant", "Take a smaller budget, more epochs, lower floors or more tokens."
+    ),
     "results_invalid": FailureKind(
         Fault.PARTICIPANT, "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),

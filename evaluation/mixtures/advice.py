@@ -24,6 +24,7 @@ RESAMPLES = 100
 # A resample's law starts from that of all runs and takes so many steps: the bootstrap's spread
 # needs no further digits.
 BOOTSTRAP_STEPS = 12
+DRAWN_GAP = 1e-5  # nats, of a resample's own optimum
 PAIRS = 20_000
 NUMBERS = 6_000_000  # held at once
 
@@ -78,7 +79,7 @@ def spread_of(
             for k, target in enumerate(fit.targets)
         ]
         objective = _objective(fit, goal, drawn)
-        own = optimise(objective, limits)
+        own = optimise(objective, limits, DRAWN_GAP)
         mixtures.append(own.mixture)
         regrets.append(max(objective(best.mixture)[0] - own.value, 0.0))
     low, high = np.quantile(mixtures, [0.05, 0.95], axis=0)

@@ -58,7 +58,7 @@ def law_objective(
     return objective
 
 
-def optimise(objective: Objective, limits: Limits) -> Optimum:
+def optimise(objective: Objective, limits: Limits, gap: float = GAP) -> Optimum:
     """The minimum over mixtures between floors and caps; the objective is convex."""
     floors, caps = limits.floors, limits.caps
     free = np.flatnonzero(caps - floors > 1e-12)
@@ -68,7 +68,7 @@ def optimise(objective: Objective, limits: Limits) -> Optimum:
     if len(free) and left > 0:
         point[free] += room * min(left / room.sum(), 1.0)
         if left < room.sum() * (1 - 1e-12):
-            point = _descend(objective, point, floors, caps, free)
+            point = _descend(objective, point, floors, caps, free, gap)
             point = _tidy(point, floors, caps)
     value, gradient, _ = objective(point)
     return Optimum(point, value, gap_of(gradient, point, limits))
@@ -86,7 +86,7 @@ def gap_of(gradient: Floats, point: Floats, limits: Limits) -> float:
 
 
 def _descend(
-    objective: Objective, point: Floats, floors: Floats, caps: Floats, free: np.ndarray
+    objective: Objective, point: Floats, floors: Floats, caps: Floats, free: np.ndarray, gap: float
 ) -> Floats:
     """Newton's steps behind ever lower walls until the certificate is good enough."""
     limits = Limits(floors, caps)
@@ -100,9 +100,9 @@ def _descend(
                 break
             point = point + moved * step
         _, gradient, _ = objective(point)
-        if gap_of(gradient, point, limits) <= GAP or wall < 1e-13:
+        if gap_of(gradient, point, limits) <= gap or wall < 1e-13:
             return point
-        wall /= 5
+        wall /= 8
 
 
 def _newton_step(

@@ -75,17 +75,14 @@ def spread_of(
     mixtures, regrets = [], []
     for draw in range(resamples):
         drawn = [
-            thetas[k][draw] if k in thetas else target.theta
-            for k, target in enumerate(fit.targets)
+            thetas[k][draw] if k in thetas else target.theta for k, target in enumerate(fit.targets)
         ]
         objective = _objective(fit, goal, drawn)
         own = optimise(objective, limits, DRAWN_GAP)
         mixtures.append(own.mixture)
         regrets.append(max(objective(best.mixture)[0] - own.value, 0.0))
     low, high = np.quantile(mixtures, [0.05, 0.95], axis=0)
-    return Spread(
-        low, high, float(np.mean(regrets)), float(np.quantile(regrets, 0.95)), resamples
-    )
+    return Spread(low, high, float(np.mean(regrets)), float(np.quantile(regrets, 0.95)), resamples)
 
 
 def gain_over(fit: MixtureFit, goal: Goal, best: Floats, natural: Floats) -> Gain:

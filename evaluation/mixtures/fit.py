@@ -134,7 +134,9 @@ def fit_runs(
     targets = []
     for name, y in zip(runs.targets, runs.losses.T, strict=True):
         if np.ptp(y) <= 1e-9 * abs(float(y[0])):
-            raise Failure("runs_invalid", f"{name} is the same in every run: nothing can be learned")
+            raise Failure(
+                "runs_invalid", f"{name} is the same in every run: nothing can be learned"
+            )
         tick(name)
         chosen = choose(law, r, np.ascontiguousarray(y), folds)
         best = chosen.best

@@ -43,9 +43,7 @@ def best_starts(problems: Problems, keep: int = POLISHED) -> Floats:
     """The `keep` points of the grid that lie closest to the losses of each fit: [keep, B, p]."""
     grid = np.array(list(_starts(problems)))
     with np.errstate(all="ignore"):
-        costs = [
-            problems.cost(theta, problems.law.values(theta, problems.r)) for theta in grid
-        ]
+        costs = [problems.cost(theta, problems.law.values(theta, problems.r)) for theta in grid]
     order = np.argsort(np.nan_to_num(costs, nan=np.inf, posinf=np.inf), axis=0, kind="stable")
     found: Floats = grid[order[:keep], np.arange(len(problems.y))]
     return found

@@ -180,9 +180,7 @@ def _chosen_runs(
 ) -> Runs:
     table, notes = chosen(table, domains, arguments.size, arguments.step)
     runs = runs_of(table, domains, targets)
-    return Runs(
-        runs.mixtures, runs.targets, runs.losses, runs.data_hash, (*notes, *runs.notes)
-    )
+    return Runs(runs.mixtures, runs.targets, runs.losses, runs.data_hash, (*notes, *runs.notes))
 
 
 def _domains_of(found: MixtureFit, table: Table) -> dict[str, str]:
@@ -236,7 +234,9 @@ def _weights(found: MixtureFit, text: str | None) -> Floats:
         return np.full(len(names), 1 / len(names))
     weights = np.zeros(len(names))
     for name, value in _pairs(text, "--weights").items():
-        known = next((k for k, own in enumerate(names) if name in (own, own.removeprefix(LOSS))), None)
+        known = next(
+            (k for k, own in enumerate(names) if name in (own, own.removeprefix(LOSS))), None
+        )
         if known is None:
             raise Failure("sources_invalid", f'--weights names "{name}", which is no target')
         weights[known] = value

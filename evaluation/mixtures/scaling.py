@@ -59,7 +59,10 @@ def _linear_fit(z: Floats, y: Floats) -> tuple[float, Floats, Floats]:
     weights = np.ones_like(y)
     for _ in range(REWEIGHTED):
         total = weights.sum(axis=0)
-        z_mean, y_mean = (weights * z[:, None]).sum(axis=0) / total, (weights * y).sum(axis=0) / total
+        z_mean, y_mean = (
+            (weights * z[:, None]).sum(axis=0) / total,
+            (weights * y).sum(axis=0) / total,
+        )
         away = z[:, None] - z_mean
         factor = (weights * away * (y - y_mean)).sum(axis=0)
         factor = np.maximum(factor / (weights * away**2).sum(axis=0).clip(min=1e-300), 0.0)

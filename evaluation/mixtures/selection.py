@@ -5,7 +5,7 @@ The same out-of-fold residuals are the quality that is shown and the source of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Candidate:
     lam: float
 
 
-# The first of equals wins. Those of one law stand together, from stiff to loose: each fit starts
+# Those of one law stand together, from stiff to loose: each fit starts
 # where the one before ended. A ridge of 0.01 spoils M4 and EDP, whose parameters are few.
 CANDIDATES = {
     "pslx": (Candidate("pslx", 1e-3),),
@@ -41,6 +41,7 @@ CANDIDATES = {
         Candidate("edp", 1e-3), Candidate("edp", 1e-4), Candidate("m4", 1e-4),
     ),
 }  # fmt: skip
+DEFAULT = Candidate("pslx", 1e-3)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The candidate with the smallest out-of-fold MAE, and the MAE of each that was tried."""
+    """The candidate that is used, and the out-of-fold MAE of each that was tried."""
 
     best: Fitted
     tried: tuple[tuple[Candidate, float], ...]
@@ -77,7 +78,11 @@ def folds_of(mixtures: Floats, seed: int) -> Ints:
 def choose(
     law: str, r: Floats, y: Floats, folds: Ints, tick: Callable[[], None] = lambda: None
 ) -> Chosen:
-    """Fits the candidates of `law` (a name, or auto) to one target and takes the best.
+    """Fits the candidates of `law` (a name, or auto) to one target and takes one of them.
+
+    That is the one with the smallest out-of-fold MAE, or the default where it is worse by no more
+    than the standard error of the difference: on RegMix a looser ridge won by 0.0001 nats, and its
+    best mixture for Pile-CC was 73 % Enron mail.
 
     r [n, M], y [n] in nats, folds [n] from 0. `tick` is called after each
     candidate.
@@ -93,9 +98,15 @@ def choose(
         start = fit_law(candidate.law, r, y, used, candidate.lam, start)
         fitted.append(_held_out(candidate, start, r, y, folds))
         tick()
-    errors = [float(np.abs(each.out_of_fold - y).mean()) for each in fitted]
-    best = fitted[int(np.argmin(errors))]
-    return Chosen(best, tuple(zip(candidates, errors, strict=True)))
+    errors = np.array([np.abs(each.out_of_fold - y) for each in fitted])
+    means = errors.mean(axis=1)
+    best = int(np.argmin(means))
+    if DEFAULT in candidates:
+        usual = candidates.index(DEFAULT)
+        worse = errors[usual] - errors[best]
+        if worse.mean() <= worse.std() / np.sqrt(len(y)):
+            best = usual
+    return Chosen(fitted[best], tuple(zip(candidates, means.tolist(), strict=True)))
 
 
 def _held_out(candidate: Candidate, thetas: Floats, r: Floats, y: Floats, folds: Ints) -> Fitted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.mixtures.fit import MixtureFit
 from evaluation.mixtures.laws import LAWS, Floats
@@ -82,10 +83,11 @@ def candidates_of(limits: Limits, seed: int) -> Floats:
         drawn, order, strict=True
     )])  # fmt: skip
     _, first = np.unique(found, axis=0, return_index=True)
-    return found[np.sort(first)]
+    kept: Floats = found[np.sort(first)]
+    return kept
 
 
-def _fill(wanted: Floats, order: Floats, limits: Limits) -> Floats:
+def _fill(wanted: Floats, order: NDArray[np.int64], limits: Limits) -> Floats:
     """Proportions near `wanted` that sum to one, source after source in the order."""
     floors = np.ceil(limits.floors * DIGITS - 1e-6)
     caps = np.floor(limits.caps * DIGITS + 1e-6)

@@ -86,8 +86,9 @@ def optimum(
 ) -> Document:  # fmt: skip
     """What `mix optimise` prints."""
     said = predicted_of(found, np.vstack([best.mixture, natural]))
-    counted = tokens is not None and budget is not None
-    epochs = epochs_of(best.mixture, tokens, budget) if counted else None  # type: ignore[arg-type]
+    epochs = None
+    if tokens is not None and budget is not None:
+        epochs = _by_domain(found, epochs_of(best.mixture, tokens, budget))
     return {
         "mixture": _by_domain(found, best.mixture),
         "objective": best.value,
@@ -100,7 +101,7 @@ def optimum(
         "binding": [{"domain": name, "limit": limit} for name, limit in binding(
             found, limits, best.mixture
         )],
-        "epochs": None if epochs is None else _by_domain(found, epochs),
+        "epochs": epochs,
         "spread": {
             name: [float(low), float(high)]
             for name, low, high in zip(found.domains, spread.low, spread.high, strict=True)

@@ -72,7 +72,7 @@ class TargetFit:
 
 @dataclass(frozen=True)
 class Pool:
-    """What the runs were drawn from: tokens of each domain [M], and how many each run trained on."""
+    """What the runs drew from: tokens of each domain [M], and how many each run trained on."""
 
     tokens: Floats
     budget: float

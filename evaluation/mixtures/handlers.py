@@ -197,7 +197,7 @@ def _domains_of(found: MixtureFit, table: Table) -> dict[str, str]:
 
 def _runs_of_fit(found: MixtureFit, table: Table, arguments: argparse.Namespace) -> Runs:
     """Runs with the fit's domains, and those of its targets that the table has."""
-    targets = {}
+    targets: dict[str, str] = {}
     for target in found.targets:
         for column in (target.name, LOSS + target.name):
             if column in table.columns:

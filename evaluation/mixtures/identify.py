@@ -62,7 +62,7 @@ def span_of(domains: Sequence[str], mixtures: Floats) -> Span:
     fixed = directions[spreads < SMALLEST_SPREAD]
     # The direction "all more" is impossible, not unidentified.
     fixed = fixed - fixed.mean(axis=1, keepdims=True)
-    left, kept, right = np.linalg.svd(fixed, full_matrices=False)
+    _, kept, right = np.linalg.svd(fixed, full_matrices=False)
     fixed = right[kept > 0.5]
     return Span(centre, fixed, tuple(_sentences(domains, mixtures, fixed)))
 

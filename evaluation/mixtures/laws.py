@@ -1,13 +1,13 @@
 """The three data mixing laws: the loss of a mixture as a convex function of its proportions.
 
-M4 is the law of "Data Mixing Laws" (Ye et al., arXiv 2403.16952), c + exp(t·r): its factor k is left
-out, since proportions sum to one and (k e^-a, t + a) is the same law. EDP is c + (w·r)^-a, which
-tends to M4 as a grows. PSLx is c + (sum_j C_j (r_j + e)^g_j)^-a; with a = 1 and e = 0 it is the
-mixture term of Shukor et al. (arXiv 2507.09404), and 0 < g_j <= 1 makes it convex.
+M4 is the law of "Data Mixing Laws" (Ye et al., arXiv 2403.16952), c + exp(t·r): its factor k is
+left out, since proportions sum to one and (k e^-a, t + a) is the same law. EDP is c + (w·r)^-a,
+which tends to M4 as a grows. PSLx is c + (sum_j C_j (r_j + e)^g_j)^-a; with a = 1 and e = 0 it is
+the mixture term of Shukor et al. (arXiv 2507.09404), and 0 < g_j <= 1 makes it convex.
 
-Parameters are one array; all but c and M4's t are logarithms, so that bounds are boxes and the ridge
-of the fit is a square. Most methods take several sets of parameters at once, [B, p]: the folds of a
-cross-validation, the resamples of a bootstrap.
+Parameters are one array; all but c and M4's t are logarithms, so that bounds are boxes and the
+ridge of the fit is a square. Most methods take several sets of parameters at once, [B, p]: the
+folds of a cross-validation, the resamples of a bootstrap.
 """
 
 from __future__ import annotations

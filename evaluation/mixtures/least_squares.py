@@ -105,7 +105,8 @@ def _stepped(
     curvature *= free[:, :, None] & free[:, None, :]
     diagonal += held
     step = np.linalg.solve(curvature, (gradient * free)[:, :, None])[:, :, 0]
-    return np.clip(theta - step, now.lower, now.upper)
+    moved: Floats = np.clip(theta - step, now.lower, now.upper)
+    return moved
 
 
 def nonnegative(matrix: Floats, target: Floats) -> Floats:

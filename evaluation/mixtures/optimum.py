@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.mixtures.laws import LAWS, Floats
 from evaluation.mixtures.limits import Limits
@@ -22,6 +23,7 @@ Objective = Callable[[Floats], tuple[float, Floats, Floats]]
 GAP = 1e-7  # nats at which the search ends
 NEGLIGIBLE = 1e-7  # proportions that are only the wall's distance from the floor
 BINDING = 1e-6
+STEPS = 50  # at one height of the walls
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,15 @@ def law_objective(
 
 def optimise(objective: Objective, limits: Limits, gap: float = GAP) -> Optimum:
     """The minimum over mixtures between floors and caps; the objective is convex."""
-    floors, caps = limits.floors, limits.caps
-    free = np.flatnonzero(caps - floors > 1e-12)
-    room = caps[free] - floors[free]
-    left = 1 - floors.sum()
-    point = floors.copy()
+    room = limits.caps - limits.floors
+    free = np.flatnonzero(room > 1e-12)
+    left = 1 - limits.floors.sum()
+    point = limits.floors.copy()
     if len(free) and left > 0:
-        point[free] += room * min(left / room.sum(), 1.0)
-        if left < room.sum() * (1 - 1e-12):
-            point = _descend(objective, point, floors, caps, free, gap)
-            point = _tidy(point, floors, caps)
+        total = room[free].sum()
+        point[free] += room[free] * min(left / total, 1.0)
+        if left < total * (1 - 1e-12):  # otherwise the limits allow this one mixture only
+            point = _tidy(_Walls(objective, limits, free).descend(point, gap), limits)
     value, gradient, _ = objective(point)
     return Optimum(point, value, gap_of(gradient, point, limits))
 
@@ -85,67 +86,72 @@ def gap_of(gradient: Floats, point: Floats, limits: Limits) -> float:
     return max(float(gradient @ (point - best)), 0.0)
 
 
-def _descend(
-    objective: Objective, point: Floats, floors: Floats, caps: Floats, free: np.ndarray, gap: float
-) -> Floats:
-    """Newton's steps behind ever lower walls until the certificate is good enough."""
-    limits = Limits(floors, caps)
-    wall = 0.1
-    while True:
-        for _ in range(50):
-            step, decrease = _newton_step(objective, point, floors, caps, free, wall)
-            if decrease < 1e-12 * max(wall, 1e-6) or not (moved := _backtrack(
-                objective, point, step, decrease, floors, caps, free, wall
-            )):  # fmt: skip
-                break
-            point = point + moved * step
-        _, gradient, _ = objective(point)
-        if gap_of(gradient, point, limits) <= gap or wall < 1e-13:
-            return point
-        wall /= 8
+@dataclass(frozen=True)
+class _Walls:
+    """The objective within logarithmic walls of a height; `free` are the domains with room."""
+
+    objective: Objective
+    limits: Limits
+    free: NDArray[np.int64]
+
+    def descend(self, point: Floats, gap: float) -> Floats:
+        """Newton's steps behind ever lower walls until the certificate is good enough."""
+        height = 0.1
+        while True:
+            for _ in range(STEPS):
+                step, decrease = self._step(point, height)
+                if decrease < 1e-12 * max(height, 1e-6):
+                    break
+                share = self._share(point, step, decrease, height)
+                if share == 0:
+                    break
+                point = point + share * step
+            gradient = self.objective(point)[1]
+            if gap_of(gradient, point, self.limits) <= gap or height < 1e-13:
+                return point
+            height /= 8
+
+    def _step(self, point: Floats, height: float) -> tuple[Floats, float]:
+        """Newton's step [M], which keeps the sum, and the squared decrement."""
+        _, gradient, hessian = self.objective(point)
+        free = self.free
+        below = point[free] - self.limits.floors[free]
+        above = self.limits.caps[free] - point[free]
+        pull = gradient[free] - height / below + height / above
+        curved = hessian[np.ix_(free, free)] + np.diag(height / below**2 + height / above**2)
+        both = np.linalg.solve(curved, np.column_stack([pull, np.ones(len(free))]))
+        price = both[:, 0].sum() / both[:, 1].sum()
+        step = np.zeros(len(point))
+        step[free] = price * both[:, 1] - both[:, 0]
+        return step, float(-pull @ step[free])
+
+    def _share(self, point: Floats, step: Floats, decrease: float, height: float) -> float:
+        """How much of the step to go: within the walls, and lower by enough; 0 when nothing is."""
+        free = self.free
+        ends = np.where(step > 0, self.limits.caps, self.limits.floors)[free]
+        with np.errstate(all="ignore"):
+            room = np.where(step[free] != 0, (ends - point[free]) / step[free], np.inf)
+        share = min(1.0, 0.99 * float(room.min()))
+        here = self._height(point, height)
+        while share > 1e-12:
+            if self._height(point + share * step, height) <= here - 0.1 * share * decrease:
+                return share
+            share /= 2
+        return 0.0
+
+    def _height(self, point: Floats, height: float) -> float:
+        """The objective with the walls."""
+        below = point[self.free] - self.limits.floors[self.free]
+        above = self.limits.caps[self.free] - point[self.free]
+        logs = np.log(below).sum() + np.log(above).sum()
+        return self.objective(point)[0] - height * float(logs)
 
 
-def _newton_step(
-    objective: Objective, point: Floats, floors: Floats, caps: Floats, free: np.ndarray, wall: float
-) -> tuple[Floats, float]:
-    """The step [M], which keeps the sum, and the squared decrement."""
-    _, gradient, hessian = objective(point)
-    below, above = point[free] - floors[free], caps[free] - point[free]
-    pull = gradient[free] - wall / below + wall / above
-    curved = hessian[np.ix_(free, free)] + np.diag(wall / below**2 + wall / above**2)
-    both = np.linalg.solve(curved, np.column_stack([pull, np.ones(len(free))]))
-    price = both[:, 0].sum() / both[:, 1].sum()
-    step = np.zeros(len(point))
-    step[free] = price * both[:, 1] - both[:, 0]
-    return step, float(-pull @ step[free])
-
-
-def _backtrack(
-    objective: Objective, point: Floats, step: Floats, decrease: float, floors: Floats,
-    caps: Floats, free: np.ndarray, wall: float,
-) -> float:  # fmt: skip
-    """How much of the step to go: inside the walls, and lower by enough; 0 when nothing is."""
-
-    def walled(where: Floats) -> float:
-        logs = np.log(where[free] - floors[free]).sum() + np.log(caps[free] - where[free]).sum()
-        return objective(where)[0] - wall * float(logs)
-
-    room = np.where(step[free] < 0, floors[free] - point[free], caps[free] - point[free])
-    with np.errstate(all="ignore"):
-        share = min(1.0, 0.99 * float(np.min(np.where(step[free] != 0, room / step[free], np.inf))))
-    here = walled(point)
-    while share > 1e-12:
-        if walled(point + share * step) <= here - 0.1 * share * decrease:
-            return share
-        share /= 2
-    return 0.0
-
-
-def _tidy(point: Floats, floors: Floats, caps: Floats) -> Floats:
+def _tidy(point: Floats, limits: Limits) -> Floats:
     """Proportions that are only a wall's distance become the floor; the sum stays one."""
     found = point.copy()
-    small = found - floors < NEGLIGIBLE
-    found[small] = floors[small]
-    widest = int(np.argmax(caps - found))
+    small = found - limits.floors < NEGLIGIBLE
+    found[small] = limits.floors[small]
+    widest = int(np.argmax(limits.caps - found))
     found[widest] += 1 - found.sum()
     return found

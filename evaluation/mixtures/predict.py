@@ -1,4 +1,4 @@
-"""Predicts the losses of mixtures: a value, a 90 % interval, and what speaks against trusting it."""
+"""Predicts losses of mixtures: a value, a 90 % interval, and what speaks against trusting it."""
 
 from __future__ import annotations
 

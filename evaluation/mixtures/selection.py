@@ -1,4 +1,4 @@
-"""Cross-validation: predictions of every run by laws that have not seen it, and the law they choose.
+"""Cross-validation: predictions of every run by laws that have not seen it, and which law to use.
 
 The same out-of-fold residuals are the quality that is shown and the source of the intervals.
 """
@@ -46,7 +46,7 @@ DEFAULT = Candidate("pslx", 1e-3)
 
 @dataclass(frozen=True)
 class Fitted:
-    """One candidate: parameters of all runs [p], of each fold [K, p], and out-of-fold [n] losses."""
+    """A candidate: parameters of all runs [p] and of each fold [K, p], out-of-fold losses [n]."""
 
     candidate: Candidate
     theta: Floats

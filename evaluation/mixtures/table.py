@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,20 +79,8 @@ class Runs:
 
 def read_table(path: Path) -> Table:
     """A CSV file with a header, in UTF-8. Raises `dataset_missing` and `runs_invalid`."""
-    if not path.is_file():
-        raise Failure("dataset_missing", f"there is no file {path}")
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise Failure("runs_invalid", "the table is larger than 64 MiB", shard=path.name)
-    try:
-        text = content.decode("utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except UnicodeDecodeError:
-        raise Failure("runs_invalid", "the table is not UTF-8", shard=path.name) from None
-    except csv.Error as error:
-        said = f"the table is not CSV: {error}"
-        raise Failure("runs_invalid", said, shard=path.name) from None
+    content = _content(path)
+    lines = _lines(path, content)
     if not lines or not 1 <= len(lines[0]) <= MAX_COLUMNS or len(lines) - 1 > MAX_ROWS:
         said = f"a table has a header, up to {MAX_COLUMNS:,} columns and {MAX_ROWS:,} rows"
         raise Failure("runs_invalid", said, shard=path.name)
@@ -111,6 +100,29 @@ def read_table(path: Path) -> Table:
     if not rows:
         raise table.wrong("the table has no rows")
     return Table(path.name, columns, tuple(rows), table.sha256)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file, bounded."""
+    if not path.is_file():
+        raise Failure("dataset_missing", f"there is no file {path}")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise Failure("runs_invalid", "the table is larger than 64 MiB", shard=path.name)
+    return content
+
+
+def _lines(path: Path, content: bytes) -> list[list[str]]:
+    """The cells of each line, one line more than allowed at most."""
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        return list(itertools.islice(reader, MAX_ROWS + 2))
+    except UnicodeDecodeError:
+        raise Failure("runs_invalid", "the table is not UTF-8", shard=path.name) from None
+    except csv.Error as error:
+        said = f"the table is not CSV: {error}"
+        raise Failure("runs_invalid", said, shard=path.name) from None
 
 
 def columns_of(table: Table, named: Sequence[str] | None, prefix: str) -> dict[str, str]:

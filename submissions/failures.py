@@ -99,6 +99,18 @@ FAILURES: dict[str, FailureKind] = {
     "results_invalid": FailureKind(
         Fault.PARTICIPANT, "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),
+    "checkout_invalid": FailureKind(
+        "participant", "Name a checkout of DCLM that holds exp_data/evals and exp_data/models."
+    ),
+    "not_comparable": FailureKind(
+        "participant", "Give results of one suite, metric version and recipe."
+    ),
+    "too_few_pairs": FailureKind(
+        "participant", "Train more datasets at both scales, or name two scales that have enough."
+    ),
+    "out_of_range": FailureKind(
+        "participant", "Only a run at the larger scale can tell: the line knows no such scores."
+    ),
     "model_invalid": FailureKind(
         Fault.PARTICIPANT, "Name a folder with params.json, checkpoint.pt and tokenizer/."
     ),

@@ -56,6 +56,7 @@ def register(commands: Commands) -> None:
     score.add_argument("results", type=Path, help="results.json, or an eval JSON of DCLM")
     score.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
     score.add_argument("--examples", type=Path, metavar="FILE", help="examples.jsonl of the run")
+    score.add_argument("--data", type=Path, help="folder of task files: adds bits per byte")
     score.add_argument("--suite", metavar="FILE", help="your own suite, if it is one's results")
     score.add_argument("--dclm", type=Path, metavar="FILE", help="write DCLM's eval JSON too")
 
@@ -119,6 +120,7 @@ def _score(arguments: argparse.Namespace) -> ScoreResult:
         arguments.metric_version,
         examples=arguments.examples,
         suite_name=arguments.suite,
+        data=arguments.data,
     )
     if arguments.dclm is not None:
         from evaluation.dclm_json import write_dclm_json
@@ -196,6 +198,25 @@ def _render_score(document: dict[str, Any]) -> str:
         lines.append(f"  {name:26} {'none' if value is None else f'{100 * value:.2f}'}")
     if document["missing_tasks"]:
         lines.append("missing: " + ", ".join(document["missing_tasks"]))
+    lines += _likelihood_lines(document["likelihoods"] or {})
     if document["limit"] is not None:
         lines.append(f"only the first {document['limit']} rows of each task were asked: no score")
     return "\n".join(lines)
+
+
+def _likelihood_lines(likelihoods: dict[str, Any]) -> list[str]:
+    """The means over tasks; they are shown beside CORE, never in its place."""
+    if likelihoods.get("problem"):
+        return [f"no likelihoods: {likelihoods['problem']}"]
+    lines = []
+    for name, found in likelihoods.items():
+        if name in ("problem", "tasks", "missing_tasks"):
+            continue
+        shown = "none"
+        if found is not None:
+            shown = f"{found['value']:.4f}"
+            shown += "" if found["stderr"] is None else f" ± {found['stderr']:.4f}"
+        lines.append(f"{name.replace('_', ' '):22} {shown}")
+    if likelihoods.get("missing_tasks"):
+        lines.append("without log-probabilities: " + ", ".join(likelihoods["missing_tasks"]))
+    return lines

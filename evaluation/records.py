@@ -89,8 +89,8 @@ def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
 def read_records(path: Path) -> list[Example]:
     """All records of a parquet file or of an examples.jsonl, in the file's order."""
     if path.suffix == ".jsonl":
-        return _read_jsonl(path)
-    return [Example(**row) for row in _read_table(path).to_pylist()]
+        return read_jsonl(path)
+    return [Example(**row) for row in read_table(path).to_pylist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +108,12 @@ class Outcomes:
 def read_outcomes(path: Path) -> Outcomes:
     """What statistics need of a parquet file or an examples.jsonl; `results_invalid` otherwise."""
     if path.suffix == ".jsonl":
-        return outcomes_of(_read_jsonl(path))
-    table = _read_table(path, ["task", "index", "category", "correct"])
-    tasks, task = _numbered(table.column("task"))
-    categories, category = _numbered(table.column("category"))
-    index, _ = _values(table.column("index").combine_chunks())
-    correct, _ = _values(table.column("correct").combine_chunks())
+        return outcomes_of(read_jsonl(path))
+    table = read_table(path, ["task", "index", "category", "correct"])
+    tasks, task = numbered(table.column("task"))
+    categories, category = numbered(table.column("category"))
+    index, _ = whole_numbers(table.column("index").combine_chunks())
+    correct, _ = whole_numbers(table.column("correct").combine_chunks())
     return Outcomes(tasks, categories, task, index, category, correct.astype(np.bool_))
 
 
@@ -134,14 +134,14 @@ def outcomes_of(examples: Sequence[Example]) -> Outcomes:
     )
 
 
-def _numbered(column: Any) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def numbered(column: Any) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """A column of words as names and numbers."""
     words = column.unify_dictionaries().combine_chunks()
-    numbers, known = _values(words.indices)
+    numbers, known = whole_numbers(words.indices)
     return tuple(words.dictionary.to_pylist()), np.where(known, numbers, -1)
 
 
-def _values(array: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def whole_numbers(array: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Whole numbers or bits of n rows, and which of them are no nulls.
 
     From Arrow's own layout: its `to_numpy` and `fill_null` import pandas, 45 MiB in each process.
@@ -169,14 +169,14 @@ def suite_hash_of(path: Path) -> str:
     return bytes(metadata.get(b"suite_hash", b"")).decode()
 
 
-def _read_jsonl(path: Path) -> list[Example]:
+def read_jsonl(path: Path) -> list[Example]:
     try:
         return read_examples(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path) from error
 
 
-def _read_table(path: Path, columns: list[str] | None = None) -> Any:
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:

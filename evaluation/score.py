@@ -1,7 +1,8 @@
 """Results in, score out: reads our own results.json and DCLM's eval JSON; needs no torch.
 
 As a stage: inputs `results` and `examples`; parameters `metric_version`, `suite` (of an
-organiser's own file); outputs `score` (score.json) and `records` (records.parquet).
+organiser's own file), `data` (the folder of task files); outputs `score` (score.json) and
+`records` (records.parquet).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class ScoreResult(ScoreFigures, frozen=True, kw_only=True):
     """The score document: what `crucible score --json` prints and the stage's figures.
 
     `centered` repeats the tasks' centred scores by label; `ignored_tasks` are of no metric version;
-    of a run with `limit` there is no score.
+    of a run with `limit` there is no score. `likelihoods` are those of evaluation.likelihood, where
+    the per-example answers are known.
     """
 
     ignored_tasks: list[str] = []
@@ -41,6 +43,7 @@ class ScoreResult(ScoreFigures, frozen=True, kw_only=True):
     suite: str = "full"
     suite_hash: str | None = None
     limit: int | None = None
+    likelihoods: dict[str, Any] | None = None
 
 
 class DCLMMetrics(msgspec.Struct, frozen=True):
@@ -71,11 +74,13 @@ def score_file(
     *,
     examples: Path | None = None,
     suite_name: str | None = None,
+    data: Path | None = None,
 ) -> ScoreResult:
     """The score document of a results file; raises `results_invalid` in one sentence.
 
     With `examples`, the records of the same run, standard errors come from the questions, and
-    intervals with them. `suite_name` is needed for a suite of one's own: its file. Results of a
+    intervals and `likelihoods` with them; those that count bytes need the task files, in `data` or
+    bundled. `suite_name` is needed for a suite of one's own: its file. Results of a
     run with --limit get no score (every mean is None): they are a sample of the tasks.
     """
     if metric_version not in METRIC_VERSIONS:
@@ -86,15 +91,18 @@ def score_file(
     known_labels = {task.label for task in suite.tasks}
     if not known_labels & set(results):
         raise Failure("results_invalid", f"{path.name} holds no task of the suite {suite.name}")
+    likelihoods = None
     if examples is None:
         score = score_results(suite, results, metric_version)
     else:
         from evaluation.answers import read_answers
+        from evaluation.likelihood import likelihood_document
         from evaluation.rescore import check_records, score_with_records
 
         answers = read_answers(examples)
         check_records(results, answers, examples.name)
         score = score_with_records(suite, results, answers, metric_version)
+        likelihoods = likelihood_document(suite, examples, data, whole=document.limit is None)
     return ScoreResult(
         **structs.asdict(score if document.limit is None else _without_means(score)),
         ignored_tasks=sorted(set(results) - set(score.tasks)),
@@ -102,6 +110,7 @@ def score_file(
         suite=document.suite,
         suite_hash=document.suite_hash,
         limit=document.limit,
+        likelihoods=likelihoods,
     )
 
 
@@ -162,13 +171,14 @@ def stage(job: Job) -> StageResult[ScoreResult]:
     results = job.inputs["results"].verified(file_sha256)
     examples = job.inputs["examples"].verified(file_sha256)
     version = job.parameters.get("metric_version", DEFAULT_METRIC_VERSION)
-    own_suite = job.parameters.get("suite")
+    own_suite, data = job.parameters.get("suite"), job.parameters.get("data")
     job.progress(0, 2, "step", "records")
     records = job.output / RECORDS
     suite_hash = read_results(results)[0].suite_hash or ""
     write_records(records, read_records(examples), suite_hash)
     job.progress(1, 2, "step", "score")
-    score = score_file(results, version, examples=records, suite_name=own_suite)
+    folder = Path(data) if data else None
+    score = score_file(results, version, examples=records, suite_name=own_suite, data=folder)
     path = job.output / "score.json"
     write_json_atomically(path, score)
     job.progress(2, 2, "step", "done")

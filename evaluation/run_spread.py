@@ -1,0 +1,131 @@
+"""How far two runs of the same data lie apart, and what that adds to the error of a comparison.
+
+Another seed gives another model. The questions' error (statistics.py) does not know that: all runs
+answer the same questions. Runs of a dataset scatter about its mean with one variance a scale, which
+the repeats of all datasets measure together. Few repeats measure a variance badly, so what is known
+from elsewhere counts as one more, and Student's t is as wide as the rest is unknown. Where a scale
+has no repeats at all, the spread is that of another one and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from evaluation.statistics import LEVEL, Estimate
+from evaluation.transfer.published import read_published
+from evaluation.transfer.student import cdf, quantile
+
+PRIOR_DF = 1.0  # what is known from elsewhere counts as one repeat beside a scale's own
+PUBLISHED = "DCLM's published repeats"
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """The standard deviation of one run, from `repeats` runs beyond the first of each dataset.
+
+    `df` are its degrees of freedom. `source` says whose repeats they are; `borrowed` that they are
+    not of the scale in question. Of one figure (CORE, say), in its own unit.
+    """
+
+    stdev: float
+    df: float
+    repeats: int
+    source: str
+    borrowed: bool = False
+
+    def error(self, runs: int = 1) -> float:
+        """Standard error of the mean over so many runs of one dataset."""
+        return self.stdev / math.sqrt(runs)
+
+
+@dataclass(frozen=True)
+class WholeError:
+    """A figure, or a difference of two, with both errors: of the questions and of the runs.
+
+    `interval` is 95 %, `p` two-sided against zero, both by Student's t. `runs_share` is the part of
+    the variance that is the runs'.
+    """
+
+    value: float
+    questions: float
+    runs: float
+    stderr: float
+    interval: tuple[float, float]
+    p: float
+    runs_share: float
+    source: str
+
+
+def spread_of(
+    groups: Sequence[Sequence[float]], source: str, elsewhere: RunSpread | None = None
+) -> RunSpread | None:
+    """The spread at a scale from the scores of its runs, one group a dataset and recipe.
+
+    Groups of one run say nothing. Without any repeat it is that of `elsewhere`, labelled as
+    borrowed, or None. With repeats `elsewhere` counts as `PRIOR_DF` more.
+    """
+    squares = math.fsum(
+        (score - fmean(group)) ** 2 for group in groups if len(group) > 1 for score in group
+    )
+    repeats = sum(len(group) - 1 for group in groups if len(group) > 1)
+    if not repeats:
+        return None if elsewhere is None else replace(elsewhere, borrowed=True)
+    df = float(repeats)
+    if elsewhere is not None:
+        squares += PRIOR_DF * elsewhere.stdev**2
+        df += PRIOR_DF
+    return RunSpread(math.sqrt(squares / df), df, repeats, source)
+
+
+def published_spread() -> RunSpread:
+    """Of CORE (v2, a share), from published runs at 1b-1x and 7b-2x that differ in their seed.
+
+    Where the implementation of a layer changed too, runs lay further apart (docs/scores.md).
+    """
+    groups = [repeats.cores for repeats in read_published().repeats]
+    found = spread_of(groups, PUBLISHED)
+    assert found is not None
+    return found
+
+
+def difference_with_runs(
+    difference: Estimate, spread: RunSpread, runs: tuple[int, int] = (1, 1)
+) -> WholeError | None:
+    """A paired difference of two scores, each the mean over so many runs.
+
+    None where the questions' error is not known.
+    """
+    return _whole(difference, spread, math.hypot(spread.error(runs[0]), spread.error(runs[1])))
+
+
+def score_with_runs(score: Estimate, spread: RunSpread, runs: int = 1) -> WholeError | None:
+    """The same of a single score."""
+    return _whole(score, spread, spread.error(runs))
+
+
+def _whole(estimate: Estimate, spread: RunSpread, runs: float) -> WholeError | None:
+    if estimate.stderr is None:
+        return None
+    total = math.hypot(estimate.stderr, runs)
+    if total == 0:
+        p = 1.0 if abs(estimate.value) < 1e-12 else 0.0
+        ends = (estimate.value, estimate.value)
+        return WholeError(estimate.value, 0.0, 0.0, 0.0, ends, p, 0.0, spread.source)
+    share = (runs / total) ** 2
+    # Welch and Satterthwaite: only the runs' variance is estimated from few.
+    df = spread.df / share**2 if share > 0 else math.inf
+    df = min(df, 1e9)
+    reach = quantile((1 + LEVEL) / 2, df) * total
+    return WholeError(
+        value=estimate.value,
+        questions=estimate.stderr,
+        runs=runs,
+        stderr=total,
+        interval=(estimate.value - reach, estimate.value + reach),
+        p=2 * cdf(-abs(estimate.value) / total, df),
+        runs_share=share,
+        source=spread.source,
+    )

@@ -12,6 +12,7 @@ from evaluation.fetch import fetch_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from evaluation.processes import Processes
 from evaluation.score import ScoreResult, score_file
+from evaluation.signal_commands import register_signal
 from evaluation.suite import load_suite, verify_rows
 from evaluation.suite_file import METRIC_VERSIONS, SUITE_NAMES
 from submissions.cli import Commands
@@ -39,6 +40,8 @@ def register(commands: Commands) -> None:
         help="where the files lie, for instance LLM Foundry's local_data",
     )
     fetch.add_argument("--gpqa", metavar="FILE|URL", help="GPQA's archive, dataset.zip")
+
+    register_signal(suite)
 
     evaluate = commands.add("evaluate", "ask a model the tasks", _evaluate, _render_results)
     evaluate.add_argument("--model", type=Path, required=True, help="model directory")

@@ -84,32 +84,32 @@ FAILURES: dict[str, FailureKind] = {
         Fault.PARTICIPANT, "Scan all shards again with one and the same index."
     ),
     "runs_invalid": FailureKind(
-        "participant", "Correct the table; docs/mixture-lab.md describes its columns."
+        Fault.PARTICIPANT, "Correct the table; docs/mixture-lab.md describes its columns."
     ),
     "too_few_runs": FailureKind(
-        "participant", "Train further mixtures: `crucible mix design` suggests which."
+        Fault.PARTICIPANT, "Train further mixtures: `crucible mix design` suggests which."
     ),
-    "fit_invalid": FailureKind("participant", "Name a file that `crucible mix fit` wrote."),
+    "fit_invalid": FailureKind(Fault.PARTICIPANT, "Name a file that `crucible mix fit` wrote."),
     "sources_invalid": FailureKind(
-        "participant", 'Name every source with a number: {"web": 1e9, "code": 2e8}.'
+        Fault.PARTICIPANT, 'Name every source with a number: {"web": 1e9, "code": 2e8}.'
     ),
     "limits_infeasible": FailureKind(
-        "participant", "Take a smaller budget, more epochs, lower floors or more tokens."
+        Fault.PARTICIPANT, "Take a smaller budget, more epochs, lower floors or more tokens."
     ),
     "results_invalid": FailureKind(
         Fault.PARTICIPANT, "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),
     "checkout_invalid": FailureKind(
-        "participant", "Name a checkout of DCLM that holds exp_data/evals and exp_data/models."
+        Fault.PARTICIPANT, "Name a checkout of DCLM that holds exp_data/evals and exp_data/models."
     ),
     "not_comparable": FailureKind(
-        "participant", "Give results of one suite, metric version and recipe."
+        Fault.PARTICIPANT, "Give results of one suite, metric version and recipe."
     ),
     "too_few_pairs": FailureKind(
-        "participant", "Train more datasets at both scales, or name two scales that have enough."
+        Fault.PARTICIPANT, "Train more datasets at both scales, or name two scales that have enough."
     ),
     "out_of_range": FailureKind(
-        "participant", "Only a run at the larger scale can tell: the line knows no such scores."
+        Fault.PARTICIPANT, "Only a run at the larger scale can tell: the line knows no such scores."
     ),
     "model_invalid": FailureKind(
         Fault.PARTICIPANT, "Name a folder with params.json, checkpoint.pt and tokenizer/."

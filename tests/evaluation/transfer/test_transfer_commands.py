@@ -259,6 +259,18 @@ def test_broken_checkouts_are_refused(tmp_path: Path, checkout: Path) -> None:
     assert "exp_data/models" in refused()
 
 
+def test_tasks_are_ranked_from_a_checkout(checkout: Path, capfd: Any) -> None:
+    add_run(checkout, "only at 1b-1x", "1b-1x", 0.3)
+    options = ["--dclm", str(checkout), "--from", "1b-1x", "--to", "7b-1x"]
+    assert cli.main(["suite", "signal", *options, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["datasets"], found["datasets_at_source"]) == (9, 10)
+    assert (found["mean"], len(found["tasks"])) == ("core", 53)
+    orders = {task["label"]: task["mean_order"] for task in found["tasks"]}
+    assert orders["copa"] == orders["jeopardy"]  # all accuracies follow the one made-up CORE
+    assert orders["copa"] > 0.8
+
+
 def test_accuracies_of_every_eval(checkout: Path) -> None:
     found = tasks_of_checkout(checkout)
     assert found["e-d0-1b-1x"] == pytest.approx(icl(0.21))

@@ -53,6 +53,9 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--precision", choices=PRECISIONS, help="native: fp32 (default), …")
     evaluate.add_argument("--verify-with", choices=(REFERENCE,), help="ask a sample there too")
     evaluate.add_argument("--sample", type=_positive, default=100, metavar="N", help="its size")
+    evaluate.add_argument(
+        "--reference-answers", action="store_true", help="score the answers of written tasks too"
+    )
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
 
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
@@ -110,6 +113,7 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         engine_name=arguments.engine,
         precision=arguments.precision,
         audit=arguments.sample if arguments.verify_with else None,
+        reference_answers=arguments.reference_answers,
         progress=progress_for_terminal() if Processes().first else no_progress,
     )
     if not Processes().first:

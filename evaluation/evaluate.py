@@ -1,8 +1,8 @@
 """Evaluates a model directory on a suite, resuming where an earlier run stopped.
 
 As a stage: input `model`; parameters `suite`, `engine`, `data` (optional folder of task files),
-`audit` (optional number of examples, all of which must agree); outputs `results` (results.json)
-and `examples` (examples.jsonl).
+`audit` (optional number of examples, all of which must agree), `reference_answers`; outputs
+`results` (results.json) and `examples` (examples.jsonl).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from evaluation.audit import audit as ask_again
 from evaluation.audit import summary
-from evaluation.examples import Example, read_examples
+from evaluation.examples import Example, read_examples, write_examples
 from evaluation.journal import Journal
 from evaluation.processes import Processes
 from evaluation.progress import QueueProgress, TaskProgress
@@ -157,6 +157,7 @@ def evaluate_model(
     engine_name: str = DEFAULT_ENGINE,
     precision: str | None = None,
     audit: int | None = None,
+    reference_answers: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Asks `model` the suite's tasks and returns the content of `output`/results.json.
@@ -164,9 +165,10 @@ def evaluate_model(
     `labels` chooses tasks, all of whose files must be there. Without it, tasks whose file `data`
     does not hold are left out and listed in `missing_tasks`, so that no score over all can be
     computed. `precision` is the native engine's; with `audit` the reference engine is asked so many
-    of the same questions again. Of several processes the first alone writes results. Raises
-    `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`, `task_file_invalid` and
-    `model_invalid` before any compute, and `not_a_number`.
+    of the same questions again. `reference_answers` scores the right answers of written questions
+    too (the native engine's; in the first process). Of several processes the first alone writes
+    results. Raises `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`,
+    `task_file_invalid` and `model_invalid` before any compute, and `not_a_number`.
     """
     if audit is not None and Processes().size > 1:
         raise Failure(
@@ -174,6 +176,8 @@ def evaluate_model(
             "the reference engine runs in one process: evaluate without --verify-with, then run "
             "the same command with it in one process, which takes the answers from --output",
         )
+    if reference_answers and engine_name == REFERENCE:
+        raise Failure("unknown_engine", f"{REFERENCE} scores no reference answers: native does")
     suite = load_suite(suite_name)
     tasks, missing = _find_tasks(suite, data, labels)
     run = Evaluation(suite, tasks, missing, limit, model_sha256(model), output)
@@ -200,6 +204,8 @@ def evaluate_model(
     records = read_examples(output / EXAMPLES)
     if isinstance(engine, QueueEngine):
         document["rounding"] = engine.rounding(records)
+    if reference_answers:
+        _add_reference_answers(run, engine, records, progress)
     if audit is not None:
         precision = engine.precision
         del engine  # two models at a time may be more than the memory holds
@@ -279,6 +285,27 @@ def _answer(
     return {task.label: results[task] for task in run.tasks if task in results}
 
 
+def _add_reference_answers(
+    run: Evaluation, engine: Any, records: list[Example], progress: Progress
+) -> None:
+    """Writes the records again, with the right answers' log-probabilities.
+
+    The tasks' own files stay without: an audit compares what both engines compute.
+    """
+    from evaluation.native.reference_answers import with_reference_answers
+
+    found = with_reference_answers(
+        engine,
+        run.suite,
+        run.tasks,
+        records,
+        lambda done, of: progress(done, of, "example", "reference answers"),
+    )
+    partial = run.output / f".{EXAMPLES}.part"
+    write_examples(partial, found)
+    partial.rename(run.output / EXAMPLES)
+
+
 def _one_by_one(
     run: Evaluation,
     engine: TaskEngine,
@@ -345,6 +372,7 @@ def stage(job: Job) -> StageResult[EvaluateResult]:
         data=Path(data) if data else None,
         engine_name=job.parameters.get("engine", DEFAULT_ENGINE),
         audit=job.parameters.get("audit"),
+        reference_answers=bool(job.parameters.get("reference_answers")),
         progress=job.progress,
     )
     if not document.get("audit", {}).get("ok", True):

@@ -21,7 +21,8 @@ class Example:
     `index` counts the rows of the task's file from 0. Multiple choice and schema: `prediction` and
     `gold` are option numbers, `option_logprobs` each option's summed log-probability (natural log)
     over its `option_tokens` tokens. Language modelling: one option, which is gold, no prediction.
-    Generation: the `generated` text as it came, before cleaning.
+    Generation: the `generated` text as it came, before cleaning; where the right answer was scored
+    after it, that answer's log-probability and tokens as of one option.
     `margin`, where the engine knows it, says how far the outcome is from another one: the best
     option's mean log-probability less the second's, or the logits by which the nearest token that
     decides is best or not.
@@ -50,7 +51,7 @@ class Example:
         }
         if self.generated is not None:
             record["generated"] = self.generated
-        else:
+        if self.generated is None or self.option_logprobs is not None:
             record["option_logprobs"] = self.option_logprobs
             record["option_tokens"] = self.option_tokens
         if self.margin is not None:

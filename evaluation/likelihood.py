@@ -7,7 +7,8 @@ bytes of text, and g is the right one:
 * p_raw, p_token, p_byte: the softmax over the options of S, S / T, S / B, at g;
 * bits per byte: −S_g / (B_g ln 2);
 * margin: S_g / T_g less the best other S_k / T_k, in nats a token;
-* q, of language modelling: exp(S / T), the geometric mean probability of a token.
+* q, of language modelling and of written answers: exp(S / T), the geometric mean probability of
+  a token.
 
 Sources: DataDecide (arXiv 2504.11393) compares such proxies for choosing data; bits per byte as in
 the Pile (arXiv 2101.00027). The averages follow the accuracies': over questions, then categories.
@@ -49,7 +50,7 @@ class Measures:
 @dataclass(frozen=True)
 class TaskLikelihood:
     """The means of a task. `soft` is 0 where every option is as probable as any other, at most 1;
-    of language modelling it is q."""
+    where there are no options to choose from it is q."""
 
     soft: float | None
     p_raw: float | None
@@ -90,8 +91,8 @@ def likelihoods_of(
     """All measures of a run's records, `examples.jsonl` or `records.parquet`.
 
     Bytes come from the task files, in `data` or bundled; without them what needs bytes is None.
-    Tasks of written answers are missing: their records hold no log-probabilities. Of a run that was
-    asked a sample (not `whole`) there are no means over tasks. Raises `results_invalid`, and
+    Tasks of written answers are missing where their right answers were not scored. Of a run that
+    was asked a sample (not `whole`) there are no means over tasks. Raises `results_invalid`, and
     `task_file_missing` where `data` lacks a file.
     """
     options = read_options(records)
@@ -135,7 +136,7 @@ def measures(task: Task, options: TaskOptions, lengths: list[list[int]] | None) 
     bits = None if sized is None else -options.logprobs[right] / (sized[right] * np.log(2))
     letters = sized is not None and task.type == "multiple_choice" and bool((sized == 1).all())
     counts = options.counts
-    if task.type == "language_modeling":
+    if task.type not in ("multiple_choice", "schema"):
         q = np.exp(np.minimum(per_token[right], 0.0))
         return Measures(options, np.zeros(len(q)), None, None, None, None, q, bits, letters)
     start = options.start

@@ -17,8 +17,8 @@ from submissions.failures import Failure
 def option_bytes(suite: Suite, task: Task, data: Path | None) -> list[list[int]]:
     """For each row of the task's file, the bytes of each option's text.
 
-    A question of language modelling has one option; the options of a schema share one text. Raises
-    `task_file_missing` and `task_file_invalid`.
+    A question of language modelling, and of written answers, has one option; the options of a
+    schema share one text. Raises `task_file_missing` and `task_file_invalid`.
     """
     path = check_task_file(suite, task, data)
     found: list[list[int]] = []
@@ -42,5 +42,7 @@ def _row(task: Task, number: int, line: str) -> list[int]:
 def _texts(kind: str, row: dict[str, Any]) -> list[str]:
     if kind == "multiple_choice":
         return list(row["choices"])
+    if kind == "generation_task_with_answers":
+        return [row["answer"]]
     options = row["context_options"] if kind == "schema" else [None]
     return [row["continuation"]] * len(options)

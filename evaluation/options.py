@@ -67,7 +67,7 @@ class _Columns:
 
 
 def read_options(path: Path) -> dict[str, TaskOptions]:
-    """Each task's options, by label; tasks of written answers have none and are left out.
+    """Each task's options, by label; written answers without a scored one are left out.
 
     Raises `results_invalid` for what no model can have answered.
     """
@@ -156,14 +156,14 @@ def _by_task(columns: _Columns, name: str) -> Iterator[tuple[str, TaskOptions]]:
         codes = np.array([place[category] for category in names], dtype=np.int64)
         order = np.lexsort((columns.index[rows], codes))
         rows, codes = rows[order], codes[order]
-        counts = columns.counts[rows]
+        counts, gold = columns.counts[rows], columns.gold[rows]
         start = np.concatenate([[0], np.cumsum(counts)])
         chosen = np.repeat(starts[rows] - start[:-1], counts) + np.arange(start[-1])
         task = TaskOptions(
             columns.index[rows],
             codes,
             known,
-            columns.gold[rows],
+            np.where((gold < 0) & (counts == 1), 0, gold),  # the only option is the right one
             start,
             columns.logprobs[chosen],
             columns.tokens[chosen],

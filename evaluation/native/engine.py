@@ -161,7 +161,7 @@ class NativeEngine:
         """Scores a batch; the numbers of the questions that are complete by it."""
         gaps = any(work.questions[item.question].task.type == "language_modeling" for item in batch)
         finished = []
-        scores = fitting(lambda part: self.scorer.score(part, gaps), batch, self._too_much)
+        scores = fitting(lambda part: self.scorer.score(part, gaps), batch, self.too_much)
         for number, row, score in scores:
             question = work.questions[number]
             question.scores[row] = score
@@ -189,7 +189,7 @@ class NativeEngine:
                 self.budget = max(1, self.budget // 2)
             prompts = [prompt for prompt in prompts if prompt.question not in done]
 
-    def _too_much(self, items: list[Item]) -> None:
+    def too_much(self, items: list[Item]) -> None:
         """Makes later batches smaller than these items, which did not fit together."""
         self.budget = max(1, min(self.budget, sum(item.tokens for item in items) // 2))
 

@@ -8,6 +8,7 @@ Whole degrees of freedom do not suffice: blended calibrations have fractions.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 TINY = 1e-300
 PRECISION = 1e-15
@@ -24,6 +25,7 @@ def cdf(t: float, df: float) -> float:
     return 1 - tail if t > 0 else tail
 
 
+@lru_cache(maxsize=256)  # a board asks for the same few again and again
 def quantile(share: float, df: float) -> float:
     """The t that `cdf` maps to `share`, which lies between 0 and 1 (both excluded)."""
     if not 0 < share < 1:

@@ -59,6 +59,9 @@ class ResultsFile(msgspec.Struct, frozen=True):
     suite_hash: str | None = None
     limit: int | None = None
     model_sha256: str = "unknown"
+    tokenizer_sha256: str | None = None
+    metric_version: str | None = None
+    uuid: str | None = None  # of DCLM's file
     tasks: dict[str, msgspec.Raw] = {}
     eval_metrics: DCLMMetrics | None = None
 

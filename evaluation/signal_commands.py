@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from evaluation.metrics import DEFAULT_METRIC_VERSION, METRIC_VERSIONS, TaskResult
+from evaluation.metrics import DEFAULT_METRIC_VERSION, TaskResult
 from evaluation.score import read_results
-from evaluation.suite import SUITE_NAMES, Suite, load_suite
+from evaluation.suite import Suite, load_suite
+from evaluation.suite_file import METRIC_VERSIONS, SUITE_NAMES
 from submissions.cli import Commands
 from submissions.commands import table
 from submissions.failures import Failure
@@ -72,10 +73,9 @@ def _of_files(
     read: list[Results] = []
     for path in (*arguments.results, *(arguments.target or ())):
         document, results = read_results(path)
-        if document.get("limit") is not None:
+        if document.limit is not None:
             raise Failure("not_comparable", f"{path.name} is of a sample of each task's questions")
-        name = "full" if "eval_metrics" in document else str(document.get("suite", "full"))
-        names.setdefault((name, document.get("suite_hash")), path)
+        names.setdefault((document.suite_name, document.suite_hash), path)
         read.append(results)
     suite = _suite(names, arguments.suite)
     count = len(arguments.results)

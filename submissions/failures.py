@@ -106,7 +106,8 @@ FAILURES: dict[str, FailureKind] = {
         Fault.PARTICIPANT, "Give results of one suite, metric version and recipe."
     ),
     "too_few_pairs": FailureKind(
-        Fault.PARTICIPANT, "Train more datasets at both scales, or name two scales that have enough."
+        Fault.PARTICIPANT,
+        "Train more datasets at both scales, or name two scales that have enough.",
     ),
     "out_of_range": FailureKind(
         Fault.PARTICIPANT, "Only a run at the larger scale can tell: the line knows no such scores."

@@ -31,7 +31,8 @@ Hashes = npt.NDArray[np.uint64]
 def runs(hashes: Hashes, n: int) -> Hashes:
     """The polynomial hash of every run of n words."""
     sums = running_sums(hashes)
-    return sums[n:] - sums[:-n] * power(n) if len(sums) > n else sums[:0]
+    found: Hashes = sums[n:] - sums[:-n] * power(n) if len(sums) > n else sums[:0]
+    return found
 
 
 class Decon:

@@ -145,7 +145,7 @@ def _entity(buffer: Any, i: Any, json: Any, fold: Any) -> Any:
                 place = np.int64(h >> np.uint64(32)) & mask
                 while fold.names[place] != 0 and fold.names[place] != h:
                     place = (place + 1) & mask
-                number = np.int64(fold.codes[place])
+                number = int(fold.codes[place])
         if number == 0:
             return AMPERSAND, i
         if number != AMPERSAND:

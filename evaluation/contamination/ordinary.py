@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from submissions.shards import find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import read_documents
 
 PROSE = (".md", ".rst", ".txt")
 SHORTEST, LONGEST = 200, 6_000  # characters of a document

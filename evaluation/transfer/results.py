@@ -10,9 +10,8 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from evaluation.score import read_results
+from evaluation.score import ResultsFile, read_results
 from evaluation.suite import load_suite
 from evaluation.transfer.checkout import METRIC_VERSION, core_of
 from evaluation.transfer.line import Pair
@@ -47,11 +46,8 @@ def read_measured(path: Path) -> Measured:
     if core is None:
         missing = [task.label for task in suite.tasks if task.core and task.label not in results]
         raise Failure("results_invalid", f"{path.name} lacks tasks of CORE: {', '.join(missing)}")
-    known = published_run(str(document.get("uuid"))) if "eval_metrics" in document else None
-    tokenizer = document.get("tokenizer_sha256")
-    return Measured(
-        path.name, core, tokenizer if isinstance(tokenizer, str) else None, _same(known, core)
-    )
+    known = published_run(document.uuid or "") if document.eval_metrics else None
+    return Measured(path.name, core, document.tokenizer_sha256, _same(known, core))
 
 
 def scale_of(measured: list[Measured]) -> str | None:
@@ -119,21 +115,20 @@ def _pair(path: Path, line: int, row: dict[str, str | None]) -> Pair:
     return Pair(row["dataset"], source, target)
 
 
-def _check(path: Path, document: dict[str, Any]) -> None:
-    if document.get("limit") is not None:
+def _check(path: Path, document: ResultsFile) -> None:
+    if document.limit is not None:
         raise Failure("not_comparable", f"{path.name} is of a sample of each task's questions")
-    version = document.get("metric_version", METRIC_VERSION)
+    version = document.metric_version or METRIC_VERSION
     if version != METRIC_VERSION:
         raise Failure(
             "not_comparable",
             f"{path.name} is under metric version {version}; lines are fitted under "
             f"{METRIC_VERSION}",
         )
-    name = "full" if "eval_metrics" in document else document.get("suite", "full")
+    name = document.suite_name
     if name not in ("core", "full"):
         raise Failure("not_comparable", f"{path.name} is of the suite {name}, which has no CORE")
-    found = document.get("suite_hash")
-    if found is not None and found != load_suite(name).hash:
+    if document.suite_hash not in (None, load_suite(name).hash):
         raise Failure(
             "not_comparable", f"{path.name} was made with another version of the suite {name}"
         )

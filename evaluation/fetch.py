@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from evaluation.gpqa import ARCHIVE_SHA1, build_task_file
 from evaluation.suite import Suite, Task, blob_sha1
 from submissions.failures import Failure
+from submissions.files import placed_atomically
 from submissions.progress import Progress, no_progress
 
 PIECE = 1 << 20  # bytes read at a time
@@ -75,16 +76,15 @@ def _make(task: Task, data: Path, gpqa: str) -> str:
         return "wrong"
     target = data / task.file
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    build_task_file(archive, target.name, partial)
-    partial.replace(target)
+    with placed_atomically(target, durable=False, one_writer=True) as partial:
+        build_task_file(archive, target.name, partial)
     return "fetched"
 
 
 def _fetch(origin: str, target: Path, sha1: str) -> str:
     """Brings one file from a path or an address."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
+    partial = target.with_name(f".{target.name}.part")  # kept after a failure: it is continued
     # A second try only where the first went on with an earlier run's part, which may be at fault.
     for _ in range(2 if partial.exists() else 1):
         found = _download(origin, partial) if _on_the_web(origin) else _copy(Path(origin), partial)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evaluation.examples import Example, read_examples
 from submissions.failures import Failure
+from submissions.files import placed_atomically
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,21 +58,22 @@ def write_records(path: Path, examples: Iterable[Example], suite_hash: str) -> i
     import pyarrow.parquet as pq
 
     schema = _schema().with_metadata({"suite_hash": suite_hash})
-    partial = path.with_name(f".{path.name}.part")
     count = 0
-    with pq.ParquetWriter(
-        partial,
-        schema,
-        compression="zstd",
-        compression_level=9,
-        use_dictionary=["task", "category"],
-        use_byte_stream_split=list(FLOATS),
-    ) as writer:
+    with (
+        placed_atomically(path, durable=False, one_writer=True) as partial,
+        pq.ParquetWriter(
+            partial,
+            schema,
+            compression="zstd",
+            compression_level=9,
+            use_dictionary=["task", "category"],
+            use_byte_stream_split=list(FLOATS),
+        ) as writer,
+    ):
         for batch in _batches(examples):
             columns = {name: [getattr(e, name) for e in batch] for name in schema.names}
             writer.write_table(pa.table(columns, schema=schema))
             count += len(batch)
-    partial.replace(path)
     return count
 
 

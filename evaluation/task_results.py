@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from evaluation.examples import Example, result_of, write_examples
 from evaluation.suite import Task
 from submissions.codec import MisfitError, decode_or_misfit
+from submissions.files import placed_atomically, written_atomically
 from submissions.job import write_json_atomically
 
 EXAMPLES, FINISHED = "examples.jsonl", "tasks"
@@ -76,17 +77,15 @@ def keep_task(
     output: Path, task: Task, work: str, examples: list[Example], result: TaskFigures
 ) -> None:
     """Records first, then the note that they are whole: a kill in between costs one task."""
-    partial = output / FINISHED / f".{task.label}.part"
-    write_examples(partial, examples)
-    partial.rename(output / FINISHED / f"{task.label}.jsonl")
+    records = output / FINISHED / f"{task.label}.jsonl"
+    with placed_atomically(records, durable=False, one_writer=True) as partial:
+        write_examples(partial, examples)
     write_json_atomically(output / FINISHED / f"{task.label}.json", Note(work, result))
 
 
 def join_examples(output: Path, labels: Iterable[str]) -> None:
     """Writes examples.jsonl from the tasks' own files, in this order."""
-    partial = output / f".{EXAMPLES}.part"
-    with partial.open("wb") as joined:
+    with written_atomically(output / EXAMPLES, "wb", durable=False, one_writer=True) as joined:
         for label in labels:
             with (output / FINISHED / f"{label}.jsonl").open("rb") as part:
                 shutil.copyfileobj(part, joined)
-    partial.rename(output / EXAMPLES)

@@ -8,7 +8,6 @@ Whoever starts a stage twice gets the finished result or waits for the running o
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -19,11 +18,11 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -31,6 +30,7 @@ from msgspec import structs
 
 from submissions.codec import convert, encode, read, to_json
 from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure, FailureDocument
+from submissions.files import written_atomically
 from submissions.states import Fault
 
 T = TypeVar("T")
@@ -181,20 +181,9 @@ class Job:
 
 def write_json_atomically(path: Path, document: Any) -> None:
     """Writes JSON for people to read, whole or not at all."""
-    content = encode(document).decode()
-    with written_atomically(path) as file:
+    content = encode(document)
+    with written_atomically(path, "wb") as file:
         file.write(content)
-
-
-@contextlib.contextmanager
-def written_atomically(path: Path) -> Iterator[IO[str]]:
-    """Writes and fsyncs beside `path`, then renames: readers see the old file or the whole new."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def versions() -> dict[str, str]:

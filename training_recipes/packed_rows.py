@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import deflate
 import msgspec
 
 from submissions.codec import read, to_json
+from submissions.files import placed_atomically
 from submissions.hashing import file_sha256
 from submissions.job import write_json_atomically
 from training_recipes.results import SourceSummary
@@ -78,20 +78,16 @@ def write_shard(folder: Path, index: int, rows: Iterable[bytes]) -> RowShard:
     The file appears when it is complete and on disk.
     """
     name = f"shard-{index:08d}.tar"
-    partial = folder / f".{name}.{os.urandom(4).hex()}"
     count, digest = 0, hashlib.sha256()
-    with partial.open("wb") as file:
-        for row in rows:
-            digest.update(row + b"\n")
-            content = deflate.gzip_compress(row, GZIP_LEVEL)
-            file.write(tar_member(f"{index:08d}-{count:06d}.json.gz", content))
-            count += 1
-        file.write(bytes(2 * TAR_BLOCK))  # the end mark
-        file.flush()
-        os.fsync(file.fileno())
-    written = RowShard(name, count, file_sha256(partial), digest.hexdigest())
-    partial.rename(folder / name)
-    return written
+    with placed_atomically(folder / name) as partial:
+        with partial.open("wb") as file:
+            for row in rows:
+                digest.update(row + b"\n")
+                content = deflate.gzip_compress(row, GZIP_LEVEL)
+                file.write(tar_member(f"{index:08d}-{count:06d}.json.gz", content))
+                count += 1
+            file.write(bytes(2 * TAR_BLOCK))  # the end mark
+        return RowShard(name, count, file_sha256(partial), digest.hexdigest())
 
 
 def tar_member(name: str, content: bytes | bytearray) -> bytes:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import xxhash
 
 from submissions.codec import read
 from submissions.documents import Document
 from submissions.failures import Failure
+from submissions.files import written_atomically
 from submissions.hashing import file_sha256
 from submissions.job import write_json_atomically
 from submissions.shards import Shard, read_documents
@@ -95,6 +95,7 @@ class _Spill:
     def __init__(self, folder: Path, sha256: str, encoder: Encoder) -> None:
         self.folder, self.sha256, self.encoder = folder, sha256, encoder
         self.fingerprints, self.lengths = array("Q"), array("Q")
+        # Open as long as this object is, and under a name whose ending tells progress what it is.
         self.partial = folder / f".{sha256}.{os.urandom(4).hex()}.ids"
         self.file = self.partial.open("wb")
 
@@ -147,20 +148,12 @@ class _Spill:
         done = Spilled(self.sha256, len(self.lengths), sum(self.lengths), self.encoder.name)
         order = np.argsort(self.fingerprints, kind="stable")
         table = np.stack([np.asarray(self.fingerprints)[order], np.asarray(self.lengths)[order]])
-        _write_durably(done.documents_path(self.folder), table)
+        with written_atomically(done.documents_path(self.folder), "wb") as file:
+            np.save(file, table)
         self.file.flush()
         os.fsync(self.file.fileno())
         self.partial.rename(done.ids_path(self.folder))
         return done
-
-
-def _write_durably(path: Path, table: npt.NDArray[np.uint64]) -> None:
-    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    with partial.open("wb") as file:
-        np.save(file, table)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def _pieces_of(documents: Sequence[Document], shard: str) -> tuple[list[str], list[int]]:

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from submissions.failures import Failure
+from submissions.files import placed_atomically
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no disk, no quota, a limit on file sizes
 
 
 def save_tensors(path: Path, document: dict[str, Any]) -> None:
     """Writes and fsyncs beside `path`, then renames; `disk_full` leaves what was there before."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with _Sink(io.FileIO(partial, "w")) as sink:
+        # Always one name: the leftovers of a kill may be as large as the disk has room for.
+        with (
+            placed_atomically(path, one_writer=True) as partial,
+            _Sink(io.FileIO(partial, "w")) as sink,
+        ):
             try:
                 torch.save(document, sink)
             except RuntimeError:  # what torch makes of an error in `write`
                 if sink.error is None:
                     raise
                 raise sink.error from None
-            sink.flush()
-            os.fsync(sink.fileno())
-        partial.rename(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)  # its space may be what the next attempt needs
         if error.errno in NO_SPACE:
             raise Failure("disk_full", f"no space left for {path}") from None
         raise

@@ -27,7 +27,8 @@ from evaluation.contamination.report import FoundExamples, Report, ShardReport
 from evaluation.contamination.scanner import scan_lines
 from submissions.dataset import find_dataset
 from submissions.executor import LocalProcesses, Placement
-from submissions.job import write_json_atomically, written_atomically
+from submissions.files import written_atomically
+from submissions.job import write_json_atomically
 from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, Shard, read_documents
 

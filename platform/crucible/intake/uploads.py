@@ -70,6 +70,7 @@ def shard_receive(
     allowed = settings.CRUCIBLE_MAX_UPLOAD - others
     folder = folder_of(upload)
     partial = folder / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+    # By hand, because the file takes its place inside the transaction that registers it.
     digest, size = hashlib.sha256(), 0
     try:
         with partial.open("wb") as file:

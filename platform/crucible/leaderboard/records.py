@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from django.conf import settings
 
 from evaluation.answers import TaskAnswers, read_answers
 from submissions.failures import Failure
+from submissions.files import placed_atomically
 from submissions.hashing import file_sha256
 from submissions.job import Artifact
 
@@ -23,9 +23,8 @@ def records_keep(artifact: Artifact) -> str:
     target = records_path(artifact.sha256)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(made, partial)
-        partial.replace(target)
+        with placed_atomically(target, durable=False) as partial:
+            shutil.copyfile(made, partial)
     return artifact.sha256
 
 

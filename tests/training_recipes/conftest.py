@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def tiny_content() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny(tiny_content: dict[str, Any]) -> Scale:
     return scale_of("tiny", tiny_content)
+
+
+@pytest.fixture(scope="session")
+def brief(tiny: Scale) -> Scale:
+    """17 steps over the same rows, for what a longer run would not show better.
+
+    Not for comparing losses: a layer norm of two numbers gives their order, which rounding changes.
+    """
+    return replace(tiny, model=replace(tiny.model, dim=2, heads=1, layers=1))
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,10 @@ from training_recipes.scales import Scale, scale_names
 
 
 @pytest.fixture
-def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny: Scale) -> None:
-    """Every scale that is asked for by name is the tiny one."""
+def brief_everywhere(monkeypatch: pytest.MonkeyPatch, brief: Scale) -> None:
+    """Every scale that is asked for by name is the brief one."""
     for module in (dataset_commands, train_commands, tokenize, train):
-        monkeypatch.setattr(module, "load_scale", lambda name: tiny)
+        monkeypatch.setattr(module, "load_scale", lambda name: brief)
 
 
 def run(*arguments: object) -> tuple[dict[str, Any], str]:
@@ -127,8 +127,8 @@ def test_whatever_is_wrong_with_a_check_is_a_problem_of_its_report(
     assert document["problems"][0]["message"] in text
 
 
-@pytest.mark.usefixtures("tiny_everywhere")
-def test_tokenize_and_train(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
+@pytest.mark.usefixtures("brief_everywhere")
+def test_tokenize_and_train(tmp_path: Path, dataset: Path, brief: Scale) -> None:
     rows, model = tmp_path / "rows", tmp_path / "model"
     document, text = run("tokenize", "--scale", "smoke", "--input", dataset, "--output", rows)
     assert {"sequences", "tokens", "shards", "manifest", "seconds"} <= set(document)
@@ -137,7 +137,7 @@ def test_tokenize_and_train(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
     document, text = run("train", "--scale", "smoke", "--data", rows, "--output", model)
     assert {"steps", "tokens", "loss", "checkpoint", "seconds", "mfu"} <= set(document)
     assert Path(document["checkpoint"]).is_file()
-    assert text.startswith(f"loss {document['loss']:.4f} after {tiny.steps} steps")
+    assert text.startswith(f"loss {document['loss']:.4f} after {brief.steps} steps")
     with pytest.raises(Failure, match="holds a run already"):
         run("train", "--scale", "smoke", "--data", rows, "--output", model)
     again, _ = run("train", "--scale", "smoke", "--data", rows, "--output", model, "--resume")
@@ -163,8 +163,8 @@ def job_directory(
     return directory
 
 
-@pytest.mark.usefixtures("tiny_everywhere")
-def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, tiny: Scale) -> None:
+@pytest.mark.usefixtures("brief_everywhere")
+def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, brief: Scale) -> None:
     sha256 = combined_sha256(file_sha256(path) for path in dataset.iterdir())
     parameters = {"scale": "smoke", "seed": 7}
     inputs = {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}}
@@ -175,15 +175,15 @@ def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, tiny: 
     job = job_directory(tmp_path, "train", tokenised["outputs"], parameters, tiny.recipe_sha256)
     assert run_stage(train.stage, [str(job)]) == 0
     result = json.loads((job / "result.json").read_text())
-    assert (result["figures"]["steps"], result["figures"]["seed"]) == (tiny.steps, 7)
+    assert (result["figures"]["steps"], result["figures"]["seed"]) == (brief.steps, 7)
     model = tmp_path / "train-output" / "model"
     assert result["outputs"]["model"] == {"uri": model.as_uri(), "sha256": folder_sha256(model)}
     last = json.loads((job / "progress.jsonl").read_text().splitlines()[-1])
-    assert (last["step"], last["of"], last["unit"]) == (tiny.steps, tiny.steps, "steps")
+    assert (last["step"], last["of"], last["unit"]) == (brief.steps, brief.steps, "steps")
     assert {"loss", "tokens_per_second", "eta_seconds"} <= set(last["metrics"])
 
 
-@pytest.mark.usefixtures("tiny_everywhere")
+@pytest.mark.usefixtures("brief_everywhere")
 @pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
 def test_a_stage_refuses_input_that_is_not_what_was_promised(
     tmp_path: Path, dataset: Path, tokens: Path, tiny: Scale, stage: Any

@@ -261,13 +261,13 @@ def test_a_full_disk_stops_the_run_and_the_last_good_state_stays(
 
 
 def test_a_dataset_that_is_too_small_is_read_in_whole_passes(
-    tmp_path: Path, tokens: Path, tiny: Scale
+    tmp_path: Path, tokens: Path, brief: Scale
 ) -> None:
-    longer = replace(tiny, multiplier=2)
-    figures = train(tokens, tmp_path / "model", longer)
-    sequences = read_summary(tokens).sequences
-    assert sequences < longer.rows < 2 * sequences
-    assert figures.tokens == longer.tokens_trained
+    folder = in_small_shards(tokens, tmp_path / "tokens", most=2)
+    sequences = read_summary(folder).sequences
+    assert sequences < brief.rows < 2 * sequences
+    figures = train(folder, tmp_path / "model", brief)
+    assert figures.tokens == brief.tokens_trained
 
 
 def test_parts_of_a_batch_give_the_losses_of_the_whole(
@@ -351,14 +351,13 @@ def same_curve(curve: list[tuple[int, float]], scale: Scale) -> list[Any]:
     ]
 
 
-def in_small_shards(tokens: Path, folder: Path) -> Path:
-    """The same rows in shards of 256."""
+def in_small_shards(tokens: Path, folder: Path, most: int | None = None) -> Path:
+    """The same rows in shards of 256, or the first of them in at most so many shards."""
     folder.mkdir()
     summary = read_summary(tokens)
     rows = (json.dumps(row.tolist()).encode() for row in read_rows(tokens, summary))
-    shards = [
-        write_shard(folder, index, islice(rows, 256)) for index in range(summary.sequences // 256)
-    ]
+    numbers = range(summary.sequences // 256)[:most]
+    shards = [write_shard(folder, index, islice(rows, 256)) for index in numbers]
     sequences = sum(shard.num_sequences for shard in shards)
     write_manifest_and_summary(folder, replace(summary, shards=shards, sequences=sequences))
     return folder

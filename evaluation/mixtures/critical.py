@@ -56,8 +56,8 @@ def critical_share(shares: Floats, losses: Floats, base: float, law: str = "m4")
     return Critical(
         share,
         tuple(found[0]),
-        min(single) if single else None,
-        max(single) if single else None,
+        min([*single, share]) if single and share is not None else None,
+        max([*single, share]) if single and share is not None else None,
         count - len(single),
         share is not None and bool(shares.min() <= share <= shares.max()),
         values[0],

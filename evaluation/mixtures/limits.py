@@ -12,6 +12,7 @@ from submissions.failures import Failure
 
 # Repetition beyond some four epochs is worth little; Olmix's default is 4 too.
 MAX_EPOCHS = 4.0
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def limits_of(
     caps = np.ones(len(domains))
     if tokens is not None and budget is not None:
         caps = np.minimum(1.0, max_epochs * tokens / budget)
-        if caps.sum() < 1:
+        if caps.sum() < 1 - ROUNDING:
             most, epochs = max_epochs * tokens.sum(), budget / max(tokens.sum(), 1e-300)
             said = (
                 f"{max_epochs:g} epochs of all sources are {most:.4g} tokens, and the budget is "
@@ -58,10 +59,10 @@ def limits_of(
             raise Failure("limits_infeasible", said)
     low = np.zeros(len(domains)) if floors is None else floors
     for domain, floor, cap in zip(domains, low, caps, strict=True):
-        if floor > cap:
+        if floor > cap + ROUNDING:
             said = f"the floor of {domain} is {floor:.4g}, and its tokens allow {cap:.4g}"
             raise Failure("limits_infeasible", said)
-    if low.sum() > 1:
+    if low.sum() > 1 + ROUNDING:
         raise Failure("limits_infeasible", f"the floors sum to {low.sum():.4g}, more than 1")
     return Limits(low, caps)
 

@@ -31,11 +31,11 @@ def some_laws(seed: int) -> list[tuple[str, Floats, float]]:
     return found
 
 
-def sampled(limits: Limits, seed: int, count: int = 20_000) -> Floats:
+def sampled(limits: Limits, seed: int, count: int = 6_000) -> Floats:
     """Mixtures within the limits: near corners, in the middle, and moved into the caps."""
     generator = np.random.default_rng(seed)
     found = np.vstack([generator.dirichlet(np.full(6, c), size=count) for c in (0.2, 1.0, 5.0)])
-    for _ in range(200):
+    for _ in range(80):
         found = np.clip(found, limits.floors, limits.caps)
         found += (1 - found.sum(axis=1, keepdims=True)) / 6
     inside = ((found <= limits.caps + 1e-12) & (found >= limits.floors - 1e-12)).all(axis=1)
@@ -160,9 +160,9 @@ def test_the_gain_has_an_interval_that_holds_the_truth(fit: MixtureFit, truth: T
 
 
 def test_the_caps_that_bind_are_named(fit: MixtureFit) -> None:
-    limits = limits_of("abc", np.array([0.02, 2, 2]), 2.0, floors=np.array([0, 0, 0.7]))
+    limits = limits_of("abc", np.array([2, 0.05, 2]), 2.0, floors=np.array([0, 0, 0.7]))
     best = recommend(fit, GOAL, limits)
-    assert set(binding(fit, limits, best.mixture)) == {("a", "cap"), ("c", "floor")}
+    assert set(binding(fit, limits, best.mixture)) == {("b", "cap"), ("c", "floor")}
 
 
 def test_weights_choose_the_target(fit: MixtureFit) -> None:

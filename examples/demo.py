@@ -1,6 +1,6 @@
-"""`make demo`: two submissions from dataset to score, through the same doors as everybody's.
+"""`make demo`: two submissions from dataset to score, through the same interfaces as everybody's.
 
-Builds a toy pool of real text, curates it, starts the site, hands both datasets in with the
+Builds a toy pool of real text, curates it, starts the site, submits both datasets with the
 `crucible` command, waits until both are published and prints the leaderboard. The site is left
 running; `make down` stops it.
 """
@@ -20,8 +20,8 @@ HOME = Path(os.environ.get("CRUCIBLE_HOME") or ROOT / "var").resolve()
 SERVER = f"http://127.0.0.1:{os.environ.get('CRUCIBLE_PORT', '8000')}"
 LOGINS = HOME / "demo-logins.json"
 CRUCIBLE = str(Path(sys.executable).with_name("crucible"))
-ENTRIES = {
-    "raw": "The toy pool as it is: documentation, and the mess that a crawl brings along.",
+DESCRIPTIONS = {
+    "raw": "The toy pool unchanged: documentation, and the noise of a web crawl.",
     "curated": "The toy pool after examples/curate.py: heuristics and deduplication.",
 }
 
@@ -141,12 +141,12 @@ def main() -> None:
     folders = datasets()
     ids = []
     for name, folder in folders.items():
-        say(f"Checking and handing in {name}")
+        say(f"Checking and submitting {name}")
         report = crucible(token, "check", str(folder), "--track", "filtering", "--scale", "smoke")
         print(f"   {report['documents']:,} documents, about {report['tokens_estimate']:,} tokens")
         document = crucible(
             token, "submit", str(folder), "--track", "filtering", "--scale", "smoke",
-            "--name", name, "--description", ENTRIES[name],
+            "--name", name, "--description", DESCRIPTIONS[name],
         )  # fmt: skip
         ids.append(document["id"])
     say("Validating, tokenising, training, evaluating and scoring both")

@@ -13,6 +13,7 @@ from crucible.jobs.models import AttemptState
 from submissions.cli import build_parser
 from submissions.failures import FAILURES
 from submissions.states import Stage, State
+from tests.test_architecture import LEVEL_OF
 from training_recipes.scales import load_scale, scale_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,3 +99,67 @@ def test_the_table_of_scales_is_true():
     shown = {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows}
     scales = [load_scale(name) for name in scale_names()]
     assert shown == {s.name: (s.model.params, s.tokens, s.steps) for s in scales}
+
+
+def test_every_hop_of_the_walk_to_core_is_true():
+    """Each hop of the README names a file and a function that is in it; eight files at most."""
+    walk = (ROOT / "README.md").read_text().split("to the line that computes CORE:")[1]
+    hops = re.findall(r"^\d\. `([^`]+)`: [^`]*`(\w+)`", walk.split("## ")[0], re.MULTILINE)
+    assert hops[0][0] == "Makefile"
+    assert hops[-1] == ("evaluation/metrics.py", "score_results")
+    assert 5 < len(hops) <= 8
+    for path, name in hops:
+        defined = rf"^(def {name}\(|{name} = |{name}:)"
+        assert re.search(defined, (ROOT / path).read_text(), re.MULTILINE), f"{path}: {name}"
+
+
+def test_every_app_of_the_site_is_in_the_readme_and_in_contributing():
+    site = ROOT / "platform" / "crucible"
+    apps = {path.parent.name for path in site.glob("*/apps.py")} | {"api"}
+    readme = (ROOT / "README.md").read_text().split("| apps | content |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.+`) \|", readme, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == apps
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    levels = re.findall(r"^\| (\d) \| (.+) \|$", contributing, re.MULTILINE)
+    shown = {app: int(level) for level, names in levels for app in re.findall(r"`(\w+)`", names)}
+    assert shown == LEVEL_OF
+
+
+# Pages that still use such words. Empty this set; nothing may be added to it.
+STILL_TO_EDIT = {"command-line.md", "failures.md", "scores.md", "tokenise.md"}
+
+
+def words_not_used() -> list[str]:
+    """The words that the glossary forbids: the last column of its terms, then the phrases."""
+    terms, phrases = page("glossary.md").split("## Phrases to avoid")
+    cells = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|$", terms, re.MULTILINE)
+    cells += re.findall(r"^\| ([^|]+) \| [^|]+ \|$", phrases, re.MULTILINE)
+    return [word for cell in cells if cell not in {"not", "---"} for word in cell.split(", ")]
+
+
+def uses(word: str, text: str) -> bool:
+    """Whether the word or phrase is in the text, whole, across line ends too."""
+    pattern = r"\s+".join(map(re.escape, word.split()))
+    return re.search(rf"(?<![\w-]){pattern}(?![\w-])", text, re.IGNORECASE) is not None
+
+
+def test_the_glossary_is_sorted_and_names_each_term_once():
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|[^|]*\|$", page("glossary.md"), re.MULTILINE)
+    terms = [row for row in rows if row not in {"term", "---"}]
+    assert len(terms) > 50
+    assert terms == sorted(set(terms), key=str.casefold)
+    assert not {term.casefold() for term in terms} & {word.casefold() for word in words_not_used()}
+
+
+def test_no_page_uses_a_word_that_the_glossary_forbids():
+    forbidden = words_not_used()
+    assert {"hand in", "single answers", "whoever"} <= set(forbidden)
+    assert uses("hand in", "and\nHand\n  in the data")
+    assert not uses("hand in", "hand into")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
+    pages += [path for path in DOCS.rglob("*.md") if path.name not in STILL_TO_EDIT]
+    pages += (ROOT / "platform" / "crucible" / "templates").rglob("*.html")
+    for path in pages:
+        if path.name != "glossary.md":
+            found = [word for word in forbidden if uses(word, path.read_text())]
+            assert not found, f"{path.relative_to(ROOT)}: {found}"

@@ -1,7 +1,7 @@
-"""The closed list of ways in which work can fail: whose fault it is and what to do next.
+"""The closed list of failures: who caused each, and what to do next.
 
-Every refusal in Crucible, at the command line, in a stage and on a page, is a `Failure` with one of
-these codes. docs/failures.md lists them, and a test holds that the page is complete.
+Every refusal in Crucible, on the command line, in a stage and on a page, is a `Failure` with one of
+these codes. docs/failures.md lists them, and a test checks that the page is complete.
 """
 
 from __future__ import annotations
@@ -16,30 +16,29 @@ from submissions.states import Fault
 
 @dataclass(frozen=True)
 class FailureKind:
-    """Whose fault a failure is and the sentence that says what to do about it."""
+    """Who caused a failure, and the sentence that says what to do about it."""
 
     fault: Fault
     next_step: str
 
 
-_FIX = "Correct the shard, run `crucible check` again and hand the dataset in anew."
-_ORGANISER = (
-    "Nothing to do for the participant: the organiser looks at the log and starts it again."
-)
+_FIX = "Correct the shard, run `crucible check` again and submit the dataset again."
+_ORGANISER = "Ask an organiser to read the log, repair the cause and retry the submission."
 
 FAILURES: dict[str, FailureKind] = {
-    # The dataset as handed in.
+    # The dataset as submitted.
     "dataset_missing": FailureKind(Fault.PARTICIPANT, "Give a path that exists and can be read."),
-    "dataset_empty": FailureKind(
-        Fault.PARTICIPANT, "Hand in at least one shard that holds documents."
-    ),
+    "dataset_empty": FailureKind(Fault.PARTICIPANT, "Add at least one shard with documents."),
     "unknown_format": FailureKind(
-        Fault.PARTICIPANT, "Hand in .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards."
+        Fault.PARTICIPANT,
+        "Use .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards; remove other files.",
     ),
     "shard_unreadable": FailureKind(Fault.PARTICIPANT, _FIX),
-    "shard_empty": FailureKind(Fault.PARTICIPANT, "Remove the empty shard or fill it."),
+    "shard_empty": FailureKind(
+        Fault.PARTICIPANT, "Remove the empty shard, or add documents to it."
+    ),
     "shard_truncated": FailureKind(
-        Fault.PARTICIPANT, "Write or copy the shard again: its end is missing."
+        Fault.PARTICIPANT, "Write or copy the whole shard again: its end is missing."
     ),
     "shard_corrupt": FailureKind(Fault.PARTICIPANT, "Write or copy the shard again."),
     "line_too_long": FailureKind(Fault.PARTICIPANT, "Split the document into several."),
@@ -55,9 +54,9 @@ FAILURES: dict[str, FailureKind] = {
         Fault.PARTICIPANT, "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),
     "unknown_scale": FailureKind(
-        Fault.PARTICIPANT, "Choose one that `crucible recipe list` prints."
+        Fault.PARTICIPANT, "Choose a scale that `crucible recipe list` prints."
     ),
-    "unknown_track": FailureKind(Fault.PARTICIPANT, "Choose filtering or mixing."),
+    "unknown_track": FailureKind(Fault.PARTICIPANT, "Choose the track filtering or mixing."),
     # The work that was asked for.
     "unknown_suite": FailureKind(
         Fault.PARTICIPANT, "Choose smoke, core, full or the path of a suite file."
@@ -70,19 +69,17 @@ FAILURES: dict[str, FailureKind] = {
     ),
     "unknown_engine": FailureKind(Fault.PARTICIPANT, "Choose an engine that `--help` lists."),
     "fetch_failed": FailureKind(
-        Fault.PARTICIPANT, "Check --from and run the command again: it goes on where it stopped."
+        Fault.PARTICIPANT, "Check --from and run the command again: it continues where it stopped."
     ),
     "task_file_missing": FailureKind(
-        Fault.PARTICIPANT, "Name with --data the folder that holds the task files."
+        Fault.PARTICIPANT, "Give the folder that holds the task files with --data."
     ),
     "task_file_invalid": FailureKind(Fault.PARTICIPANT, "Fetch or write the task file again."),
     "index_invalid": FailureKind(
         Fault.PARTICIPANT,
-        "Name a folder that `crucible contamination index` wrote, or build it anew.",
+        "Give a folder that `crucible contamination index` wrote, or build the index again.",
     ),
-    "reports_differ": FailureKind(
-        Fault.PARTICIPANT, "Scan all shards again with one and the same index."
-    ),
+    "reports_differ": FailureKind(Fault.PARTICIPANT, "Scan all shards again with the same index."),
     "runs_invalid": FailureKind(
         Fault.PARTICIPANT, "Correct the table; docs/mixture-lab.md describes its columns."
     ),
@@ -113,36 +110,42 @@ FAILURES: dict[str, FailureKind] = {
         Fault.PARTICIPANT, "Only a run at the larger scale can tell: the line knows no such scores."
     ),
     "model_invalid": FailureKind(
-        Fault.PARTICIPANT, "Name a folder with params.json, checkpoint.pt and tokenizer/."
+        Fault.PARTICIPANT, "Give a folder with params.json, checkpoint.pt and tokenizer/."
     ),
     "tokens_invalid": FailureKind(
-        Fault.PARTICIPANT, "Name a folder that `crucible tokenize` wrote."
+        Fault.PARTICIPANT, "Give a folder that `crucible tokenize` wrote for this scale."
     ),
     "recipe_frozen": FailureKind(
-        Fault.PARTICIPANT, "Leave it out: `crucible recipe show` lists what may be chosen."
+        Fault.PARTICIPANT,
+        "Leave the parameter out: `crucible recipe show` lists those that you may choose.",
     ),
     "hardware_unfit": FailureKind(
-        Fault.PARTICIPANT, "Choose another number of processes, or other hardware knobs."
+        Fault.PARTICIPANT, "Choose another number of processes, or other hardware options."
     ),
     "output_exists": FailureKind(
-        Fault.PARTICIPANT, "Choose an empty output folder, or resume the run that is in it."
+        Fault.PARTICIPANT, "Choose an empty output folder, or resume the run in it."
     ),
     "diverged": FailureKind(
         Fault.PARTICIPANT,
-        "Look at the loss curve and at the documents before that step; then hand in a new dataset.",
+        "Look at the loss curve and the documents before that step; submit a corrected dataset.",
     ),
     # Talking to a server.
     "not_authorised": FailureKind(
-        Fault.PARTICIPANT, "Make a token on the site's account page and set CRUCIBLE_TOKEN."
+        Fault.PARTICIPANT, "Create a token on the site's account page and set CRUCIBLE_TOKEN."
     ),
-    "not_found": FailureKind(Fault.PARTICIPANT, "Look at the number again: `crucible status`."),
+    "not_found": FailureKind(
+        Fault.PARTICIPANT, "Check the number: `crucible status` lists your submissions."
+    ),
     "budget_exceeded": FailureKind(
         Fault.PARTICIPANT,
-        "Wait until another submission of your team is over, or ask an organiser for more.",
+        "Wait until another submission of your team is over, or ask an organiser for more hours.",
     ),
-    "refused": FailureKind(Fault.PARTICIPANT, "Do what the sentence says and ask again."),
+    "refused": FailureKind(
+        Fault.PARTICIPANT,
+        "Correct what the message names; `--help` and docs/urls.md list what is allowed.",
+    ),
     "server_unreachable": FailureKind(
-        Fault.INFRASTRUCTURE, "Check --server and that the site is up, then ask again."
+        Fault.INFRASTRUCTURE, "Check --server and that the site runs, then try again."
     ),
     # The platform and the machine.
     "storage_unreachable": FailureKind(
@@ -150,28 +153,29 @@ FAILURES: dict[str, FailureKind] = {
     ),
     "cluster_unreachable": FailureKind(
         Fault.INFRASTRUCTURE,
-        "Check the address with `ray status --address`, and both Ray versions.",
+        "Check the address with `ray status --address`; install one Ray version everywhere.",
     ),
     "torch_unfit": FailureKind(
         Fault.INFRASTRUCTURE, "Install the torch that the lock files in requirements/ name."
     ),
     "artifact_missing": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "artifact_corrupt": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "disk_full": FailureKind(Fault.INFRASTRUCTURE, "Free space, then start the stage again."),
+    "disk_full": FailureKind(Fault.INFRASTRUCTURE, "Free disk space, then retry."),
     "out_of_memory": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "missing_dependency": FailureKind(
         Fault.INFRASTRUCTURE, "Run `make setup`, which installs what training and evaluation need."
     ),
     "encoder_differs": FailureKind(
-        Fault.INFRASTRUCTURE, "Report it with the document: the two tokenizer libraries disagree."
+        Fault.INFRASTRUCTURE, "Report the document: the two tokenizer libraries disagree on it."
     ),
     "not_a_number": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "audit_differs": FailureKind(
-        Fault.INFRASTRUCTURE, "No score is made: the organiser looks at `audit` in results.json."
+        Fault.INFRASTRUCTURE,
+        "Ask an organiser to compare the answers in `audit` of results.json; there is no score.",
     ),
     "time_limit": FailureKind(
         Fault.INFRASTRUCTURE,
-        "It went on where it was a few times by itself: try again, or tell the organiser.",
+        "Retry, or ask an organiser for a longer time limit; the stage has resumed several times.",
     ),
     "recipe_changed": FailureKind(
         Fault.INFRASTRUCTURE,
@@ -180,14 +184,14 @@ FAILURES: dict[str, FailureKind] = {
     "launch_refused": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
     "lost": FailureKind(
         Fault.INFRASTRUCTURE,
-        "The stage was started again a few times by itself: try again, or tell the organiser.",
+        "Retry, or ask an organiser to read the log; the stage has run several times.",
     ),
     "internal_error": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
 }
 
 
-# What a dataset can bring about. A job's other inputs come from the platform: whatever else fails
-# in it is the platform's fault, even where the same code at the command line would be the user's.
+# What a dataset can cause. A job's other inputs come from the platform, so every other failure of a
+# job is the platform's fault, even where the same code on the command line would be the user's.
 CAUSED_BY_A_DATASET = frozenset(
     {
         "dataset_missing", "dataset_empty", "unknown_format", "shard_unreadable", "shard_empty",
@@ -231,7 +235,7 @@ class Failure(Exception):
         self.next_step = kind.next_step
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it comes back from a worker process."""
+        """Pickles it, so that a worker process can raise it in its parent."""
         return _failure_again, (self.code, self.message, self.shard, self.line)
 
     @property

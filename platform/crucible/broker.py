@@ -1,9 +1,9 @@
-"""The broker in PostgreSQL as kombu has it, except that a lost acknowledgement costs nothing.
+"""kombu's broker in PostgreSQL, repaired so that a lost acknowledgement does no harm.
 
-A worker takes so many messages before it has acknowledged the first; kombu's transport for pgmq
-(5.7.0) keeps the place of one whose acknowledgement did not reach the database. The connection is
-then renewed without a word, so that a worker which loses as many acknowledgements as it has places,
-in one crash of the database or in several, would never take a message again.
+A worker has a limited number of places for unacknowledged messages. If an acknowledgement does not
+reach the database, kombu's transport for pgmq (5.7.0) reconnects silently and never frees the
+place. Once all places are lost, in one crash of the database or in several, the worker takes no
+message any more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES, pgmq
 
 
 class Channel(pgmq.Channel):
-    """Gives the place free in any case; the message comes again when its time is over."""
+    """Frees the place in any case; the broker delivers the message again after its time-out."""
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         try:
@@ -32,11 +32,11 @@ class Channel(pgmq.Channel):
 
 
 class Transport(pgmq.Transport):
-    """What `pgmq://` stands for once `install` was called."""
+    """The transport of `pgmq://` after `install`."""
 
     Channel: Any = Channel
 
 
 def install() -> None:
-    """For this process; kombu looks the name up when it connects."""
+    """Registers it in this process; kombu looks the name up when it connects."""
     TRANSPORT_ALIASES["pgmq"] = f"{__name__}:Transport"

@@ -21,7 +21,7 @@ app.autodiscover_tasks()
 def hint_task(name: str) -> Callable[[Callable[..., None]], Any]:
     """The decorator of every task: a hint that may be lost, doubled or late without harm.
 
-    The limits come from the settings; a task does one short, idempotent thing by calling a service,
-    and returns nothing.
+    The limits come from the settings. A task calls one service, which is short and idempotent, and
+    returns nothing.
     """
     return app.task(name=name, ignore_result=True, acks_late=True)

@@ -1,4 +1,4 @@
-"""Filters for figures, so that every page writes them alike."""
+"""Template filters that format figures the same way on every page."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SECONDS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 @register.filter
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.1234 → 12.3; a dash where there is no figure."""
+    """0.1234 → 12.3; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
 @register.filter
 def signed(value: float | None, digits: int = 1) -> str:
-    """0.1234 → +12.3, −0.05 → −5.0; a dash where there is no figure."""
+    """0.1234 → +12.3, −0.05 → −5.0; a dash for None."""
     if value is None:
         return "–"
     return f"{100 * value:+.{digits}f}".replace("-", "\u2212")
@@ -47,7 +47,7 @@ def p_text(value: float | None) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """75 → 1 min 15 s; a dash where it is not known."""
+    """75 → 1 min 15 s; a dash for None."""
     if seconds is None:
         return "–"
     left = round(seconds)
@@ -61,7 +61,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def figure(value: float | None) -> str:
-    """A number in four significant digits, large ones with thousands separated."""
+    """A number with four significant digits; large ones with thousands separators."""
     if value is None:
         return "–"
     if isinstance(value, int) or abs(value) >= 10_000:
@@ -77,7 +77,7 @@ def scientific(value: float | None) -> str:
 
 @register.filter
 def change(value: Decimal) -> str:
-    """Hours added or taken away: +10.00, −2.50; nothing for 0."""
+    """A change of hours: +10.00, −2.50; empty for 0."""
     if not value:
         return ""
     return f"{value:+}".replace("-", "−")
@@ -85,7 +85,7 @@ def change(value: Decimal) -> str:
 
 @register.simple_tag
 def dot(drawn: Dot | None, interval: Sequence[float] | None = None) -> str:
-    """A score with its interval on an axis that it shares with others; nothing without a score."""
+    """An SVG of a score with its interval on a shared axis; empty without a score."""
     if drawn is None:
         return ""
     between = f" {percent(interval[0])} to {percent(interval[1])}" if interval else ""

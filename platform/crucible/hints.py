@@ -1,7 +1,7 @@
-"""Hints: messages that say “look at this submission”. Losing or doubling one harms nothing.
+"""Hints: messages that say “look at this submission”. Losing or doubling one does no harm.
 
-A hint is sent by the name of its task, so that whoever changes a submission need not know the
-pipeline, which does the task (`crucible.jobs.tasks`).
+A hint names its task as a string, so that code that changes a submission need not import the
+pipeline, which runs the task (`crucible.jobs.tasks`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ ADVANCE = "crucible.jobs.tasks.advance_submission_task"  # the task's name in ev
 
 
 def send_hint(submission_id: int) -> bool:
-    """Sends the hint; False when the broker is not there, which the reconciler makes good."""
+    """Sends the hint; False if the broker is away: the reconciler sends it again later."""
     try:
         app.send_task(ADVANCE, args=[submission_id], ignore_result=True, retry=False)
-    except Exception as error:  # each broker's client has its own; none may hurt the caller
+    except Exception as error:  # each broker's client has its own; none may reach the caller
         logger.warning("no hint for submission %s: %s", submission_id, error)
         return False
     return True
@@ -32,5 +32,5 @@ def _send_now(submission_id: int) -> None:
 
 
 def hint_on_commit(submission_id: int) -> None:
-    """Sends the hint once the transaction is committed."""
+    """Sends the hint after the transaction commits."""
     transaction.on_commit(partial(_send_now, submission_id))

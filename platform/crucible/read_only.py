@@ -1,4 +1,4 @@
-"""What the admin pages of histories share."""
+"""The mixin of read-only admin pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 
 class ReadOnly:
-    """Nothing can be added, changed or deleted: history is not edited."""
+    """Nothing can be added, changed or deleted."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -1,7 +1,7 @@
-"""Takes secrets out of text before anybody reads it: logs, pages, mails, webhooks.
+"""Removes secrets from text before people read it: logs, pages, mails, webhooks.
 
-Two nets: the secrets that this installation itself has, wherever they turn up; and the shapes of
-well-known kinds of secrets, which a job's log or an error text of a library may hold.
+It looks for the secrets of this installation, and for the forms of well-known kinds of secrets,
+which a job's log or a library's error text may contain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 
 MARK = "[redacted]"
-SHORTEST = 8  # characters; a shorter value would blank out ordinary words
+SHORTEST = 8  # characters; a shorter secret would redact ordinary words
 SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIALS?|API_KEY|ACCESS_KEY(_ID)?|"
                          r"SECRET_KEY)$", re.IGNORECASE)  # fmt: skip
 URL_NAMES = ("DATABASE_URL", "CELERY_BROKER_URL", "CRUCIBLE_SMTP_URL")
@@ -27,7 +27,7 @@ _WHOLE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-# What follows the first group is the secret.
+# The secret follows the first group.
 _AFTER = re.compile(
     r"(\bX-Amz-(?:Signature|Credential|Security-Token)=|[?&](?:Signature|sig|token)="
     r"|\bBearer\s+|\bBasic\s+(?=[A-Za-z0-9+/=]{8,})"
@@ -40,7 +40,7 @@ _IN_URL = re.compile(r"(://[^\s:/@]*:)([^\s@/]+)(@)")
 
 @lru_cache(maxsize=1)
 def _own_secrets() -> tuple[str, ...]:
-    """The longest first, so that one that holds another goes whole."""
+    """The longest first, so that a secret that contains another one is redacted whole."""
     found = {settings.SECRET_KEY, str(settings.DATABASES["default"].get("PASSWORD") or "")}
     found |= {value for name, value in os.environ.items() if SECRET_NAME.search(name)}
     for url in (settings.CELERY_BROKER_URL, *(os.environ.get(name, "") for name in URL_NAMES)):
@@ -50,7 +50,7 @@ def _own_secrets() -> tuple[str, ...]:
 
 
 def redact(text: str) -> str:
-    """The text with every secret that is known or looks like one replaced by a mark."""
+    """The text, with every known or recognised secret replaced by `MARK`."""
     for secret in _own_secrets():
         text = text.replace(secret, MARK)
     text = _WHOLE.sub(MARK, text)

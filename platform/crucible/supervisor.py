@@ -1,8 +1,8 @@
-"""`make up` and `make down`: starts everything, keeps it alive, stops it cleanly.
+"""`make up` and `make down`: starts all services, keeps them alive, stops them cleanly.
 
-Needs no Django settings, because it starts the database that they name. Runs PostgreSQL (unless
-DATABASE_URL names another), the site, the Celery worker and the reconciler; whichever dies is
-started again. Jobs are not its children: they outlive it and are found again at the next start.
+It needs no Django settings, because it starts the database that they name. It runs PostgreSQL
+(unless DATABASE_URL names another), the site, the Celery worker and the reconciler, and restarts
+each that dies. Jobs are not its children: they outlive it, and the next start finds them again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from crucible.postgres import EmbeddedPostgres, die_with_parent
 
 PORT = os.environ.get("CRUCIBLE_PORT", "8000")
 ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
-STOP_SECONDS = 20  # then SIGKILL: everything is written to survive it
-QUICK_DEATH = 5.0  # a child that lives shorter is restarted only after a pause
+STOP_SECONDS = 20  # then SIGKILL, which every service survives
+QUICK_DEATH = 5.0  # seconds; a service that dies sooner is restarted after a pause of that length
 PREPARE_TRIES = 5
-STANDSTILL = 30.0  # seconds after which what something stopped (SIGSTOP) counts as dead
+STOPPED_LIMIT = 30.0  # seconds after which a stopped (SIGSTOP) process counts as dead
 
 
 def python(*arguments: str) -> list[str]:
-    """A command line of this very interpreter."""
+    """A command line of this Python interpreter."""
     return [sys.executable, *arguments]
 
 
@@ -53,7 +53,7 @@ SERVICES = {
 
 
 def say(text: str) -> None:
-    """One line to whoever watches."""
+    """Prints one line for the operator."""
     print(f"crucible: {text}", flush=True)
 
 
@@ -73,20 +73,20 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.pause_until = 0.0
-        self.moved_at = 0.0
+        self.unstopped_at = 0.0
 
     def start(self) -> None:
-        """Starts it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
+        """Starts it in its own session, so that Ctrl-C reaches only the supervisor."""
         with (home() / "log" / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGTERM),
             )  # fmt: skip
-        self.started_at = self.moved_at = time.monotonic()
+        self.started_at = self.unstopped_at = time.monotonic()
 
     def keep_alive(self) -> None:
-        """Starts it again when it has died, not more often than every few seconds."""
+        """Restarts it when it has died or stands still, at most every few seconds."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.pause_until:
@@ -94,24 +94,24 @@ class Service:
             return
         code = self.process.poll()
         if code is None:
-            if not self._stands_still():
-                self.moved_at = now
-            elif now - self.moved_at > STANDSTILL:
+            if not self._has_a_stopped_process():
+                self.unstopped_at = now
+            elif now - self.unstopped_at > STOPPED_LIMIT:
                 self._kill_group()
             return
         quick = now - self.started_at < QUICK_DEATH
         say(f"the {self.name} ended with {code}; starting it again (log/{self.name}.log)")
-        self._kill_group()  # what a killed parent left behind
+        self._kill_group()  # the children of a killed parent
         self.process = None
         self.pause_until = now + (QUICK_DEATH if quick else 0)
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, to which each of them ends what it has in hand."""
+        """Sends SIGTERM: the service finishes its current work and ends."""
         if self.process is not None:
             self.process.terminate()
 
     def wait_until_stopped(self) -> None:
-        """Patience, then SIGKILL for the whole group."""
+        """Waits a limited time, then kills the whole group."""
         if self.process is None:
             return
         try:
@@ -121,10 +121,10 @@ class Service:
         self._kill_group()
         self.process.wait()
 
-    def _stands_still(self) -> bool:
-        """Whether one of its processes is stopped, which none ever is by itself.
+    def _has_a_stopped_process(self) -> bool:
+        """Whether one of its processes is stopped (SIGSTOP), which never happens normally.
 
-        One of a pool is enough: while it waits for work, it holds the lock of all who do.
+        One process of a pool is enough: it may hold the lock that the others wait for.
         """
         assert self.process is not None
         main = self.process.pid
@@ -141,10 +141,10 @@ class Service:
 
 
 def service_environment(database_url: str | None) -> dict[str, str]:
-    """What site, worker and reconciler find in their environment."""
+    """The environment of site, worker and reconciler."""
     environment = dict(os.environ)
-    # glibc's malloc gives threads arenas of their own, which only ever grow: measured with 8,000
-    # requests to a process of the site, 251 to 272 MiB; with one arena 195 to 203, and as fast.
+    # glibc's malloc gives each thread an arena, and arenas never shrink. Measured with 8,000
+    # requests to a process of the site: 251 to 272 MiB; with one arena 195 to 203, and as fast.
     environment.setdefault("MALLOC_ARENA_MAX", "1")
     environment["PYTHONPATH"] = f"{REPOSITORY / 'platform'}:{REPOSITORY}"
     environment["PYTHONUNBUFFERED"] = "1"
@@ -158,7 +158,7 @@ def _manage(environment: dict[str, str], *arguments: str) -> None:
 
 
 def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
-    """Database, settings and tables; begun again when our database died in the middle of it."""
+    """Starts the database, checks the settings, migrates; starts again if our database died."""
     for _ in range(PREPARE_TRIES):
         environment = service_environment(postgres.start() if postgres else None)
         try:
@@ -170,11 +170,11 @@ def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
             say("PostgreSQL ended; starting it again")
             continue
         return environment
-    raise RuntimeError("PostgreSQL ends again and again: see log/postgres.log")
+    raise RuntimeError("PostgreSQL keeps ending: see log/postgres.log")
 
 
-def _take_turn() -> int | None:
-    """The lock that makes one supervisor at a time of this home; None when one runs already."""
+def _lock_home() -> int | None:
+    """Takes the lock of this home's one supervisor; None if a supervisor runs already."""
     home().mkdir(parents=True, exist_ok=True)
     (home() / "log").mkdir(exist_ok=True)
     descriptor = os.open(home() / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -216,12 +216,12 @@ def _port_is_free() -> bool:
 
 def up() -> int:
     """Runs everything until SIGINT or SIGTERM; returns the exit code."""
-    turn = _take_turn()
-    if turn is None:
+    lock = _lock_home()
+    if lock is None:
         say(f"already running for {home()}; `make down` stops it")
         return 1
     if not _port_is_free():
-        say(f"port {PORT} is taken; name another in CRUCIBLE_PORT")
+        say(f"port {PORT} is taken; set another in CRUCIBLE_PORT")
         return 3
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -240,8 +240,8 @@ def up() -> int:
     finally:
         say("stopping")
         _stop_all(services, postgres)
-        os.close(turn)
-        say("stopped" + _jobs_that_go_on())
+        os.close(lock)
+        say("stopped" + _jobs_still_running())
     return 0
 
 
@@ -258,7 +258,7 @@ def _keep_alive(
 
 
 def _stop_all(services: list[Service], postgres: EmbeddedPostgres | None) -> None:
-    """The services at once, and the database after those who use it."""
+    """Stops the services together, then the database."""
     for service in services:
         service.ask_to_stop()
     for service in services:
@@ -267,11 +267,11 @@ def _stop_all(services: list[Service], postgres: EmbeddedPostgres | None) -> Non
         postgres.stop()
 
 
-def _jobs_that_go_on() -> str:
+def _jobs_still_running() -> str:
     keys = _local_jobs().live()
     if not keys:
         return ""
-    return f"; {', '.join(keys)} goes on and is found again (`make down` stops it too)"
+    return f"; jobs still running: {', '.join(keys)} (`make down` stops them too)"
 
 
 def _local_jobs() -> LocalBackend:
@@ -279,18 +279,17 @@ def _local_jobs() -> LocalBackend:
 
 
 def down() -> int:
-    """Stops the supervisor of this home and every local job; their work is kept."""
-    lock = home() / "supervisor.lock"
-    turn = _take_turn()
-    if turn is None:
-        pid = int(lock.read_text().strip())
+    """Stops the supervisor of this home and every local job; keeps their work."""
+    lock = _lock_home()
+    if lock is None:
+        pid = int((home() / "supervisor.lock").read_text().strip())
         os.kill(pid, signal.SIGTERM)
-        while (turn := _take_turn()) is None:
+        while (lock := _lock_home()) is None:
             time.sleep(0.1)
         say("the site is stopped")
     else:
         say("nothing was running")
-    os.close(turn)
+    os.close(lock)
     jobs = _local_jobs()
     for key in jobs.live():
         if jobs.cancel(key):

@@ -91,7 +91,7 @@ def test_a_damaged_shard_leaves_nothing(api, alice):
     upload = upload_create(user=alice)
     status, answer = put(api, alice, upload.id, "a.jsonl", **{"X-Content-SHA256": "00" * 32})
     assert status == 400
-    assert "damaged" in answer["message"]
+    assert "send a.jsonl again" in answer["message"]
     assert list(folder_of(upload).iterdir()) == []
     assert not upload.shards.exists()
 

@@ -54,18 +54,18 @@ def test_the_form_says_what_is_left_and_closes_what_is_not_allowed(
 ):
     assert options(client, bob) == {"smoke": ("smoke", False), BIG: (f"{BIG}: no budget", True)}
     grant(PRICE + 1, concurrent=2)
-    left = f"{BIG}: takes {PRICE} H100-hours, {PRICE + 1} left, 0 of 2 under way"
+    left = f"{BIG}: costs {PRICE} H100-hours, {PRICE + 1} left, 0 of 2 in progress"
     assert options(client, alice)[BIG] == (left, False)
     make_submission(alice, scale=BIG)
     assert options(client, alice)[BIG] == (
-        f"{BIG}: takes {PRICE} H100-hours, 1.00 left, 1 of 2 under way",
+        f"{BIG}: costs {PRICE} H100-hours, 1.00 left, 1 of 2 in progress",
         True,
     )
     grant(PRICE, concurrent=2)
     assert not options(client, alice)[BIG][1]
     make_submission(alice, scale=BIG)
     grant(5 * PRICE, concurrent=2)
-    assert options(client, alice)[BIG][1]  # hours enough, but two are under way
+    assert options(client, alice)[BIG][1]  # hours enough, but two are in progress
 
 
 def test_the_form_says_when_nothing_is_possible(bob, client, settings):

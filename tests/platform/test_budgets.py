@@ -254,14 +254,14 @@ def test_an_organiser_grants_in_the_admin_with_a_reason(staff, team):
     client = Client()
     client.force_login(staff)
     form = {"team": team.id, "scale": BIG, "concurrent": 3, "hours": "100", "reason": ""}
-    assert "Say why" in client.post("/admin/budgets/allowance/add/", form).text
+    assert "Give a reason" in client.post("/admin/budgets/allowance/add/", form).text
     answer = client.post("/admin/budgets/allowance/add/", form | {"reason": "round 1"})
     assert answer.status_code == 302
     row = Allowance.objects.get()
     assert (row.available, row.concurrent) == (100, 3)
     path = f"/admin/budgets/allowance/{row.id}/change/"
     change = {"concurrent": 4, "hours": "-200", "reason": "too much"}
-    assert "Only 100.00 are available" in client.post(path, change).text
+    assert "Only 100.00 H100-hours are available" in client.post(path, change).text
     assert client.post(path, change | {"hours": "-40"}).status_code == 302
     row.refresh_from_db()
     assert (row.available, row.concurrent) == (60, 4)

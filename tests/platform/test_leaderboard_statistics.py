@@ -208,16 +208,16 @@ def test_two_submissions_are_compared_question_by_question(alice, bob, publish_r
 def test_what_cannot_be_told_apart_is_said_so(alice, publish_run, client):
     one, other = publish_run(alice, "one", 0.5, 1), publish_run(alice, "other", 0.5, 2)
     page = client.get(f"/compare/?s={one.submission_id}&s={other.submission_id}").text
-    assert "cannot tell the two apart" in page
+    assert "No evidence of a difference in SMOKE" in page
 
 
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("s=1&s=2&s=3", "Choose two submissions, not more"),
-        ("s=x&s=1", "named by its number"),
+        ("s=1&s=2&s=3", "Choose only two submissions"),
+        ("s=x&s=1", "Give the number of each submission"),
         ("s=999999&s=999998", "no published submission 999999"),
-        ("s=9999999999999999999999&s=1", "named by its number"),
+        ("s=9999999999999999999999&s=1", "Give the number of each submission"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(client, query, sentence):
@@ -259,7 +259,7 @@ def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, cli
     marks = {other.submission_id: Marks(marked=(), excluded=("smoke_article",))}
     monkeypatch.setattr("crucible.pages.compare.marks_of", lambda numbers: marks)
     page = client.get(f"/compare/?s={one.submission_id}&s={other.submission_id}").text
-    assert "There is no SMOKE of both to compare." in page
+    assert "Both submissions need a SMOKE to be compared." in page
     assert "Differences of the scores" not in page
     assert page.count("<svg") == 10
 
@@ -366,7 +366,7 @@ def test_a_suite_that_is_gone_cannot_be_scored_anew(alice, publish, capsys):
     call_command("rescore")
     shown = capsys.readouterr().out
     assert "0 scores added" in shown
-    assert "1 submissions left alone" in shown
+    assert "1 submissions skipped" in shown
 
 
 def test_publishing_scores_every_version_that_differs(alice, publish, two_versions):

@@ -19,7 +19,7 @@ from crucible.jobs import pipeline, reconciler
 from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
 from crucible.jobs.models import Attempt, AttemptState, Lane
 from crucible.jobs.pipeline import submission_advance
-from crucible.jobs.queue import place_of, slots_grant
+from crucible.jobs.queue import position_of, slots_grant
 from crucible.jobs.reconciler import reconcile_once
 from crucible.pages.stages import waiting_for
 from submissions.failures import Failure
@@ -50,10 +50,10 @@ def queued(make_submission, backend):
 
 
 def order(backend):
-    """The order in which the queue would start everything, read from the places."""
+    """The order in which the queue would start everything, read from the positions."""
     waiting = Attempt.objects.filter(state=AttemptState.QUEUED).select_related("submission")
-    places = {a.submission_id: place_of(a, a.submission.scale) for a in waiting}
-    return sorted((s for s in places if places[s]), key=lambda s: places[s].position)
+    positions = {a.submission_id: position_of(a, a.submission.scale) for a in waiting}
+    return sorted((s for s in positions if positions[s]), key=lambda s: positions[s].number)
 
 
 def ids(*submissions):
@@ -99,7 +99,7 @@ def test_a_page_that_is_asked_for_every_two_seconds_reads_the_attempts_once(alic
     client.force_login(alice)
     with CaptureQueriesContext(connection) as asked:
         page = client.get(f"/submissions/{submission.id}/").text
-    assert "place 1 of 1 in the queue" in page
+    assert "position 1 of 1 in the queue" in page
     assert sum('FROM "jobs_attempt"' in query["sql"] for query in asked) == 1
 
 
@@ -113,7 +113,7 @@ def test_a_lane_bounds_one_scale_and_lets_the_others_pass(alice, queued, backend
     assert list(slots_grant("local").values()) == ids(s1, big)
     assert slots_grant("local") == {}
     s2.refresh_from_db()
-    assert "place 1 of 1 in the queue of smoke" in waiting_for(s2)
+    assert "position 1 of 1 in the queue of smoke" in waiting_for(s2)
     lane.held = True
     lane.jobs_at_once = None
     lane.save()
@@ -155,7 +155,7 @@ def test_the_forecast_follows_what_runs_and_what_such_jobs_took(alice, bob, queu
     submission_advance(submission_id=running.id)
 
     def seconds(submission):
-        return place_of(submission.attempts.get(), "smoke").seconds
+        return position_of(submission.attempts.get(), "smoke").seconds
 
     assert order(backend) == ids(b1, a1, a2)
     assert seconds(b1) == 40.0
@@ -168,9 +168,9 @@ def test_the_forecast_follows_what_runs_and_what_such_jobs_took(alice, bob, queu
             finished_at=launched + timedelta(seconds=70),
         )  # fmt: skip
     cache.clear()
-    assert place_of(a1.attempts.get(), "smoke").seconds == 40.0 + 2 * 70.0
+    assert position_of(a1.attempts.get(), "smoke").seconds == 40.0 + 2 * 70.0
     assert waiting_for(a1) == (
-        "a free slot: place 2 of 3 in the queue of smoke on local, starts in about 3 min 0 s"
+        "a free slot: position 2 of 3 in the queue of smoke on local, starts in about 3 min 0 s"
     )
 
 
@@ -347,9 +347,9 @@ def test_an_organiser_steers_the_queue_in_the_admin(alice, staff, queued, backen
     act("hold", reason="to be looked at")
     assert submission.held_for == "to be looked at"
     act("release")
-    act("hurry")
-    act("hurry")
-    act("defer")
+    act("raise_priority")
+    act("raise_priority")
+    act("lower_priority")
     assert (submission.held_for, submission.priority) == ("", 1)
     assert "cannot be retried" in act("retry")
     client.post("/admin/jobs/lane/add/", {"backend": "local", "scale": "smoke", "held": "on"})

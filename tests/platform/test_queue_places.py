@@ -11,7 +11,7 @@ from django.core.cache import cache
 from crucible.budgets.models import Membership, Team
 from crucible.entries.models import Submission, Upload
 from crucible.jobs.models import OCCUPYING, Attempt, AttemptState, Lane
-from crucible.jobs.queue import place_of, slots_grant
+from crucible.jobs.queue import position_of, slots_grant
 
 pytestmark = pytest.mark.django_db
 SCALES, BACKENDS = ("smoke", "400m-1x"), ("local", "slurm")
@@ -99,14 +99,14 @@ def test_a_place_is_what_the_rule_comes_to(seed, people, backend):
             expected |= {one: (place, len(of_scale)) for place, one in enumerate(of_scale, start=1)}
         found = {}
         for attempt in Attempt.objects.filter(backend=name).select_related("submission"):
-            place = place_of(attempt, attempt.submission.scale)
-            if place is not None:
-                found[attempt.id] = (place.position, place.of)
+            position = position_of(attempt, attempt.submission.scale)
+            if position is not None:
+                found[attempt.id] = (position.number, position.of)
         assert found == expected
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_slots_are_given_in_the_order_of_the_places(seed, people, backend):
+def test_slots_are_given_in_the_order_of_the_positions(seed, people, backend):
     draw_queue(random.Random(100 + seed), people)
     order = [attempt.id for attempt in played_out("local")]
     busy = Attempt.objects.filter(backend="local", state__in=OCCUPYING).count()

@@ -15,7 +15,7 @@ import pytest
 from crucible.jobs.backends.base import BackendAway, JobSpec, JobState
 from crucible.jobs.backends.directory import JobDirectory
 from crucible.jobs.backends.ray import RayBackend
-from crucible.jobs.backends.ray_jobs import Entry, RayJobs, last_line
+from crucible.jobs.backends.ray_jobs import RayJob, RayJobs, last_line
 from submissions.failures import Failure
 from tests.platform.ray_cluster import RayCluster
 from tests.platform.slurm_cluster import free_ports
@@ -280,7 +280,7 @@ def test_a_request_that_ray_finds_wrong_is_refused_for_good(repository, monkeypa
 
 def test_a_job_that_ray_took_after_all_is_adopted_not_refused(repository, monkeypatch):
     """The answer to an earlier try came too late, and Ray says of the next that the id is taken."""
-    looks = [None, Entry("PENDING", "", "")]
+    looks = [None, RayJob("PENDING", "", "")]
     monkeypatch.setattr(RayJobs, "entry", lambda self, name: looks.pop(0))
     with Answering(400, "Traceback\nValueError: Job with submission_id x already exists") as server:
         backend = backend_of(repository, server.address)

@@ -7,7 +7,7 @@ import pytest
 from crucible.intake.services import submission_cancel, submission_retry
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt
-from crucible.jobs.queue import place_of
+from crucible.jobs.queue import position_of
 from crucible.jobs.reconciler import reconcile_once
 from crucible.pages.stages import waiting_for
 from crucible.review.models import Scan
@@ -85,10 +85,10 @@ def test_of_a_queued_chain_and_a_queued_scan_the_chain_is_shown(
     assert states(submission) == {
         "validate": "succeeded", "scan": "queued", "tokenize": "queued",
     }  # fmt: skip
-    place = place_of(submission.attempts.get(stage="tokenize"), submission.scale)
-    assert place is not None
-    assert place.of == 2
-    assert f"a free slot: place {place.position} of 2 in the queue" in waiting_for(submission)
+    position = position_of(submission.attempts.get(stage="tokenize"), submission.scale)
+    assert position is not None
+    assert position.of == 2
+    assert f"a free slot: position {position.number} of 2 in the queue" in waiting_for(submission)
 
 
 def test_a_scan_that_fails_for_good_fails_the_submission_after_the_score(

@@ -20,7 +20,7 @@ POOL = "import os, time; os.fork(); time.sleep(60)"
 @pytest.fixture
 def service(tmp_path, monkeypatch):
     monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path))
-    monkeypatch.setattr(supervisor, "STANDSTILL", 0.3)
+    monkeypatch.setattr(supervisor, "STOPPED_LIMIT", 0.3)
     monkeypatch.setattr(supervisor, "QUICK_DEATH", 0.1)
     (tmp_path / "log").mkdir()
     command = [sys.executable, "-c", POOL]

@@ -1,1 +1,1 @@
-"""Who may do what: users are Django's; programs prove themselves by tokens."""
+"""API tokens and the request types of views; users are Django's."""

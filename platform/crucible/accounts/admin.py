@@ -1,4 +1,4 @@
-"""Tokens in the admin: to be seen and revoked, never made (the secret would have no owner)."""
+"""Tokens in the admin: listed and revoked, never created (nobody would see the secret)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crucible.accounts.services import token_revoke
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):
-    """Read-only but for the action that revokes."""
+    """Read-only except for the action that revokes."""
 
     list_display = ["user", "label", "prefix", "created_at", "last_used_at", "revoked_at"]
     list_filter = ["revoked_at"]
@@ -27,4 +27,4 @@ class ApiTokenAdmin(admin.ModelAdmin):
     @admin.action(description="Revoke the selected tokens")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         ended = sum(token_revoke(user=token.user, token_id=token.id) for token in queryset)
-        self.message_user(request, f"{ended} revoked")
+        self.message_user(request, f"{ended} tokens revoked")

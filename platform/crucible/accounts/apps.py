@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
-    """Users' tokens."""
+    """API tokens of users."""
 
     name = "crucible.accounts"
     verbose_name = "Accounts"

@@ -1,4 +1,4 @@
-"""API tokens: only a hash is stored, so a copy of the database lets nobody in."""
+"""API tokens: only a hash is stored, so a copy of the database gives no access."""
 
 from __future__ import annotations
 

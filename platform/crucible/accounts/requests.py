@@ -1,4 +1,4 @@
-"""What all views share: the kinds of request, and how a refusal reaches whoever asked."""
+"""Shared by all views: the types of requests, and messages for refusals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PageRequest(HttpRequest):
 
 
 class UserRequest(PageRequest):
-    """Behind `login_required`: somebody is logged in."""
+    """Behind `login_required`: the user is logged in."""
 
     user: User
 
@@ -32,8 +32,8 @@ class TokenRequest(HttpRequest):
 
 
 @contextmanager
-def refusal_told(request: HttpRequest) -> Iterator[None]:
-    """What a service refuses inside becomes a message on the page that follows."""
+def refusal_as_message(request: HttpRequest) -> Iterator[None]:
+    """Turns a `Failure` in its body into a message on the next page."""
     try:
         yield
     except Failure as failure:

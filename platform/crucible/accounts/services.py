@@ -1,4 +1,4 @@
-"""Makes and revokes API tokens."""
+"""Creates, revokes and checks API tokens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PREFIX = "crucible_"
 
 
 def digest_of(secret: str) -> str:
-    """The stored form of a token. Plain SHA-256 is enough: the secret has 256 random bits."""
+    """The stored hash of a token. Plain SHA-256 is enough: the secret has 256 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
-    """A new token and its secret, which exists nowhere else and is never shown again."""
+    """Returns a new token and its secret, which is not stored and never shown again."""
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         user=user, label=label, prefix=secret[len(PREFIX) :][:6], digest=digest_of(secret)
@@ -31,13 +31,13 @@ def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
 
 
 def token_revoke(*, user: User, token_id: int) -> bool:
-    """Ends a token of this user's; False when there is none such or it had ended before."""
+    """Revokes a token of this user; False if there is none or it is revoked already."""
     tokens = ApiToken.objects.filter(id=token_id, user=user, revoked_at=None)
     return bool(tokens.update(revoked_at=timezone.now()))
 
 
 def token_authenticate(*, secret: str) -> User | None:
-    """The active user whose living token this is; notes the use, at most once a minute."""
+    """The active user of a valid token, or None; stores the time of use, at most once a minute."""
     token = (
         ApiToken.objects.select_related("user")
         .filter(digest=digest_of(secret), revoked_at=None, user__is_active=True)

@@ -1,4 +1,4 @@
-"""What the API says of submissions."""
+"""The API's documents of submissions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTED = 200  # submissions, the newest
 
 
 def submission_document(submission: Submission, one_of_many: bool = False) -> dict[str, Any]:
-    """The API's form of a submission; the place in the queue is left out of lists."""
+    """The API's document of a submission; in lists without the position in the queue."""
     waiting = submission.waiting_for if one_of_many else waiting_for(submission)
     return {
         "id": submission.id,

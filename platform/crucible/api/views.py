@@ -32,14 +32,14 @@ STATUS_OF = {"not_found": 404, "not_authorised": 401}
 
 
 class Token(HttpBearer):
-    """`Authorization: Bearer …` with a living token; the user is then `request.auth`."""
+    """`Authorization: Bearer …` with a valid token; the user is then `request.auth`."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Any:
         return token_authenticate(secret=token)
 
 
 class OptionalToken(Token):
-    """For what is public: a good token shows more, none shows the public part."""
+    """For public endpoints: a valid token shows more; without a token, the public part."""
 
     def __call__(self, request: HttpRequest) -> Any:
         if "Authorization" not in request.headers:
@@ -49,13 +49,13 @@ class OptionalToken(Token):
 
 api = NinjaAPI(
     title="Crucible", version="1", urls_namespace="api", auth=Token(),
-    description="Hand in datasets, follow them, read the leaderboard.",
+    description="Submit datasets, follow submissions, read the leaderboard.",
 )  # fmt: skip
 
 
 @api.exception_handler(Failure)
 def on_failure(request: HttpRequest, failure: Failure) -> HttpResponse:
-    """A failure is a sentence with a code; the status says roughly which kind."""
+    """A failure as JSON; its code or its fault decides the status."""
     by_fault = 400 if failure.fault == "participant" else 500
     status = STATUS_OF.get(failure.code, by_fault)
     return api.create_response(request, failure.as_dict(), status=status)
@@ -63,7 +63,7 @@ def on_failure(request: HttpRequest, failure: Failure) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """A request of the wrong shape, in the form of all other failures."""
+    """A malformed request, as a failure like all others."""
     first = error.errors[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     failure = Failure("refused", f"{where}: {first['msg']}")
@@ -71,9 +71,9 @@ def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 @api.exception_handler(AuthenticationError)
-def on_stranger(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+def on_unauthenticated(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
     """No token, or one that is unknown or revoked."""
-    failure = Failure("not_authorised", "the server does not know this token")
+    failure = Failure("not_authorised", "the site does not know this token")
     return api.create_response(request, failure.as_dict(), status=401)
 
 
@@ -93,13 +93,13 @@ class UploadOut(Schema):
 
 
 class UploadIn(Schema):
-    """For which scale the dataset is meant, so that what cannot be handed in is not sent."""
+    """The scale of the dataset, so that a refused submission is refused before its upload."""
 
     scale: str | None = None
 
 
 class SubmissionIn(Schema):
-    """What `crucible submit` sends once its shards are there."""
+    """What `crucible submit` sends when its shards have arrived."""
 
     name: str
     track: str
@@ -110,7 +110,7 @@ class SubmissionIn(Schema):
 
 
 def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:
-    """The document with its page's address in full, as whoever reads it needs it."""
+    """The document with the full address of its page."""
     return document | {"url": _site(request) + document["url"]}
 
 
@@ -133,14 +133,14 @@ def upload_create(
 
 @api.get("/uploads/{upload_id}", response=UploadOut)
 def upload_get(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
-    """Says which shards have arrived, so that a broken upload goes on where it broke."""
+    """The shards that have arrived, so that a client can resume a broken upload."""
     user = request.auth
     return _upload_out(uploads.upload_get(user=user, upload_id=upload_id))
 
 
 @api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut)
 def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
-    """Takes a shard as the raw body; `X-Content-SHA256` is checked when given."""
+    """Receives a shard as the raw body; checks `X-Content-SHA256` if given."""
     user = request.auth
     upload = uploads.upload_get(user=user, upload_id=upload_id)
     announced = request.headers.get("X-Content-SHA256")
@@ -155,7 +155,7 @@ def _body(request: HttpRequest) -> Iterator[bytes]:
 
 @api.post("/submissions", response={201: dict})
 def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, dict[str, Any]]:
-    """Hands an upload in."""
+    """Submits an upload."""
     fields = body.dict()
     upload_id = fields.pop("upload")
     submission = services.submission_create(
@@ -168,14 +168,14 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
 
 @api.get("/submissions", response=dict)
 def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
-    """One's own submissions, the newest first; with `mine=0` all that one may see."""
+    """The user's own submissions, the newest first; with `mine=0` all that the user may see."""
     found = submission_documents(request.auth, mine)
     return {"submissions": [_shown(request, document) for document in found]}
 
 
 @api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
 def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]:
-    """Where a submission stands."""
+    """A submission with its stages."""
     user = request.auth
     submission = submission_get(user=user, submission_id=submission_id)
     return _shown(request, submission_document(submission))
@@ -183,21 +183,21 @@ def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]
 
 @api.post("/submissions/{submission_id}/cancel", response=dict)
 def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, Any]:
-    """Asks for the end of a submission."""
+    """Cancels a submission."""
     submission = services.submission_cancel(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 
 @api.post("/submissions/{submission_id}/retry", response=dict)
 def submission_retry(request: TokenRequest, submission_id: int) -> dict[str, Any]:
-    """Goes on where the platform failed."""
+    """Continues a submission from the stage in which the platform failed."""
     submission = services.submission_retry(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 
 @api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
 def submission_results(request: TokenRequest, submission_id: int) -> dict[str, Any]:
-    """Score, per-task results, provenance and scan; nulls while there is none."""
+    """Score, tasks, provenance and scan; null where there is none yet."""
     user = request.auth
     submission = submission_get(user=user, submission_id=submission_id)
     score = submission.scores.filter(metric_version=DEFAULT_METRIC_VERSION).first()
@@ -212,8 +212,8 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     check_track(track)
     scale = load_scale(scale).name
     if scale not in settings.CRUCIBLE_SCALES:
-        raise Failure("not_found", f"this site keeps no board for {scale}")
+        raise Failure("not_found", f"this site has no board for {scale}")
     text = board_document(track, scale)
-    # Kept without the site, which the request names. Inside a JSON string no quote stands alone.
+    # Cached without scheme and host, which the request gives. A quote in a JSON string is escaped.
     text = text.replace('"url": "/', f'"url": "{_site(request)}/')
     return HttpResponse(text, content_type=api.get_content_type())

@@ -1,7 +1,7 @@
-"""Comparisons of published scores from the questions that all of them answered.
+"""Comparisons of published scores on the questions that all of them answered.
 
-Two submissions: the paired difference of every mean and every task. Several seeds of one dataset:
-how far the runs lie apart. A board: places.py.
+For two submissions: the paired difference of every mean and every task. For several seeds of one
+dataset: the spread of the runs. For a whole board, see places.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from submissions.states import State
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first score less the second; `clear` are the tasks whose difference holds among all."""
+    """First score minus second; `clear` are tasks whose difference survives Holm's correction."""
 
     figures: dict[str, Estimate]
     tasks: dict[str, TaskDifference]
@@ -31,17 +31,26 @@ class Comparison:
 def compare(one: Score, other: Score) -> Comparison:
     """The paired comparison of two scores under the same metric version.
 
-    Raises `Failure` (`refused`) in a sentence where they cannot be compared.
+    Raises `Failure` (`refused`) if they cannot be compared.
     """
     suite = suite_of_score(one)
     if one.metric_version != other.metric_version or one.suite_sha256 != other.suite_sha256:
-        raise Failure("refused", "the two answered different questions: another suite or version")
+        raise Failure(
+            "refused",
+            "choose two submissions of the same suite: these answered different questions",
+        )
     if suite is None:
-        raise Failure("refused", "they answered a suite that this site no longer has")
+        raise Failure(
+            "refused",
+            "choose newer submissions: this site no longer has the suite that these answered",
+        )
     for score in (one, other):
         if not records_kept(score.records_sha256):
             name = score.submission.name
-            raise Failure("refused", f"the per-example answers of {name} were not kept")
+            raise Failure(
+                "refused",
+                f"choose another submission: the per-example answers of {name} were not kept",
+            )
     names = (suite.hash, one.records_sha256, other.records_sha256, one.metric_version)
     return kept("-".join(("comparison", *names)), UNCHANGING, lambda: _compare(suite, one, other))
 
@@ -49,7 +58,10 @@ def compare(one: Score, other: Score) -> Comparison:
 def _compare(suite: Suite, one: Score, other: Score) -> Comparison:
     mine, theirs = (answers_of_records(score.records_sha256) for score in (one, other))
     if mine is None or theirs is None:
-        raise Failure("refused", "the per-example answers of one of them cannot be read")
+        raise Failure(
+            "refused",
+            "choose other submissions: the per-example answers of one of these cannot be read",
+        )
     figures = differences(suite, mine, theirs, one.metric_version)
     tasks = task_differences(mine, theirs)
     return Comparison(figures, tasks, holds({label: task.p for label, task in tasks.items()}))
@@ -57,7 +69,7 @@ def _compare(suite: Suite, one: Score, other: Score) -> Comparison:
 
 @dataclass(frozen=True)
 class Siblings:
-    """The runs of one dataset with several seeds, and how far they lie apart."""
+    """The runs of one dataset with several seeds, and their spread."""
 
     scores: list[Score]
     spread: Spread
@@ -66,7 +78,7 @@ class Siblings:
 def runs_with_other_seeds(score: Score) -> Siblings | None:
     """The published scores of the same user's same dataset, recipe and suite, by seed.
 
-    None where there is only one run. A seed that was run twice counts once, the first time.
+    None if there is only one run. Of several runs with one seed, only the first counts.
     """
     found = (
         Score.objects.filter(

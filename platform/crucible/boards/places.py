@@ -19,11 +19,11 @@ from evaluation.statistics import ADDED, Figure, Floats, covariance, figures_of
 from evaluation.suite import Suite
 from evaluation.ties import Places, places_of
 
-TIED_ROWS = 100  # of a board, from the top: pairs grow with the square
+COMPARED_ROWS = 100  # from the top of a board: the number of pairs grows with the square
 
 
 class Ranked(Protocol):
-    """What places are found by: a score, or a board's row of one."""
+    """What a rank interval needs of a score."""
 
     @property
     def figure(self) -> str: ...
@@ -37,10 +37,10 @@ class Ranked(Protocol):
 
 @dataclass(frozen=True)
 class Bits:
-    """What one run answered to the questions of a figure: a bit each, stratum after stratum.
+    """One run's answers to the questions of a figure: one bit each, stratum after stratum.
 
-    `strata` holds the labels, the number of categories and of questions of each; `questions` is a
-    hash of which ones they were.
+    `strata` holds for each stratum the labels and the numbers of categories and questions.
+    `questions` is a hash over the identity of the questions.
     """
 
     strata: tuple[tuple[tuple[str, ...], int, int], ...]
@@ -51,12 +51,13 @@ class Bits:
 def places_on_board(
     suite: Suite, metric_version: str, scores: Sequence[Ranked]
 ) -> list[Places | None]:
-    """The places of comparable scores, the best first; None where a score or its error is unknown.
+    """Rank intervals of comparable scores, the best first; None if score or error is unknown.
 
-    Scores without records count as if they had answered other questions, which can only widen.
+    A score without per-example answers counts as if it had answered other questions. That can only
+    widen the intervals.
     """
     known = [n for n, s in enumerate(scores) if s.value is not None and s.stderr is not None]
-    known = known[:TIED_ROWS]
+    known = known[:COMPARED_ROWS]
     found: list[Places | None] = [None] * len(scores)
     if known:
         values = [scores[n].value or 0.0 for n in known]
@@ -72,10 +73,10 @@ def places_on_board(
 def _shared_errors(
     suite: Suite, records: Sequence[str], name: str, metric_version: str
 ) -> tuple[list[int], Floats]:
-    """Which of these records' answers are there, and the covariance of the figure among them.
+    """The positions of records whose answers exist, and the covariance of the figure among them.
 
-    Each submission's answers are kept as bits: opening a hundred files takes seconds, and a board
-    with a new row opens its file alone.
+    Each submission's answers are cached as bits: opening a hundred files takes seconds. A board
+    with one new row opens only one file.
     """
     figures = figures_of(suite, metric_version, [task.label for task in suite.tasks])
     figure = next(figure for figure in figures if figure.name == name)
@@ -88,7 +89,7 @@ def _shared_errors(
 
 
 def _bits(suite: Suite, records: str, figure: Figure) -> Bits | None:
-    """None where the records are not there or lack a task of the figure."""
+    """None if the file of answers is missing or lacks a task of the figure."""
     answers = answers_of_records(records)
     if answers is None or not answers.keys() >= figure.weights.keys():
         return None
@@ -106,9 +107,9 @@ def _bits(suite: Suite, records: str, figure: Figure) -> Bits | None:
 
 
 def _covariance(answered: dict[str, Bits | None], figure: Figure) -> tuple[dict[str, int], Floats]:
-    """Each record's row in the covariance of a figure, −1 where its answers are not there.
+    """Each record's row in the covariance of a figure; −1 if its answers are missing.
 
-    All were asked the same questions as the first, or count as not there.
+    Answers to other questions than the first record's count as missing.
     """
     first = next((bits for bits in answered.values() if bits is not None), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""A board is made anew as soon as its change is committed, by the process that changed it."""
+"""Makes a board anew after its change commits, in the process that changed it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @receiver(board_changed)
 def refresh_after_the_change(track: str, scale: str, **kwargs: Any) -> None:
-    """After commit, when no row is locked any more."""
+    """Waits for the commit, so that no page is rendered while a row is locked."""
     transaction.on_commit(partial(_refresh, track, scale))
 
 
@@ -25,5 +25,5 @@ def _refresh(track: str, scale: str) -> None:
     try:
         with transaction.atomic():
             board_refresh(track, scale)
-    except Exception:  # it is only a picture: whoever looks at the board next makes it
+    except Exception:  # no data is lost: the next request for the board makes it
         logger.exception("the board %s, %s could not be made anew", track, scale)

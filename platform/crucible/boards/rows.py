@@ -1,4 +1,4 @@
-"""The rows of a board: who is published on it, in which order, at which places."""
+"""The rows of a board: the published submissions in order, with ranks and rank intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training_recipes.scales import load_scale
 class Entry(NamedTuple):
     """A published score as its board shows it. `value` is what ranks, `figure` its field's name.
 
-    Boards are long: a thousand of these are read in a quarter of the time of as many models.
+    Not a model, because boards are long: reading a thousand of these takes a quarter of the time.
     """
 
     submission_id: int
@@ -52,10 +52,10 @@ class Entry(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A place on the board; `rank` is None where there is nothing to rank by.
+    """A row of the board; `rank` is None if there is no figure to rank by.
 
-    `places` are those that the test questions leave open. `marks` are of reviewers; `withheld` are
-    the names of the means that a task enters which they excluded.
+    `places` is the rank interval. `marks` come from reviewers. `withheld` are the names of the
+    means that contain a task which reviewers excluded.
     """
 
     rank: int | None
@@ -87,9 +87,9 @@ def leaderboard_rows(
     *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
     with_marked: bool = True,
 ) -> list[Row]:  # fmt: skip
-    """Published submissions, the best first, what cannot be ranked last; equal scores share a rank.
+    """Published submissions: the best first, unranked ones last; equal scores share a rank.
 
-    Without the marked ones the others are ranked as if those were not there.
+    Without the marked rows, the others are ranked as if the marked ones did not exist.
     """
     suite = board_suite(scale)
     scores = Score.objects.filter(
@@ -117,7 +117,7 @@ def leaderboard_rows(
 
 
 def _entries(scores: QuerySet[Score], recipe: str, suite: str) -> list[Entry]:
-    """What is shown of each score, in no order."""
+    """What the board shows of each score, unordered."""
     found = scores.order_by().values(
         "submission_id", "created_at", "label", *RANKING, *(f"{name}_stderr" for name in RANKING),
         "extended", "mmlu", "intervals", "records_sha256", "loss", "epochs",
@@ -136,13 +136,13 @@ def _entries(scores: QuerySet[Score], recipe: str, suite: str) -> list[Entry]:
 
 
 def _ranks_by(entry: Entry, withheld: Mapping[int, frozenset[str]]) -> float | None:
-    """The figure that a score is ranked by, where it is ranked."""
+    """The figure that ranks a score; None if it is not ranked."""
     counts = entry.comparable and entry.figure not in withheld.get(entry.submission_id, ())
     return entry.value if counts else None
 
 
 def means_with(suite: Suite, excluded: Sequence[str]) -> frozenset[str]:
-    """The means of the suite, and MMLU, that one of these tasks enters: none is a partial one."""
+    """The means of the suite, and MMLU, that contain one of these tasks: no mean is partial."""
     found = frozenset(
         name
         for name, tasks in aggregates(suite).items()
@@ -153,7 +153,7 @@ def means_with(suite: Suite, excluded: Sequence[str]) -> frozenset[str]:
 
 def row_documents(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The API's form of rows."""
-    address = reverse("submissions")  # asking for each row's own takes longer than all the rest
+    address = reverse("submissions")  # `reverse` for each row would take longer than all the rest
     return [_row_document(row, f"{address}{row.entry.submission_id}/") for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""What a board looks like, as text: the table of its page, and the document of the API."""
+"""The texts of a board: the table of its page, and the document of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = 100  # rows; as many as have rank intervals: see places.py
 
 
 class Board(NamedTuple):
-    """Which board, and how one looks at it."""
+    """A board and the options of its page."""
 
     track: str
     scale: str
@@ -37,20 +37,20 @@ class Line(NamedTuple):
 
 
 def board_table(board: Board, page: int = 1) -> str:
-    """A page of a board as everybody sees it; the empty string while nothing is published.
+    """The HTML table of a page of a board; the empty string while nothing is published.
 
-    Raises `Http404` for a page that the board does not have, which is not kept.
+    Raises `Http404` for a page that the board does not have; that is not cached.
     """
     return _table_of(board, page, board_version(board.track, board.scale))
 
 
 def board_document(track: str, scale: str) -> str:
-    """A whole board as JSON, its addresses without the site."""
+    """A whole board as JSON; its addresses begin with the path, without scheme and host."""
     return _document_of(Board(track, scale), board_version(track, scale))
 
 
 def board_refresh(track: str, scale: str) -> None:
-    """Makes what most visitors ask for, unless it is there: the first page and the document."""
+    """Makes the texts that most visitors request, unless cached: first page and document."""
     board = Board(track, scale)
     now = Version(board_version(track, scale).text)
     _table_of(board, 1, now)
@@ -58,7 +58,7 @@ def board_refresh(track: str, scale: str) -> None:
 
 
 def _rows_of(board: Board, version: Version) -> list[Row]:
-    """Never older than `version`: what is made of them is kept under it."""
+    """The rows, never older than `version`: texts made from them are cached under it."""
     name = "-".join(map(str, ("rows", *board)))
     return kept(name, Version(version.text), lambda: leaderboard_rows(**board._asdict()))
 
@@ -106,7 +106,7 @@ def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
 
 
 def _query_of(board: Board) -> QueryDict:
-    """What the address of this look at the board asks for, its page left out."""
+    """The query string of this board's page, without the page number."""
     query = QueryDict(mutable=True)
     if board.metric_version != DEFAULT_METRIC_VERSION:
         query["metric"] = board.metric_version

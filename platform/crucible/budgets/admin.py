@@ -1,4 +1,4 @@
-"""Teams and grants in the admin: where an organiser gives hours, each time with a reason."""
+"""Teams, allowances and the ledger in the admin; an organiser grants hours with a reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from submissions.failures import Failure
 
 
 class MembershipInline(admin.TabularInline):
-    """Who is in the team."""
+    """The members of a team."""
 
     model = Membership
     extra = 1
@@ -28,7 +28,7 @@ class MembershipInline(admin.TabularInline):
 
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
-    """A team with its members; one that has an allowance cannot be deleted."""
+    """Teams with their members; a team with an allowance cannot be deleted."""
 
     list_display = ["name", "created_at"]
     search_fields = ["name"]
@@ -36,11 +36,11 @@ class TeamAdmin(admin.ModelAdmin):
 
 
 class GrantForm(forms.ModelForm):
-    """The limit at once, and hours to add with the reason."""
+    """The limit of submissions at once, and hours to grant with their reason."""
 
     hours = forms.DecimalField(
         required=False, max_digits=12, decimal_places=2, initial=Decimal(0), label="H100-hours",
-        help_text="To add to what is available; negative takes back. H100-hours.",
+        help_text="Added to the available hours; a negative number takes hours back.",
     )  # fmt: skip
     reason = forms.CharField(required=False, max_length=200, help_text="The team reads it.")
 
@@ -58,15 +58,17 @@ class GrantForm(forms.ModelForm):
         data = super().clean() or {}
         hours = data.get("hours") or Decimal(0)
         if hours and not (data.get("reason") or "").strip():
-            raise ValidationError({"reason": "Say why: the team reads it in the ledger."})
+            raise ValidationError({"reason": "Give a reason: the team reads it in the ledger."})
         if self.instance.available + hours < 0:
-            raise ValidationError({"hours": f"Only {self.instance.available} are available."})
+            raise ValidationError(
+                {"hours": f"Only {self.instance.available} H100-hours are available."}
+            )
         return data
 
 
 @admin.register(Allowance)
 class AllowanceAdmin(admin.ModelAdmin):
-    """What each team has; the amounts change by grants and by submissions alone."""
+    """Allowances of teams; only grants and submissions change the amounts."""
 
     form = GrantForm
     list_display = ["team", "scale", "concurrent", "available", "reserved", "spent"]
@@ -88,7 +90,7 @@ class AllowanceAdmin(admin.ModelAdmin):
                 hours=form.cleaned_data.get("hours") or Decimal(0),
                 reason=form.cleaned_data.get("reason") or "", actor=actor.user,
             )  # fmt: skip
-        except Failure as failure:  # somebody spent it between the form's check and now
+        except Failure as failure:  # a submission reserved hours after the form's check
             self.message_user(request, failure.message, "ERROR")
             obj.pk = obj.pk or Allowance.objects.get(team=obj.team, scale=obj.scale).pk
         else:

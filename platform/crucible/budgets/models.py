@@ -1,4 +1,4 @@
-"""Teams, their allowances, and the append-only ledger whose sums the allowances hold."""
+"""Teams, their allowances, and the append-only ledger; allowances hold its sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crucible.entries.models import Submission
 
 
 class Team(models.Model):
-    """Those who share a budget. A submission belongs to its user; its cost to the user's team."""
+    """Users who share a budget. A submission belongs to its user; the user's team pays."""
 
     name = models.CharField(max_length=80, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -23,7 +23,7 @@ class Team(models.Model):
 
 
 class Membership(models.Model):
-    """A user is in one team at most, so that it is clear who pays."""
+    """A user is in at most one team, so that it is clear which team pays."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
     user = models.OneToOneField(
@@ -64,7 +64,7 @@ class Allowance(models.Model):
 
 
 class EntryKind(TextChoices):
-    """docs/budgets.md says what each moves from where to where."""
+    """The kinds of entries; docs/budgets.md shows how each changes the amounts."""
 
     GRANT = "grant"
     RESERVE = "reserve"
@@ -73,10 +73,10 @@ class EntryKind(TextChoices):
 
 
 class Entry(models.Model):
-    """One line of the ledger, in GPU-hours added to each of the allowance's amounts.
+    """One entry of the ledger: H100-hours added to each of the allowance's amounts.
 
-    `round` counts how often the submission reserved: a retry after a refund does so again. A
-    trigger in the database refuses changes and deletions.
+    `round` counts the reservations of the submission; a retry after a refund reserves again. A
+    database trigger refuses changes and deletions.
     """
 
     allowance = models.ForeignKey(Allowance, on_delete=models.PROTECT, related_name="entries")

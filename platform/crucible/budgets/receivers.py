@@ -1,4 +1,4 @@
-"""What a submission's move means for its team's budget."""
+"""What a move of a submission changes in its team's budget."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from submissions.states import Fault, State
 
 
 @receiver(submission_moved)
-def settle_at_the_end(move: Move, **kwargs: Any) -> None:
-    """Gives back what is due when a submission ends without a score."""
+def refund_at_the_end(move: Move, **kwargs: Any) -> None:
+    """Refunds what is due when a submission ends without a score."""
     if move.to not in (State.FAILED, State.CANCELLED):
         return
     failure = move.submission.failure or {}

@@ -1,4 +1,4 @@
-"""Reads a team's budget for its members, and what one submission took from it."""
+"""Reads the budget of a team, and the charge of one submission."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from submissions.failures import Failure
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """One scale of this site as a user may use it; no allowance where none limits it."""
+    """One scale of this site for one user; `allowance` is None if the team has none there."""
 
     scale: str
     price: Decimal
@@ -26,18 +26,18 @@ class BudgetRow:
 
     @property
     def refusal(self) -> Failure | None:
-        """Why a submission would not be accepted now; None: it would."""
+        """Why a submission would be refused now; None if it would be accepted."""
         return refusal_of(
             scale=self.scale, price=self.price, allowance=self.allowance, under_way=self.under_way
         )
 
     @property
     def left(self) -> str:
-        """What is there for one more submission, in a few words; empty where nothing limits it."""
+        """What is left for one more submission, in a few words; empty if nothing limits it."""
         if self.allowance is None:
             return "no budget" if self.price else ""
-        slots = f"{self.under_way} of {self.allowance.concurrent} under way"
-        hours = f"takes {self.price} H100-hours, {self.allowance.available} left, "
+        slots = f"{self.under_way} of {self.allowance.concurrent} in progress"
+        hours = f"costs {self.price} H100-hours, {self.allowance.available} left, "
         return hours + slots if self.price else slots
 
 
@@ -47,7 +47,7 @@ def team_of(user: Any) -> Team | None:
 
 
 def budget_rows(user: Any) -> list[BudgetRow]:
-    """Every open scale with what the user's team has there."""
+    """Every open scale with the allowance of the user's team."""
     allowances = {
         allowance.scale: allowance
         for allowance in Allowance.objects.select_related("team").filter(
@@ -62,14 +62,14 @@ def budget_rows(user: Any) -> list[BudgetRow]:
 
 
 def budget_check(*, user: Any, scale: str) -> None:
-    """Raises the refusal that a submission of this user's at this scale would meet now."""
+    """Raises the refusal that a submission of this user at this scale would get now."""
     row = next((row for row in budget_rows(user) if row.scale == scale), None)
     if row is not None and row.refusal is not None:
         raise row.refusal
 
 
 def ledger_of(user: Any) -> QuerySet[Entry]:
-    """The ledger of the user's team, the newest first; of other teams nothing is shown."""
+    """The ledger of the user's team only, the newest entry first."""
     return (
         Entry.objects.filter(allowance__team__memberships__user=user)
         .select_related("allowance", "submission")
@@ -78,6 +78,6 @@ def ledger_of(user: Any) -> QuerySet[Entry]:
 
 
 def charge_of(submission: Submission) -> Entry | None:
-    """The last entry about a submission, what it holds or has cost; none where that is nothing."""
+    """The last ledger entry of a submission; None if it reserved and spent nothing."""
     last = submission.ledger.order_by("id").last()
     return last if last and (last.available or last.spent) else None

@@ -1,7 +1,7 @@
-"""Writes the ledger: each amount moves under its allowance's lock, with an entry that says why.
+"""Writes the ledger: an amount changes only under its allowance's lock and with an entry.
 
-A submission reserves when it is handed in, consumes at the first step of training, and gets back
-what it reserved when it ends before that, or what it consumed when the platform failed it.
+A submission reserves its price when it is accepted and consumes it at the first training step. It
+gets a refund if it ends before that step, or if the platform fails it later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CENT = Decimal("0.01")
 
 
 def price_of(scale: str) -> Decimal:
-    """H100-hours of one submission, as the submit page names them; 0 on a CPU's scale.
+    """H100-hours of one submission, as on the submit page; 0 at a scale for CPUs.
 
     The recipe is fixed, so every submission of a scale costs the same: training and evaluation.
     """
@@ -57,9 +57,9 @@ def _write(
 def refusal_of(
     *, scale: str, price: Decimal, allowance: Allowance | None, under_way: int
 ) -> Failure | None:
-    """Why a submission would not be accepted (`budget_exceeded`); None: it would.
+    """Why a submission would be refused (`budget_exceeded`); None if it would be accepted.
 
-    A scale that costs no H100-hours is open to all whom no allowance limits.
+    A scale that costs no H100-hours is open to every user whose team has no allowance there.
     """
     if allowance is None:
         why = f"you have no budget at the scale {scale}"
@@ -67,13 +67,13 @@ def refusal_of(
     if under_way >= allowance.concurrent:
         return Failure(
             "budget_exceeded",
-            f"{under_way} submissions of {allowance.team} at {scale} are under way;"
-            f" {allowance.concurrent} may be",
+            f"{allowance.team} has {under_way} submissions in progress at {scale};"
+            f" the limit is {allowance.concurrent}",
         )
     if price > allowance.available:
         return Failure(
             "budget_exceeded",
-            f"a submission at {scale} takes {price} H100-hours; {allowance.team} has"
+            f"a submission at {scale} costs {price} H100-hours; {allowance.team} has"
             f" {allowance.available} left",
         )
     return None
@@ -87,35 +87,37 @@ def _last_of(submission: Submission) -> Entry | None:
 def allowance_grant(
     *, team: Team, scale: str, concurrent: int, hours: Decimal, reason: str, actor: User
 ) -> Allowance:
-    """Sets how many at once, and adds hours (or takes some back, when negative), with the reason.
+    """Sets the limit of submissions at once, and grants hours (negative: takes them back).
 
-    Raises `Failure` for an unknown scale, a change without a reason, or more taken back than is
-    available: what is reserved or spent stays so.
+    Raises `Failure` for an unknown scale, a grant without a reason, or more hours taken back than
+    are available; reserved and spent hours stay.
     """
     scale = load_scale(scale).name
     allowance, _ = Allowance.objects.select_for_update().get_or_create(
         team=team, scale=scale, defaults={"concurrent": concurrent}
     )
     if allowance.available + hours < 0:
-        raise Failure("refused", f"{allowance} has only {allowance.available} H100-hours to give")
+        raise Failure(
+            "refused", f"take back at most {allowance.available} H100-hours of {allowance}"
+        )
     if allowance.concurrent != concurrent:
         Allowance.objects.filter(id=allowance.id).update(concurrent=concurrent)
     if hours:
         if not reason.strip():
-            raise Failure("refused", "a grant needs a reason")
+            raise Failure("refused", "give a reason for the grant")
         _write(allowance, EntryKind.GRANT, reason, actor.get_username(), available=hours)
     allowance.refresh_from_db()
     return allowance
 
 
 def budget_reserve(*, submission: Submission, actor: str) -> None:
-    """Takes the price out of what is available; called in the transaction that starts a submission.
+    """Reserves the price; called in the transaction that creates or retries a submission.
 
-    Raises `Failure` (`budget_exceeded`) when hours are lacking, or too many of the team's are under
-    way.
+    Raises `Failure` (`budget_exceeded`) if hours are lacking, or if the team has too many
+    submissions in progress.
     """
     price = price_of(submission.scale)
-    # Locked: of rivals at the same moment each sees what the ones before it took.
+    # Locked, so that each of several simultaneous submissions sees what the others reserved.
     allowance = (
         Allowance.objects.select_for_update(of=("self",))
         .select_related("team")
@@ -132,14 +134,14 @@ def budget_reserve(*, submission: Submission, actor: str) -> None:
         return
     last = _last_of(submission)
     _write(
-        allowance, EntryKind.RESERVE, "handed in" if last is None else "retried", actor,
+        allowance, EntryKind.RESERVE, "submitted" if last is None else "retried", actor,
         submission=submission, round=last.round + 1 if last else 1, available=-price,
         reserved=price,
     )  # fmt: skip
 
 
 def under_way_of(allowance: Allowance, besides: Submission | None = None) -> int:
-    """How many submissions that it pays for are not over."""
+    """How many submissions paid by this allowance are in progress."""
     paid = Submission.objects.filter(
         ledger__allowance=allowance, ledger__kind=EntryKind.RESERVE
     ).exclude(state__in=TERMINAL)
@@ -149,7 +151,7 @@ def under_way_of(allowance: Allowance, besides: Submission | None = None) -> int
 
 
 def budget_consume(*, submission: Submission) -> None:
-    """Training has made its first step: what was reserved is spent. Safe to repeat."""
+    """After the first training step, the reserved hours are spent. Safe to repeat."""
     last = _last_of(submission)
     if last is None or last.kind != EntryKind.RESERVE:
         return
@@ -162,10 +164,10 @@ def budget_consume(*, submission: Submission) -> None:
 
 
 def budget_settle(*, submission: Submission, ending: State, failure_code: str, ours: bool) -> None:
-    """Gives back what is due when a submission ends without a score; `ours`: the platform failed.
+    """Refunds what is due when a submission ends without a score; `ours`: the platform failed.
 
-    Safe to repeat. What training consumed stays spent when the participant cancelled or the dataset
-    was at fault.
+    Safe to repeat. Consumed hours stay spent if the participant cancelled or the dataset caused the
+    failure.
     """
     last = _last_of(submission)
     if last is None or last.kind == EntryKind.REFUND:
@@ -176,7 +178,7 @@ def budget_settle(*, submission: Submission, ending: State, failure_code: str, o
     reason = f"{ending.value} {when}" + (f": {failure_code}" if failure_code else "")
     with transaction.atomic():
         allowance = Allowance.objects.select_for_update().get(id=last.allowance_id)
-        # The last entry put the amount where it is now: into the reserved or into the spent.
+        # The last entry shows where the amount is now: reserved or spent.
         reserved, spent = max(last.reserved, Decimal(0)), last.spent
         _write(
             allowance, EntryKind.REFUND, reason, PLATFORM, submission=submission, round=last.round,

@@ -13,7 +13,7 @@ from submissions.states import TERMINAL, State, Track
 
 
 class Upload(models.Model):
-    """A dataset's shards on their way in; closed for good by the submission that uses it."""
+    """Shards that are being uploaded; the submission that uses them closes the upload for good."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
@@ -28,7 +28,7 @@ class Upload(models.Model):
 
 
 class Shard(models.Model):
-    """One received file of an upload, with the hash that the server itself computed."""
+    """One received file of an upload, with the hash that the server computed."""
 
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="shards")
     name = models.CharField(max_length=200)
@@ -44,10 +44,10 @@ class Shard(models.Model):
 
 
 class SubmissionQuerySet(models.QuerySet["Submission"]):
-    """Default deny: what a page shows starts at `visible_to`."""
+    """Every query of a page starts at `visible_to`: what it does not allow is denied."""
 
     def visible_to(self, user: object) -> SubmissionQuerySet:
-        """Published ones for everybody, one's own always, all for staff."""
+        """Published submissions for everybody, a user's own for that user, all for staff."""
         if getattr(user, "is_staff", False):
             return self
         allowed = Q(state=State.PUBLISHED)
@@ -73,7 +73,7 @@ class Submission(models.Model):
     waiting_for = models.CharField(max_length=200, blank=True)
     failure = models.JSONField(null=True, blank=True)
 
-    # Of the organiser, for the queue.
+    # Set by organisers, for the queue.
     priority = models.SmallIntegerField(default=0, help_text="Higher goes first.")
     held_for = models.CharField(
         max_length=200, blank=True, help_text="Why nothing more of it is started; empty: not held."
@@ -85,8 +85,8 @@ class Submission(models.Model):
         default=0, help_text="Unexpected errors of the platform in a row."
     )
 
-    # When the reconciler looks next (null: whoever gives it a slot wakes it), and when it last sent
-    # a hint that nobody has taken up yet.
+    # When the reconciler looks next (null: the grant of a slot wakes it), and when it last sent a
+    # hint that nobody has taken up yet.
     due_at = models.DateTimeField(auto_now_add=True, null=True)
     hinted_at = models.DateTimeField(null=True, blank=True)
 
@@ -118,12 +118,12 @@ class Submission(models.Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether it is in a final state."""
         return State(self.state) in TERMINAL
 
 
 class Event(models.Model):
-    """What happened, in order. A trigger in the database refuses changes and deletions."""
+    """What happened, in order. A database trigger refuses changes and deletions."""
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="events")
     sequence = models.PositiveIntegerField()

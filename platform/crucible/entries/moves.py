@@ -1,7 +1,7 @@
-"""The one way in which a submission changes its state, and its append-only history.
+"""The one function that changes the state of a submission, and its append-only history.
 
-What follows from a move is not here: apps that come later attach it to `submission_moved`. Their
-receivers run in the transaction of the move, and the error of one undoes the move.
+The consequences of a move are not here: apps of higher levels attach receivers to
+`submission_moved`. Receivers run in the transaction of the move; an error in one undoes the move.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ submission_moved = Signal()  # sent with `move`, a `Move`
 
 
 class StaleState(Exception):
-    """Somebody else moved the submission first; whoever sees this looks again and does nothing."""
+    """Another process moved the submission first; the caller must read it again."""
 
 
 class Move(NamedTuple):
-    """A move that has just been made, with the event that tells of it."""
+    """A move that has just been made, with its event."""
 
     submission: Submission
     origin: State
@@ -42,9 +42,9 @@ def submission_move(
     *, submission: Submission, to: State, actor: str = PLATFORM, waiting_for: str = "",
     detail: dict[str, Any] | None = None, failure: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """One allowed move, by compare-and-set, with its event and all that follows from it.
+    """Makes one allowed move by compare-and-set, with its event and all consequences.
 
-    Raises `ValueError` for a move that the table does not hold (a bug) and `StaleState` when the
+    Raises `ValueError` for a move that `TRANSITIONS` does not allow (a bug) and `StaleState` if the
     submission has moved since it was read.
     """
     origin = State(submission.state)
@@ -74,7 +74,7 @@ def event_add(
     *, submission: Submission, kind: EventKind, from_state: str | None = None,
     actor: str = PLATFORM, detail: dict[str, Any] | None = None,
 ) -> Event:  # fmt: skip
-    """Appends to the history; called with the submission's row locked or just moved."""
+    """Appends to the history; the caller has locked or just moved the submission's row."""
     sequence = Event.objects.filter(submission=submission).count()
     with logged_about(submission.id, (detail or {}).get("key")):
         logger.info("%s, by %s", kind, actor)

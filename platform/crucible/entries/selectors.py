@@ -1,4 +1,4 @@
-"""Reads submissions, each query starting at what the user may see."""
+"""Reads submissions; each query starts at what the user may see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from submissions.failures import Failure
 
 
 def submission_get(*, user: object, submission_id: int) -> Submission:
-    """A submission that `user` may see; `not_found` otherwise, whether or not it exists."""
+    """A submission that `user` may see. Otherwise raises `not_found`, whether or not it exists."""
     submission = (
         Submission.objects.visible_to(user).select_related("user").filter(id=submission_id).first()
     )
@@ -21,7 +21,7 @@ def submission_get(*, user: object, submission_id: int) -> Submission:
 
 
 def submissions_of(user: Any) -> QuerySet[Submission]:
-    """A user's own, the newest first."""
+    """A user's own submissions, the newest first."""
     return Submission.objects.filter(user=user).select_related("user")
 
 

@@ -1,4 +1,4 @@
-"""Which moves a submission may make, and what its history can tell."""
+"""The moves that a submission may make, and the kinds of events in its history."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TRANSITIONS: dict[State, set[State]] = {
     State.SCORING: {State.REVIEWING, *_ENDINGS},
     State.REVIEWING: {State.PUBLISHED, State.DISQUALIFIED, *_ENDINGS},
     State.CANCELLING: {State.CANCELLED},
-    # Only reviewers move between these two; they may judge again.
+    # Only verdicts move a submission between these two states.
     State.PUBLISHED: {State.DISQUALIFIED},
     State.DISQUALIFIED: {State.PUBLISHED},
     State.CANCELLED: set(),
-    # Only a retry moves on from here, back to where the submission failed.
+    # Only a retry leaves this state, for the one in which the submission failed.
     State.FAILED: {
         State.SUBMITTED, State.VALIDATING, State.TOKENIZING, State.TRAINING, State.EVALUATING,
         State.SCORING, State.REVIEWING,
@@ -37,7 +37,7 @@ def choices_of(kind: type[StrEnum]) -> list[tuple[str, str]]:
 
 
 class EventKind(TextChoices):
-    """What the history of a submission can tell: its moves, and what happened between them."""
+    """Kinds of events in the history of a submission: its moves, and what happens between them."""
 
     SUBMITTED = "submitted"
     VALIDATING = "validating"

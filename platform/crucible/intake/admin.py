@@ -1,4 +1,4 @@
-"""Submissions in the admin: to be read; their state changes through the pipeline alone."""
+"""Submissions in the admin: read-only, with actions for organisers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from submissions.failures import Failure
 
 
 class ReasonForm(ActionForm):
-    """Beside the choice of an action: why a submission is held."""
+    """The field beside the choice of an action: why a submission is held."""
 
     reason = forms.CharField(required=False, max_length=200, label="Reason")
 
@@ -56,7 +56,7 @@ class ShardInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Submission)
 class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
-    """Everything about a submission, and what an organiser may do: hold, hurry, retry, cancel."""
+    """Everything about a submission, and the actions: hold, priority, retry, cancel."""
 
     list_display = ["id", "name", "user", "track", "scale", "state", "priority", "held_for",
                     "waiting_for", "created_at"]  # fmt: skip
@@ -65,9 +65,9 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ["name", "user__username"]
     inlines = [EventInline]
     action_form = ReasonForm
-    actions = ["hold", "release", "hurry", "defer", "retry", "cancel"]
+    actions = ["hold", "release", "raise_priority", "lower_priority", "retry", "cancel"]
 
-    @admin.action(description="Hold: start nothing more of them (give a reason)")
+    @admin.action(description="Hold: start no further jobs (give a reason)")
     def hold(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         reason = request.POST.get("reason", "").strip()
         if not reason:
@@ -75,16 +75,16 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
             return
         self._each(request, queryset, partial(submission_hold, reason=reason))
 
-    @admin.action(description="Release from a hold")
+    @admin.action(description="Release")
     def release(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._each(request, queryset, partial(submission_hold, reason=""))
 
-    @admin.action(description="Priority up by one")
-    def hurry(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
+    @admin.action(description="Raise the priority by one")
+    def raise_priority(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._shift(request, queryset, 1)
 
-    @admin.action(description="Priority down by one")
-    def defer(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
+    @admin.action(description="Lower the priority by one")
+    def lower_priority(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._shift(request, queryset, -1)
 
     @admin.action(description="Retry from the stage in which the platform failed")
@@ -113,7 +113,7 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Upload)
 class UploadAdmin(ReadOnly, admin.ModelAdmin):
-    """What was handed in."""
+    """Uploads with their shards."""
 
     list_display = ["id", "user", "created_at", "closed_at"]
     inlines = [ShardInline]
@@ -121,7 +121,7 @@ class UploadAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Shard)
 class ShardAdmin(ReadOnly, admin.ModelAdmin):
-    """Single files, to find one by its hash."""
+    """Single shards; the search finds one by its hash."""
 
     list_display = ["name", "upload", "bytes", "sha256"]
     search_fields = ["name", "sha256"]

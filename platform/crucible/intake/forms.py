@@ -1,4 +1,4 @@
-"""The form by which a dataset is handed in through the browser."""
+"""The form that submits a dataset in the browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ShardsField(forms.FileField):
 
 
 class ScaleSelect(forms.Select):
-    """A list in which scales that the budget does not allow cannot be chosen."""
+    """A list that disables the scales which the budget does not allow."""
 
     def __init__(self, closed: Collection[str]) -> None:
         super().__init__()
@@ -44,9 +44,9 @@ class ScaleSelect(forms.Select):
 
 
 class SubmissionForm(forms.Form):
-    """What the participant says about the dataset, and its shards."""
+    """The description of the dataset, and its shards."""
 
-    name = forms.CharField(max_length=80, help_text="How the leaderboard will call it.")
+    name = forms.CharField(max_length=80, help_text="The name on the leaderboard.")
     track = forms.ChoiceField(choices=choices_of(Track))
     scale = forms.ChoiceField()
     description = forms.CharField(
@@ -55,12 +55,12 @@ class SubmissionForm(forms.Form):
     )  # fmt: skip
     seed = forms.IntegerField(
         required=False, min_value=0, max_value=2**31 - 1,
-        help_text="Leave empty for the recipe's own.",
+        help_text="Leave empty for the recipe's seed.",
     )  # fmt: skip
     shards = ShardsField(
         help_text="Up to 100 .jsonl, .jsonl.gz, .jsonl.zst or .parquet files; each document has a"
-        " key “text”. On the mixing track, a mixture.json beside them gives sources their weights."
-        " The command “crucible submit” takes any number and goes on where a connection broke."
+        " key “text”. On the mixing track, add a mixture.json to give each source its weight."
+        " The command “crucible submit” takes any number of files and resumes a broken upload."
     )
 
     def __init__(self, *args: Any, budgets: Sequence[BudgetRow], **kwargs: Any) -> None:
@@ -71,5 +71,5 @@ class SubmissionForm(forms.Form):
         possible = [row.scale for row in budgets if row.scale not in closed]
         self.fields["scale"] = forms.ChoiceField(
             choices=choices, widget=ScaleSelect(closed), initial=possible[0] if possible else None,
-            help_text="" if possible else "Your budget allows no submission now: see below.",
+            help_text="" if possible else "Your budget allows no submission now; see below.",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Reads what a submission would cost."""
+"""Reads the cost of a submission."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from training_recipes.scales import load_scale
 
 
 def scale_costs() -> list[Cost]:
-    """What one submission costs at each scale of this site, the cheapest first."""
+    """The cost of one submission at each scale of this site, in the order of the settings."""
     return [cost_of(load_scale(name)) for name in settings.CRUCIBLE_SCALES]

@@ -24,7 +24,7 @@ from training_recipes.scales import load_scale
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MAX_RETRIES = 3  # of the owner; an organiser may go on
+MAX_RETRIES = 3  # by the owner; organisers have no limit
 
 
 def scale_check(scale: str) -> str:
@@ -33,14 +33,14 @@ def scale_check(scale: str) -> str:
     if scale not in settings.CRUCIBLE_SCALES:
         raise Failure(
             "refused",
-            f"this site does not run the scale {scale}, only {', '.join(settings.CRUCIBLE_SCALES)}",
+            f"choose one of {', '.join(settings.CRUCIBLE_SCALES)}: this site does not run {scale}",
         )
     return scale
 
 
 def _check_request(name: str, track: str) -> None:
     if not name.strip():
-        raise Failure("refused", "the submission needs a name")
+        raise Failure("refused", "give the submission a name")
     check_track(track)
 
 
@@ -49,10 +49,10 @@ def submission_create(
     *, user: User, name: str, description: str, track: str, scale: str, seed: int | None,
     upload_id: UUID,
 ) -> Submission:  # fmt: skip
-    """Closes the upload and puts it into the pipeline.
+    """Creates a submission of the upload, and closes the upload.
 
-    Raises `Failure` when the request makes no sense: no name, unknown track or scale, an upload
-    that is empty, not the user's, or used before; or when the budget does not allow it.
+    Raises `Failure` if the name is missing, track or scale are unknown, the upload is empty, used
+    or not the user's, or the budget does not allow it.
     """
     _check_request(name, track)
     scale = scale_check(scale)
@@ -60,11 +60,15 @@ def submission_create(
     if upload is None:
         raise Failure("not_found", f"you have no upload {upload_id}")
     if upload.closed_at is not None:
-        raise Failure("refused", f"the upload {upload_id} belongs to a submission already")
+        raise Failure(
+            "refused", f"upload the files again: {upload_id} already belongs to a submission"
+        )
     if not upload.shards.exclude(name=MIXTURE).exists():
         raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
     if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
-        raise Failure("mixture_invalid", f"a {MIXTURE} belongs to the mixing track, not to {track}")
+        raise Failure(
+            "mixture_invalid", f"remove {MIXTURE}, or choose the mixing track instead of {track}"
+        )
     upload.closed_at = timezone.now()
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(
@@ -82,7 +86,7 @@ def submission_create(
 
 
 def _locked(submission_id: int, actor: User) -> Submission:
-    """The row for changing it, for its owner and staff; nobody else learns that it exists."""
+    """The locked row, for its owner and staff; others do not learn that it exists."""
     submission = Submission.objects.select_for_update().filter(id=submission_id).first()
     if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
         raise Failure("not_found", f"you have no submission {submission_id}")
@@ -91,11 +95,11 @@ def _locked(submission_id: int, actor: User) -> Submission:
 
 @transaction.atomic
 def submission_cancel(*, submission_id: int, actor: User) -> Submission:
-    """Asks for the end of a submission; the pipeline then stops its processes."""
+    """Cancels a submission; the pipeline then stops its processes."""
     submission = _locked(submission_id, actor)
     state = State(submission.state)
     if state in TERMINAL:
-        raise Failure("refused", f"submission {submission_id} is {state.value} already")
+        raise Failure("refused", f"submission {submission_id} is already {state.value}")
     if state != State.CANCELLING:
         submission_move(
             submission=submission, to=State.CANCELLING, actor=actor.get_username(),
@@ -105,7 +109,7 @@ def submission_cancel(*, submission_id: int, actor: User) -> Submission:
 
 
 def may_be_retried(submission: Submission, actor: Any) -> bool:
-    """Whether a retry can help: the platform failed it. Its owner has a few, staff any number."""
+    """Whether a retry is possible: the platform failed it, and the owner has retries left."""
     failure = submission.failure or {}
     ours = submission.state == State.FAILED and failure.get("fault") == Fault.INFRASTRUCTURE
     return ours and (actor.is_staff or submission.retries < MAX_RETRIES)
@@ -113,10 +117,14 @@ def may_be_retried(submission: Submission, actor: Any) -> bool:
 
 @transaction.atomic
 def submission_retry(*, submission_id: int, actor: User) -> Submission:
-    """Goes on from the stage that failed, with new attempts and, if refunded, a new reservation."""
+    """Continues from the stage that failed, with new attempts; after a refund it reserves again."""
     submission = _locked(submission_id, actor)
     if not may_be_retried(submission, actor):
-        raise Failure("refused", f"submission {submission_id} cannot be retried")
+        raise Failure(
+            "refused",
+            f"submission {submission_id} cannot be retried: the platform must have failed it, and"
+            f" its owner may retry {MAX_RETRIES} times",
+        )
     failed = submission.events.filter(kind=EventKind.FAILED).last()
     assert failed is not None  # each move leaves its event
     Submission.objects.filter(id=submission_id).update(
@@ -133,7 +141,7 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
 
 @transaction.atomic
 def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
-    """Starts nothing more of it, until it is released by an empty reason; what runs goes on."""
+    """Holds a submission, or with an empty reason releases it. Running jobs continue."""
     submission = _locked(submission_id, actor)
     if submission.held_for == reason or submission.is_over:
         return
@@ -149,7 +157,7 @@ def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
 
 @transaction.atomic
 def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> None:
-    """Moves it in the queue: a higher number goes first."""
+    """Sets the priority in the queue: higher goes first."""
     submission = _locked(submission_id, actor)
     if submission.priority == priority or submission.is_over:
         return

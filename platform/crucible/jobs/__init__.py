@@ -1,1 +1,1 @@
-"""The pipeline: stages as jobs on a backend, hints by Celery, a reconciler that forgets nothing."""
+"""The pipeline: stages as jobs on backends, hints by Celery, and the reconciler."""

@@ -1,4 +1,4 @@
-"""Attempts in the admin: to be read; and lanes, by which an organiser steers the queues."""
+"""Attempts in the admin, read-only; and lanes, with which an organiser limits the queues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crucible.read_only import ReadOnly
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnly, admin.ModelAdmin):
-    """Every launch that was ever meant, with how it ended."""
+    """Every attempt, with its outcome."""
 
     list_display = ["key", "submission", "stage", "state", "backend", "launched_at", "heard_at"]
     list_filter = ["state", "stage", "backend"]
@@ -20,7 +20,7 @@ class AttemptAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Lane)
 class LaneAdmin(admin.ModelAdmin):
-    """How many jobs of a scale run at once on a backend, and whether its queue is held."""
+    """How many jobs of a scale may run at once on a backend, and whether that queue is held."""
 
     list_display = ["scale", "backend", "jobs_at_once", "held"]
     list_editable = ["jobs_at_once", "held"]

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class JobsConfig(AppConfig):
-    """Attempts at stages, and what moves them on."""
+    """Attempts at stages, and the pipeline."""
 
     name = "crucible.jobs"
     verbose_name = "Jobs"

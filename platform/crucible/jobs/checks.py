@@ -1,4 +1,4 @@
-"""Refuses to start with settings under which submissions would fail late, hang or run twice."""
+"""Refuses to start with settings that would make submissions fail late, hang or run twice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from training_recipes.scales import load_scale, scale_names
 
 @register()
 def task_limit_below_visibility_timeout(**kwargs: Any) -> list[Error]:
-    """A broker hands an unacknowledged task out again after its visibility timeout."""
+    """A broker delivers an unacknowledged task again after its visibility timeout."""
     limit, timeout = settings.CELERY_TASK_TIME_LIMIT, settings.CELERY_VISIBILITY_TIMEOUT
     if limit < timeout:
         return []
     return [
         Error(
-            f"A task may run {limit} s; the broker gives it to another worker after {timeout} s.",
+            f"A task may run {limit} s, but the broker delivers it again after {timeout} s.",
             hint="Keep CELERY_TASK_TIME_LIMIT below CELERY_VISIBILITY_TIMEOUT.",
             id="crucible.E001",
         )
@@ -33,14 +33,14 @@ def task_limit_below_visibility_timeout(**kwargs: Any) -> list[Error]:
 
 @register()
 def scales_can_be_run(**kwargs: Any) -> list[Error | Caution]:
-    """Each open scale must exist and have its evaluation data: said now, not after training."""
+    """Each open scale must exist and have its evaluation data: found now, not after training."""
     problems: list[Error | Caution] = []
     for scale in settings.CRUCIBLE_SCALES:
         if scale not in scale_names():
             problems.append(
                 Error(
                     f"CRUCIBLE_SCALES names {scale!r}, which does not exist.",
-                    hint=f"There are {', '.join(scale_names())}.",
+                    hint=f"Choose from {', '.join(scale_names())}.",
                     id="crucible.E002",
                 )
             )
@@ -51,8 +51,8 @@ def scales_can_be_run(**kwargs: Any) -> list[Error | Caution]:
 
 def _large_scale(scale: str) -> list[Error | Caution]:
     slow = Caution(
-        f"The scale {scale} is open: it wants GPUs, on processors alone it takes days to years.",
-        hint="Send its training to a cluster with GPUs (docs/backends.md), unless they are here.",
+        f"The scale {scale} is open, but it needs GPUs: on CPUs alone it takes days to years.",
+        hint="Run its training on a cluster with GPUs (docs/backends.md), or on local GPUs.",
         id="crucible.W001",
     )
     if settings.CRUCIBLE_EVAL_DATA and Path(settings.CRUCIBLE_EVAL_DATA).is_dir():
@@ -60,7 +60,7 @@ def _large_scale(scale: str) -> list[Error | Caution]:
     return [
         slow,
         Error(
-            f"The scale {scale} needs the 53 tasks' files.",
+            f"The scale {scale} needs the files of the 53 tasks.",
             hint="Set CRUCIBLE_EVAL_DATA to the folder that `crucible suite verify` accepts.",
             id="crucible.E003",
         ),
@@ -69,13 +69,13 @@ def _large_scale(scale: str) -> list[Error | Caution]:
 
 @register()
 def code_has_a_name(**kwargs: Any) -> list[Error]:
-    """A score carries the commit that made it, so a checkout that git cannot name makes none."""
+    """A score records the commit that made it, so git must know the commit of this checkout."""
     if code_commit(REPOSITORY) != "unknown":
         return []
     return [
         Error(
-            "git cannot say which commit this checkout is, and no score is published without it.",
-            hint="Install git, clone the repository, and own the clone (git's safe.directory).",
+            "git cannot name the commit of this checkout; no score is published without it.",
+            hint="Install git, run Crucible from a clone, and own it (git's safe.directory).",
             id="crucible.E004",
         )
     ]
@@ -83,7 +83,7 @@ def code_has_a_name(**kwargs: Any) -> list[Error]:
 
 @register()
 def backends_can_be_used(**kwargs: Any) -> list[Error]:
-    """The file that sends jobs to a scheduler must be right, and Slurm's commands here."""
+    """The file of CRUCIBLE_BACKENDS must be valid; if it uses Slurm, Slurm must be installed."""
     try:
         rules = rules_load(settings.CRUCIBLE_BACKENDS)
     except ValueError as error:
@@ -92,8 +92,8 @@ def backends_can_be_used(**kwargs: Any) -> list[Error]:
     if rules.of("slurm").jobs and missing:
         return [
             Error(
-                f"CRUCIBLE_BACKENDS sends jobs to Slurm, but there is no {missing[0]} here.",
-                hint="Run the worker on a machine from which jobs can be submitted.",
+                f"CRUCIBLE_BACKENDS sends jobs to Slurm, but {missing[0]} is not installed.",
+                hint="Run the worker on a machine that can submit Slurm jobs.",
                 id="crucible.E006",
             )
         ]

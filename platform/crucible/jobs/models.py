@@ -1,4 +1,4 @@
-"""Attempts, each one launch or the firm intent of one of a stage; and lanes, which bound them."""
+"""Attempts at stages, the heartbeats of services, and lanes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from submissions.states import Stage
 class AttemptState(TextChoices):
     """How far an attempt is.
 
-    queued: waits for a slot. launching: has one, and its job may not have started yet. lost: ended
+    queued: waits for a slot. launching: has a slot; its job may not have started yet. lost: ended
     without a result or a failure.
     """
 
@@ -28,12 +28,15 @@ class AttemptState(TextChoices):
     CANCELLED = "cancelled"
 
 
-OCCUPYING = [AttemptState.LAUNCHING, AttemptState.RUNNING]  # each has one of the backend's slots
+OCCUPYING = [AttemptState.LAUNCHING, AttemptState.RUNNING]  # each holds a slot of the backend
 LIVE = [AttemptState.QUEUED, *OCCUPYING]
 
 
 class Attempt(models.Model):
-    """`key` is committed before the launch: by it, and by nothing else, a job is recognised."""
+    """One launch of a stage, or the committed intent to launch it.
+
+    `key` is committed before the launch; it alone identifies the job.
+    """
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="attempts")
     stage = models.CharField(max_length=20, choices=choices_of(Stage))
@@ -86,7 +89,7 @@ class Attempt(models.Model):
 
 
 class Beat(models.Model):
-    """When a part of the platform last showed that it lives, and how long its rounds take."""
+    """The last heartbeat of a service, and the duration of its longest recent pass."""
 
     name = models.CharField(max_length=20, primary_key=True)
     at = models.DateTimeField()
@@ -97,7 +100,7 @@ class Beat(models.Model):
 
 
 class Lane(models.Model):
-    """What an organiser says about the queue of one scale on one backend; none is needed."""
+    """An organiser's limit for the queue of one scale on one backend; optional."""
 
     backend = models.CharField(max_length=20)
     scale = models.CharField(max_length=20)

@@ -1,13 +1,13 @@
-"""Who goes next: the order of what waits for a slot, the slots themselves, and a forecast.
+"""The queue: the order of attempts that wait for a slot, the grant of slots, and a forecast.
 
-A queue is a scale on a backend. Its jobs at once are bounded by the backend's slots and, where an
-organiser set one, by the limit of its `Lane`. The order is the same for everybody who asks:
+A queue is one scale on one backend. The backend's slots limit its running jobs, and so does its
+`Lane`, if an organiser set one. The order:
 
-1. a higher priority first;
-2. then whose team (or user, without a team) has the least running and waiting ahead of it;
+1. higher priority first;
+2. then the team (or user without a team) with the fewest jobs running and ahead in the queue;
 3. then the older submission.
 
-One process at a time gives slots away: an advisory lock of the transaction.
+One process at a time grants slots, under an advisory lock of the transaction.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from training_recipes.cost import cost_of
 from training_recipes.scales import load_scale
 
 GRANT_LOCK = 4_201_178  # any number, the same in every process of an installation
-RECENT = 20  # finished jobs whose mean is the forecast for the next one
+RECENT = 20  # the forecast is the mean over this many finished jobs
 FORECAST_KEPT = 60  # seconds
-BRIEF = 10.0  # seconds that a stage takes of which nothing is known
+BRIEF = 10.0  # seconds; the forecast for a stage without finished jobs or a cost
 
-# Every queued attempt of a backend that may start, in order. `share`: what its holder has running
-# plus its place among the holder's own; a holder is a team (below 0) or a user without one.
+# Every queued attempt of a backend that may start, in order. A holder is a team (negative id) or a
+# user without a team. `share` is the holder's number of running jobs plus the attempt's position
+# among the holder's own.
 _ORDER = """
 with running as (
     select coalesce(-m.team_id, s.user_id) as holder, count(*) as jobs
@@ -61,7 +62,7 @@ with running as (
 """
 
 
-# Every job with a slot: the seconds that it has run, and those that it says it still takes.
+# Every job with a slot: the seconds that it has run, and those that it reports as left.
 _WITH_SLOTS = """
 select a.stage, s.scale,
     coalesce(extract(epoch from now() - a.launched_at), 0)::float8,
@@ -72,13 +73,13 @@ where a.backend = %(backend)s and a.state = any(%(states)s)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a queued attempt stands among those of its scale; 1 is next.
+class Position:
+    """The position of a queued attempt among those of its scale; 1 is next.
 
-    `seconds`: until it probably starts; None where something other than the queue stops it.
+    `seconds`: the forecast until its start; None if something other than the queue stops it.
     """
 
-    position: int
+    number: int
     of: int
     seconds: float | None
 
@@ -102,9 +103,9 @@ def _limits(backend: str) -> dict[str, int]:
 
 @transaction.atomic
 def slots_grant(backend: str) -> dict[int, int]:
-    """Gives free slots to whoever is first; returns attempts that may now launch: submissions.
+    """Grants free slots in the order of the queue; returns the submission of each granted attempt.
 
-    Does nothing while another process does the same: the reconciler comes by again in any case.
+    Does nothing while another process grants slots: the reconciler's next pass tries again.
     """
     with connection.cursor() as cursor:
         cursor.execute("select pg_try_advisory_xact_lock(%s)", [GRANT_LOCK])
@@ -133,10 +134,10 @@ def slots_grant(backend: str) -> dict[int, int]:
     return chosen
 
 
-def place_of(attempt: Attempt, scale: str) -> Place | None:
-    """The place of a queued attempt; None for one that is held or not queued."""
+def position_of(attempt: Attempt, scale: str) -> Position | None:
+    """The position of a queued attempt; None if it is held or not queued."""
     mine = _rows(
-        # A scalar, which PostgreSQL looks up once: joined, it was looked up for every row.
+        # PostgreSQL evaluates this scalar subquery once; as a join, it did so for every row.
         " select stage, scale, count(*),"
         " count(*) filter (where place <= (select place from placed where id = %(id)s))"
         " from placed group by 1, 2",
@@ -146,11 +147,11 @@ def place_of(attempt: Attempt, scale: str) -> Place | None:
         return None
     position = sum(ahead for _, of_scale, _, ahead in mine if of_scale == scale)
     total = sum(count for _, of_scale, count, _ in mine if of_scale == scale)
-    return Place(position, total, _forecast(attempt, scale, mine))
+    return Position(position, total, _forecast(attempt, scale, mine))
 
 
 def _forecast(attempt: Attempt, scale: str, rows: list[tuple[Any, ...]]) -> float | None:
-    """Seconds until it starts: the longer of waiting for the backend and for its own lane."""
+    """Seconds until it starts: the longer of the waits for the backend and for its lane."""
     limit = _limits(attempt.backend).get(scale)
     slots = backend_get(attempt.backend).slots
     if slots <= 0 or limit == 0:
@@ -166,9 +167,11 @@ def _forecast(attempt: Attempt, scale: str, rows: list[tuple[Any, ...]]) -> floa
 def _until_slot(
     slots: int, running: list[tuple[float, str]], ahead: list[tuple[str, str, int]]
 ) -> float:
-    """Seconds until the last of `ahead`, which is the asker, gets one of `slots`."""
+    """Seconds until the last of `ahead`, the attempt itself, gets one of `slots`."""
     left = sorted(seconds for seconds, _ in running)
-    endings = sum(count for _, _, count in ahead) - max(0, slots - len(left))  # to wait for
+    endings = sum(count for _, _, count in ahead) - max(
+        0, slots - len(left)
+    )  # that must come first
     if endings <= 0:
         return 0.0
     if endings <= len(left):
@@ -178,7 +181,7 @@ def _until_slot(
 
 
 def _remaining(backend: str) -> list[tuple[float, str]]:
-    """Seconds that each job with a slot still takes, with its scale."""
+    """Remaining seconds of each job with a slot, with its scale."""
     with connection.cursor() as cursor:
         cursor.execute(_WITH_SLOTS, {"backend": backend, "states": list(OCCUPYING)})
         jobs = cursor.fetchall()
@@ -189,7 +192,7 @@ def _remaining(backend: str) -> list[tuple[float, str]]:
 
 
 def expected_seconds(stage: str, scale: str) -> float:
-    """How long a stage takes: as the last ones did, or else as the cost of the scale says."""
+    """Expected duration of a stage: the mean of the last ones, or the cost of the scale."""
     key = f"expected-{stage}-{scale}"
     kept: float | None = cache.get(key)
     if kept is None:

@@ -1,6 +1,6 @@
-"""Looks again and again at what is due and sends the hint anew: no message has to arrive.
+"""The reconciler: grants slots, and sends hints for everything that is due. No message must arrive.
 
-One at a time: a PostgreSQL advisory lock makes every further reconciler a stand-by.
+One works at a time: a PostgreSQL advisory lock makes every other reconciler a stand-by.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from submissions.states import TERMINAL
 
 logger = logging.getLogger(__name__)
 LOCK = 4_201_177  # any number, the same in every reconciler of an installation
-RECONCILER = "reconciler"  # the name of its beat
-PERIOD = 0.5  # seconds between looks
-HINT_PATIENCE = timedelta(seconds=20)  # a hint that nobody took up by then is sent again
-BATCH = 10  # hints that are claimed together: a broker may take 10 ms and more for each
-BEAT_PERIOD = 5.0  # seconds between notes that the reconciler lives
+RECONCILER = "reconciler"  # the name of its heartbeat
+PERIOD = 0.5  # seconds between passes
+HINT_PATIENCE = timedelta(seconds=20)  # after this, a hint that no worker took up is sent again
+BATCH = 10  # hints claimed together: a broker may need 10 ms or more for each
+BEAT_PERIOD = 5.0  # seconds between heartbeats
 
 
 def due_submissions_claim() -> list[int]:
-    """The submissions that need a hint now, marked as hinted in the same transaction."""
-    # A time further ahead than anybody waits was written by a clock that was wrong.
+    """Returns the submissions that need a hint now, and marks them as hinted in one transaction."""
+    # A wrong clock wrote any time that is further ahead than the longest pause.
     timely = Q(due_at__lte=Now()) | Q(due_at__gt=Now() + LONGEST_PERIOD * 2)
-    # Only what is queued may wait without a time: whoever has a slot is never forgotten.
+    # Only queued attempts may wait without a time: a submission with a slot is always due.
     granted = Attempt.objects.filter(submission=OuterRef("id"), state__in=OCCUPYING)
     timely |= Q(Exists(granted), due_at=None)
     fresh = Q(hinted_at__gte=Now() - HINT_PATIENCE) & Q(hinted_at__lte=Now())
@@ -54,21 +54,21 @@ def due_submissions_claim() -> list[int]:
 
 
 def reconcile_once() -> int:
-    """One look: free slots go to whoever is next, due ones get hints; returns how many it sent."""
+    """One pass: grants free slots and sends hints for due submissions; returns how many hints."""
     waiting = Attempt.objects.filter(state=AttemptState.QUEUED).order_by().distinct()
     for backend in waiting.values_list("backend", flat=True):
         slots_grant(backend)
     stragglers = Attempt.objects.filter(state__in=LIVE, submission__state__in=TERMINAL)
     began, due = time.monotonic(), list(stragglers.values_list("submission_id", flat=True)[:BATCH])
     sent = sum(send_hint(submission_id) for submission_id in dict.fromkeys(due))
-    # What a slow broker leaves for the next look has not been claimed either.
+    # With a slow broker, submissions that this pass does not reach stay unclaimed.
     while time.monotonic() - began < PERIOD and (due := due_submissions_claim()):
         sent += sum(send_hint(submission_id) for submission_id in due)
     return sent
 
 
 def beat(seconds: float) -> None:
-    """Notes that the reconciler lives, and how long the longest look since the last note took."""
+    """Stores a heartbeat with the seconds of the longest pass since the last one."""
     Beat.objects.update_or_create(
         name=RECONCILER, defaults={"at": timezone.now(), "seconds": seconds}
     )
@@ -81,7 +81,7 @@ def _leading() -> bool:
 
 
 def reconcile_forever(stopped: Callable[[], bool]) -> None:
-    """The reconciler's life: lead if nobody does, look, sleep; survives the database's absence."""
+    """Runs until stopped: lead if nobody does, make a pass, sleep; waits for a lost database."""
     leading, beaten, longest = False, 0.0, 0.0
     while not stopped():
         try:

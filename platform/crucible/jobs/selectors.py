@@ -1,4 +1,4 @@
-"""Reads what the stages of a submission have made."""
+"""Reads the results of a submission's stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one Celery task. Losing it, doubling it or delaying it changes nothing but the time."""
+"""The one Celery task. Losing, doubling or delaying it changes only when work is done."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from crucible.jobs.pipeline import submission_advance
 
 @hint_task(ADVANCE)
 def advance_submission_task(submission_id: int) -> None:
-    """Moves a submission on as far as it goes now."""
+    """Moves a submission forward as far as it can go now."""
     submission_advance(submission_id=submission_id)

@@ -1,4 +1,4 @@
-"""Scores in the admin: to be read."""
+"""Scores in the admin, read-only."""
 
 from __future__ import annotations
 

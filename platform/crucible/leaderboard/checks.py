@@ -1,4 +1,4 @@
-"""Refuses to start with a suite that could judge nothing."""
+"""Refuses to start with an invalid suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores: what a submission reached, and everything that one must know to believe it."""
+"""Scores with their provenance, and the revision numbers of boards."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RANKING = ("core", "smoke", "mean")  # fields, one of which ranks
 
 
 def figure_of(label: str) -> str:
-    """The field that ranks by what the label says: CORE, SMOKE, or the name of one's own suite."""
+    """The field that ranks, by the label: CORE, SMOKE, or the name of the site's own suite."""
     return label.lower() if label in ("CORE", "SMOKE") else "mean"
 
 
 class Score(models.Model):
-    """One submission under one metric version. Nothing of the provenance may be missing."""
+    """One submission under one metric version. No part of the provenance may be missing."""
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="scores")
     metric_version = models.CharField(max_length=10)
@@ -51,7 +51,7 @@ class Score(models.Model):
     )
     missing_tasks = models.JSONField(default=list, blank=True)
 
-    # Of the single answers, kept below RECORDS_DIR. Scores from before they were kept have none.
+    # Hash of the per-example answers in RECORDS_DIR. Scores made before these were kept have none.
     records_sha256 = models.CharField(max_length=64, blank=True)
     suite_sha256 = models.CharField(max_length=64)
     recipe_sha256 = models.CharField(max_length=64)
@@ -66,7 +66,7 @@ class Score(models.Model):
     seconds = models.FloatField(help_text="Of all stages together.")
     flops = models.FloatField(help_text="Of training.")
     loss = models.FloatField(help_text="Training loss at the end, z-loss included.")
-    # Of the dataset. Scores from before these were kept have none.
+    # Of the dataset. Scores made before these fields existed have none.
     tokens = models.BigIntegerField(null=True, blank=True, help_text="In whole rows.")
     unique_tokens = models.BigIntegerField(
         null=True, blank=True, help_text="Without documents that repeat an earlier one."
@@ -104,7 +104,7 @@ class Score(models.Model):
 
     @property
     def value(self) -> float | None:
-        """The figure that ranks, between below 0 (worse than guessing) and 1."""
+        """The figure that ranks: at most 1, negative if worse than random guessing."""
         value: float | None = getattr(self, self.figure)
         return value
 
@@ -116,9 +116,9 @@ class Score(models.Model):
 
     @property
     def times_read(self) -> str:
-        """“2 or 3 times”, as rows were read when the dataset is smaller than the scale's tokens.
+        """How often each row was read if the dataset was too small for one epoch: “2 or 3 times”.
 
-        The empty string where none was read twice. The last epoch need not be a whole one.
+        The empty string if no row was read twice. The last epoch may be a partial one.
         """
         if self.epochs is None or self.epochs <= 1:
             return ""

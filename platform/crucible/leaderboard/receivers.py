@@ -1,4 +1,4 @@
-"""Which changes elsewhere change a board."""
+"""Raises a board's revision number after changes in other apps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from submissions.states import State
 
 
 @receiver(submission_moved)
-def note_the_move(move: Move, **kwargs: Any) -> None:
-    """A publication, a disqualification, or a reviewer who takes one back."""
+def raise_revision_after_move(move: Move, **kwargs: Any) -> None:
+    """After a publication, a disqualification, or a verdict that takes one back."""
     board_touch_for(move.submission)
 
 
 @receiver(post_save, sender=User)
-def note_the_rename(
+def raise_revision_after_rename(
     instance: User, created: bool, update_fields: Collection[str] | None = None, **kwargs: Any
 ) -> None:
-    """Boards show the names of users, which only the admin changes."""
+    """Boards show user names, which only the admin changes."""
     if created or (update_fields is not None and "username" not in update_fields):
         return
     published = Submission.objects.filter(user=instance, state=State.PUBLISHED)

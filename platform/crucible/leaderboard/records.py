@@ -1,4 +1,4 @@
-"""The per-example answers behind a score: one parquet file each, by hash, in RECORDS_DIR."""
+"""The per-example answers behind each score: one parquet file, by its hash, in RECORDS_DIR."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from submissions.job import Artifact
 
 
 def records_keep(artifact: Artifact) -> str:
-    """Copies the file that the score stage made to where it stays; returns its hash.
+    """Copies the file of the stage `score` into RECORDS_DIR; returns its hash.
 
-    Keeping the same file twice is harmless. Raises `artifact_missing` or `artifact_corrupt`.
+    Copying a file twice is harmless. Raises `artifact_missing` or `artifact_corrupt`.
     """
     made = artifact.verified(file_sha256)
     target = records_path(artifact.sha256)
@@ -29,18 +29,18 @@ def records_keep(artifact: Artifact) -> str:
 
 
 def records_path(sha256: str) -> Path:
-    """Where the records of this hash lie."""
+    """The path of the file with this hash."""
     folder: Path = settings.RECORDS_DIR
     return folder / f"{sha256}.parquet"
 
 
 def records_kept(sha256: str) -> bool:
-    """Whether the records of this hash are still there."""
+    """Whether the file with this hash exists."""
     return bool(sha256) and records_path(sha256).is_file()
 
 
 def answers_of_records(sha256: str) -> dict[str, TaskAnswers] | None:
-    """What was answered, by task; None where the records are not kept (any more)."""
+    """The answers by task; None if the file is missing or cannot be read."""
     if not records_kept(sha256):
         return None
     try:

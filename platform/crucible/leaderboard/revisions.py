@@ -1,4 +1,4 @@
-"""When a board has changed: one number a board, raised in the transaction of each change."""
+"""One revision number for each board, raised in the transaction of each change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crucible.leaderboard.models import BoardRevision
 from submissions.states import State
 
 board_changed = Signal()  # sent with `track` and `scale`, in the transaction of the change
-SHOWN = (State.PUBLISHED, State.DISQUALIFIED)  # states of what is or was on a board
+ON_A_BOARD = (State.PUBLISHED, State.DISQUALIFIED)  # now or before
 
 
 class Revision(NamedTuple):
@@ -25,7 +25,7 @@ class Revision(NamedTuple):
 
 
 def board_touch(track: str, scale: str) -> None:
-    """Notes a change of a board; call it in the transaction that makes the change."""
+    """Raises the revision number; call it in the transaction that changes the board."""
     board = BoardRevision.objects.filter(track=track, scale=scale)
     if not board.update(number=F("number") + 1, changed_at=Now()):
         BoardRevision.objects.get_or_create(track=track, scale=scale)
@@ -34,13 +34,13 @@ def board_touch(track: str, scale: str) -> None:
 
 
 def board_touch_for(submission: Submission) -> None:
-    """The same for the board of a submission, if it is or was on one."""
-    if submission.state in SHOWN:
+    """The same for the board of a submission that is or was published."""
+    if submission.state in ON_A_BOARD:
         board_touch(submission.track, submission.scale)
 
 
 def revision_of(track: str, scale: str) -> Revision:
-    """The board's revision; number 0 of one that never changed."""
+    """The board's revision; number 0 if it never changed."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select number, extract(epoch from clock_timestamp() - changed_at)::float8"

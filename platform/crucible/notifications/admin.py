@@ -1,4 +1,4 @@
-"""Webhooks and the outbox in the admin: to be read."""
+"""Webhooks and the outbox in the admin, read-only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crucible.read_only import ReadOnly
 
 @admin.register(Webhook)
 class WebhookAdmin(ReadOnly, admin.ModelAdmin):
-    """Who is told where."""
+    """Webhooks of all users."""
 
     list_display = ["url", "user", "created_at", "removed_at"]
     list_select_related = ["user"]
@@ -18,7 +18,7 @@ class WebhookAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Notice)
 class NoticeAdmin(ReadOnly, admin.ModelAdmin):
-    """What is on its way, was sent or was given up."""
+    """Notices that wait, were sent or were given up."""
 
     list_display = ["created_at", "event", "webhook", "state", "tries", "due_at", "last_error"]
     list_filter = ["sent_at", "gave_up_at"]

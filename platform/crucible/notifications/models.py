@@ -1,4 +1,4 @@
-"""Where users want to hear about their submissions, and the outbox."""
+"""The outbox, and the choices of users: mail and webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crucible.entries.models import Event
 
 
 class MailChoice(models.Model):
-    """Whether a user wants mail; one without a row does, if the organiser gave an address."""
+    """Whether a user wants mail; without a row yes, if an organiser set an address."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="mail_choice"
@@ -24,7 +24,7 @@ class MailChoice(models.Model):
 
 
 class Webhook(models.Model):
-    """An address that is told every move of the user's submissions. Its key is not stored."""
+    """An address that receives every move of the user's submissions. Its key is not stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
@@ -42,10 +42,10 @@ class Webhook(models.Model):
 
 
 class Notice(models.Model):
-    """One event on its way to one webhook, or by mail to the owner where there is none.
+    """One event for one webhook, or, without a webhook, for mail to the owner.
 
-    Written in the transaction of the event, so that none is forgotten; sent later, again and again
-    until it arrives or is given up.
+    Written in the transaction of the event, so that none is lost; sent later, until it arrives or
+    is given up.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

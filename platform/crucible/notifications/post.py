@@ -1,8 +1,8 @@
-"""POSTs to an address that a user chose, and to nothing inside this network.
+"""POSTs to an address that a user chose, but never to one inside this network.
 
-The name is resolved once, every address it has must be public, and the connection goes to the very
-address that was checked: a name that points elsewhere a moment later changes nothing. Redirects
-are not followed. An organiser may open private networks: CRUCIBLE_WEBHOOK_NETWORKS.
+The name is resolved once, all its addresses must be public, and the connection goes to the address
+that was checked: a name that points elsewhere a moment later has no effect. Redirects are not
+followed. An organiser may allow private networks: CRUCIBLE_WEBHOOK_NETWORKS.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 TIMEOUT = 5.0  # seconds for each step
-DEADLINE = 15.0  # seconds for all of it: a peer that drips its answer is cut off
+DEADLINE = 15.0  # seconds for the whole exchange: a peer that answers slowly is cut off
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Global by Python's books, but they lead to IPv4 addresses that may be anything.
+# Python calls these global, but they lead to IPv4 addresses that may be private.
 WRAPPERS = [
     ipaddress.ip_network(network)
     for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
@@ -28,7 +28,7 @@ WRAPPERS = [
 
 
 class Unreachable(Exception):
-    """The delivery failed; the text says how, without anything the peer said."""
+    """The delivery failed; the text gives the reason, without any text of the peer."""
 
 
 def _is_opened(address: Address) -> bool:
@@ -38,7 +38,7 @@ def _is_opened(address: Address) -> bool:
 
 
 def may_be_reached(address: Address) -> bool:
-    """Whether it is a public address, or in a network that the organiser opened."""
+    """Whether it is a public address, or in a network that the organiser allowed."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if _is_opened(address):
@@ -56,18 +56,18 @@ def _resolve(host: str, port: int) -> str:
         raise Unreachable("the name cannot be resolved") from error
     addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
     if not addresses or not all(may_be_reached(address) for address in addresses):
-        raise Unreachable("the name leads to an address that is not public")
+        raise Unreachable("the name has an address that is not public")
     return str(addresses[0])
 
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> None:
-    """Delivers, or raises `Unreachable`. Any answer of 200 to 299 counts as received."""
+    """Delivers, or raises `Unreachable`. An answer from 200 to 299 counts as received."""
     parts = urlsplit(url)
     host, tls = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
     pinned = _resolve(host, port)
     if not tls and not _is_opened(ipaddress.ip_address(pinned)):
-        raise Unreachable("only https:// is delivered to")
+        raise Unreachable("only https:// addresses are allowed")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
     connection = kind(host, port, timeout=TIMEOUT)

@@ -1,4 +1,4 @@
-"""Every move of a submission goes into the outbox."""
+"""Puts every move of a submission into the outbox."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from crucible.notifications.services import notices_add
 
 
 @receiver(submission_moved)
-def tell_of_the_move(move: Move, **kwargs: Any) -> None:
-    """Writes the notices in the transaction of the move, so that none is forgotten."""
+def write_notices(move: Move, **kwargs: Any) -> None:
+    """Writes the notices in the transaction of the move, so that none is lost."""
     notices_add(event=move.event)

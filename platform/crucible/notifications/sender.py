@@ -1,4 +1,4 @@
-"""Empties the outbox: mails and webhooks, each tried until it arrives or is given up."""
+"""Sends the notices of the outbox, each until it arrives or is given up."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from crucible.notifications.services import webhook_key
 from crucible.redaction import redact
 
 logger = logging.getLogger(__name__)
-PERIOD = 1.0  # seconds between looks
+PERIOD = 1.0  # seconds between passes
 BATCH = 20
-LEASE = timedelta(minutes=5)  # longer than a batch takes; whoever died with it is succeeded then
+LEASE = timedelta(minutes=5)  # longer than a batch takes; after it, another sender takes over
 PAUSES = [timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200, 43200)]  # then it is given up
 
 
 def _claim() -> list[Notice]:
-    """The notices that are due, kept from other senders for the time of the lease."""
+    """Claims the notices that are due; other senders skip them during the lease."""
     now = timezone.now()
     with transaction.atomic():
         due = (
@@ -48,7 +48,7 @@ def _claim() -> list[Notice]:
 
 
 def outbox_send_once() -> int:
-    """One look; returns how many were sent."""
+    """One pass; returns how many notices were sent."""
     return sum(_deliver(notice) for notice in _claim())
 
 
@@ -69,7 +69,7 @@ def _deliver(notice: Notice) -> bool:
 
 
 def _put_off(notice: Notice, error: str) -> None:
-    """To be tried again after a growing pause, or given up after the last."""
+    """Schedules another try after a growing pause; gives up after the last one."""
     now, last = timezone.now(), notice.tries >= len(PAUSES)
     logger.warning("notice %s was not delivered: %s", notice.id, error)
     Notice.objects.filter(id=notice.id).update(
@@ -84,7 +84,7 @@ def address_of(event: Event) -> str:
 
 
 def payload(notice: Notice) -> dict[str, Any]:
-    """What a webhook is told; docs/monitoring.md describes it."""
+    """The JSON that a webhook receives; docs/monitoring.md describes it."""
     event = notice.event
     submission = event.submission
     return {
@@ -128,7 +128,7 @@ def _mail(notice: Notice) -> None:
     failure = event.submission.failure
     if failure and event.to_state == event.submission.state:
         lines += ["", redact(str(failure["message"])), str(failure["next_step"])]
-    lines += ["", address_of(event), "", "To get no more mail: " + settings.CRUCIBLE_SITE +
+    lines += ["", address_of(event), "", "To turn mail off: " + settings.CRUCIBLE_SITE +
               reverse("account")]  # fmt: skip
     send_mail(
         f"{name}: {event.to_state}", "\n".join(lines), settings.DEFAULT_FROM_EMAIL,
@@ -137,7 +137,7 @@ def _mail(notice: Notice) -> None:
 
 
 def send_forever(stopped: Callable[[], bool]) -> None:
-    """Runs beside the reconciler, in a thread: a slow receiver holds nobody else up."""
+    """Runs in a thread beside the reconciler, so that a slow receiver delays nothing else."""
     while not stopped():
         try:
             while outbox_send_once() == BATCH and not stopped():

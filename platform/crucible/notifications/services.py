@@ -1,4 +1,4 @@
-"""Writes the outbox and what users choose."""
+"""Writes the outbox, and the choices of users: mail and webhooks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def notices_add(*, event: Event) -> None:
 
 
 def _done_by(owner: User, event: Event) -> bool:
-    """Whether the owner cancelled it: no news then."""
+    """Whether the owner cancelled it and needs no mail."""
     asked = event.submission.events.filter(kind=EventKind.CANCELLING).last()
     return (
         event.to_state == State.CANCELLED
@@ -64,15 +64,15 @@ def webhooks_of(user: User) -> list[tuple[Webhook, Notice | None]]:
 
 
 def webhook_key(webhook: Webhook) -> str:
-    """The key that signs what is sent to a webhook: derived, so that no database dump holds it."""
+    """The key that signs notices to a webhook; derived, so that no database dump contains it."""
     digest = salted_hmac("crucible.webhook", str(webhook.id), algorithm="sha256")
     return hashlib.sha256(digest.digest()).hexdigest()
 
 
 def webhook_create(*, user: User, url: str) -> Webhook:
-    """Adds an address. Raises `Failure` where it is no http(s) address or there are too many.
+    """Adds an address. Raises `Failure` if it is not an http(s) address or there are too many.
 
-    Whether it may be reached is found out at each delivery, since names change what they point to.
+    Whether it may be reached is checked at each delivery, since names can point elsewhere later.
     """
     try:
         parts: Any = urlsplit(url)
@@ -81,14 +81,14 @@ def webhook_create(*, user: User, url: str) -> Webhook:
     except ValueError:
         fine = False
     if not fine or len(url) > 500:
-        raise Failure("refused", "a webhook is an https:// address without a user name in it")
+        raise Failure("refused", "give an https:// address without a user name")
     if Webhook.objects.filter(user=user, removed_at=None).count() >= MOST:
-        raise Failure("refused", f"you have {MOST} webhooks; remove one first")
+        raise Failure("refused", f"remove a webhook first: you have {MOST}")
     return Webhook.objects.create(user=user, url=url)
 
 
 def webhook_remove(*, user: User, webhook_id: UUID) -> bool:
-    """Ends a webhook of this user's and what is on its way there."""
+    """Removes a webhook of this user, and gives up its unsent notices."""
     ended = Webhook.objects.filter(id=webhook_id, user=user, removed_at=None).update(
         removed_at=timezone.now()
     )

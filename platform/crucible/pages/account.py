@@ -1,4 +1,4 @@
-"""The account page: a user's API tokens, and how the user hears of submissions."""
+"""The account page: a user's API tokens, mail and webhooks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from crucible.accounts import services as accounts
-from crucible.accounts.requests import UserRequest, refusal_told
+from crucible.accounts.requests import UserRequest, refusal_as_message
 from crucible.notifications import services as notifications
 
 
 @login_required
 @require_safe
 def account(request: UserRequest) -> HttpResponse:
-    """Tokens and webhooks; the secret of a new one is shown here once, from the session."""
+    """Tokens and webhooks; the session holds a new secret, which is shown once."""
     secret = request.session.pop("new_token", None)
     context = {"tokens": request.user.api_tokens.filter(revoked_at=None), "secret": secret}
     context |= {
@@ -33,7 +33,7 @@ def account(request: UserRequest) -> HttpResponse:
 @login_required
 @require_POST
 def token_create(request: UserRequest) -> HttpResponse:
-    """Makes a token and goes back to the page, so that a reload does not make another."""
+    """Creates a token and redirects to the page, so that a reload does not create another."""
     label = request.POST.get("label", "").strip()[:80] or "command line"
     _, request.session["new_token"] = accounts.token_create(user=request.user, label=label)
     return redirect("account")
@@ -42,7 +42,7 @@ def token_create(request: UserRequest) -> HttpResponse:
 @login_required
 @require_POST
 def token_revoke(request: UserRequest, token_id: int) -> HttpResponse:
-    """Ends one of the user's own tokens."""
+    """Revokes one of the user's own tokens."""
     if accounts.token_revoke(user=request.user, token_id=token_id):
         messages.success(request, "The token is revoked.")
     return redirect("account")
@@ -59,8 +59,8 @@ def mail_choose(request: UserRequest) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_create(request: UserRequest) -> HttpResponse:
-    """Adds a webhook; its key is shown once, on the page that follows."""
-    with refusal_told(request):
+    """Adds a webhook; the next page shows its key once."""
+    with refusal_as_message(request):
         made = notifications.webhook_create(
             user=request.user, url=request.POST.get("url", "").strip()
         )
@@ -71,7 +71,7 @@ def webhook_create(request: UserRequest) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_remove(request: UserRequest, webhook_id: UUID) -> HttpResponse:
-    """Ends one of the user's own webhooks."""
+    """Removes one of the user's own webhooks."""
     if notifications.webhook_remove(user=request.user, webhook_id=webhook_id):
         messages.success(request, "The webhook is removed.")
     return redirect("account")

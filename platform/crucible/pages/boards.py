@@ -19,14 +19,14 @@ from training_recipes.scales import canonical_name, load_scale
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The first board: what most visitors come for."""
+    """Redirects to the first board."""
     track, scale = boards()[0]
     return redirect("leaderboard", track=track, scale=scale)
 
 
 @require_safe
 def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
-    """One board with its plot and the links to the others."""
+    """One board, with links to the others."""
     if (track, canonical_name(scale)) not in boards():
         raise Http404
     if scale != canonical_name(scale):
@@ -56,7 +56,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
 
 @require_safe
 def compare(request: HttpRequest) -> HttpResponse:
-    """Two published submissions side by side, `?s=1&s=2`; without them the form to choose."""
+    """Two published submissions side by side, `?s=1&s=2`; without them, the form."""
     context: dict[str, Any] = {"page": None, "problem": None, "chosen": []}
     try:
         chosen = [_number(text) for text in request.GET.getlist("s") if text]
@@ -64,7 +64,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         if len(chosen) == 2:
             context["page"] = compare_page(*chosen)
         elif len(chosen) > 2:
-            context["problem"] = "choose two submissions, not more"
+            context["problem"] = "choose only two submissions"
     except Failure as failure:
         context["problem"] = failure.message
     context["scores"] = scores_to_choose(context["chosen"])
@@ -78,5 +78,5 @@ def _page_number(text: str) -> int:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Failure("not_found", "a submission is named by its number")
+        raise Failure("not_found", "give the number of each submission")
     return int(text)

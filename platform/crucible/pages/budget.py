@@ -1,4 +1,4 @@
-"""The page on which a participant sees the team's budget and every entry of its ledger."""
+"""The page of the team's budget and ledger."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.views.decorators.http import require_safe
 from crucible.accounts.requests import UserRequest
 from crucible.budgets.selectors import budget_rows, ledger_of, team_of
 
-SHOWN = 200
+SHOWN = 200  # entries of the ledger, the newest
 
 
 @login_required
 @require_safe
 def budget(request: UserRequest) -> HttpResponse:
-    """What is there by scale, and the newest entries."""
+    """The budget by scale, and the newest entries of the ledger."""
     context = {
         "team": team_of(request.user),
         "budgets": budget_rows(request.user),

@@ -1,4 +1,4 @@
-"""What the page of a comparison shows: two scores, their means and their tasks side by side."""
+"""The content of a comparison's page: the means and tasks of two scores side by side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = {"core": "CORE", "extended": "EXTENDED", "mmlu": "MMLU", "smoke": "SMOKE
 
 @dataclass(frozen=True)
 class Line:
-    """A mean or a task: both values, and the first less the second."""
+    """A mean or a task: both values, and the first minus the second."""
 
     name: str
     one: float | None
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ComparePage:
-    """A comparison in lines, the tasks by their difference, and its verdict in a sentence."""
+    """A comparison as lines, the tasks sorted by difference, and its result in one sentence."""
 
     one: Score
     other: Score
@@ -51,7 +51,7 @@ class ComparePage:
 
 
 def scores_to_choose(numbers: Sequence[int]) -> list[tuple[int, str]]:
-    """Number and label of submissions for the lists: the newest published, and `numbers`."""
+    """Number and label of submissions for the lists: the newest published ones, and `numbers`."""
     published = (
         Submission.objects.filter(
             state=State.PUBLISHED, scores__metric_version=DEFAULT_METRIC_VERSION
@@ -69,7 +69,7 @@ def scores_to_choose(numbers: Sequence[int]) -> list[tuple[int, str]]:
 
 
 def compare_page(one: int, other: int) -> ComparePage:
-    """The comparison of two published submissions; `not_found` or `refused` in a sentence."""
+    """The comparison of two published submissions. Raises `not_found` or `refused`."""
     if one == other:
         raise Failure("refused", "choose two different submissions")
     scores = [_score(number) for number in (one, other)]
@@ -93,7 +93,7 @@ def _score(number: int) -> Score:
 
 
 def _without_withheld(found: Comparison, one: Score, other: Score) -> Comparison:
-    """Without the means of which a reviewer excluded a task of either submission."""
+    """Drops the means that contain a task which a reviewer excluded for either submission."""
     marks = marks_of([one.submission_id, other.submission_id])
     excluded = [label for mark in marks.values() for label in mark.excluded]
     suite = suite_of_score(one)
@@ -138,14 +138,14 @@ def _verdict(found: Comparison, one: Score, other: Score) -> str:
     """One sentence on the figure that ranks."""
     difference = found.figures.get(one.figure)
     if difference is None or difference.interval is None or difference.p is None:
-        return f"There is no {one.label} of both to compare."
+        return f"Both submissions need a {one.label} to be compared."
     if not _is_clear(difference):
         return (
-            f"The questions cannot tell the two apart in {one.label}: with other questions of the "
-            "same kind the order could be the reverse."
+            f"No evidence of a difference in {one.label}: other questions of the same kind could "
+            "reverse the order."
         )
     better = one if difference.value > 0 else other
     return (
-        f"{better.submission.name} is better in {one.label}, by more than the choice of questions "
-        "explains."
+        f"{better.submission.name} is better in {one.label}; the choice of questions does not "
+        "explain the difference."
     )

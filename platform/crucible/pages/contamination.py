@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from crucible.accounts.requests import UserRequest, refusal_told
+from crucible.accounts.requests import UserRequest, refusal_as_message
 from crucible.entries.models import Submission
 from crucible.entries.selectors import may_look_inside
 from crucible.pages.submissions import submission_or_404
@@ -24,13 +24,13 @@ def _find(request: HttpRequest, submission_id: int) -> tuple[Submission, Scan]:
     submission = submission_or_404(request, submission_id)
     scan = Scan.objects.filter(submission=submission).first()
     if scan is None:
-        raise Http404("the dataset was not scanned yet")
+        raise Http404("the dataset has not been scanned yet")
     return submission, scan
 
 
 @require_safe
 def contamination(request: HttpRequest, submission_id: int) -> HttpResponse:
-    """Rates for everybody who sees the submission; verdicts and appeal for its owner and staff."""
+    """Rates and verdicts for all who see the submission; reasons and appeal for owner and staff."""
     submission, scan = _find(request, submission_id)
     inside = may_look_inside(request.user, submission)
     items = item_views(scan)
@@ -63,9 +63,9 @@ def appeal(request: UserRequest, submission_id: int) -> HttpResponse:
     """The owner's one appeal against the verdicts."""
     submission, _ = _find(request, submission_id)
     form = AppealForm(request.POST)
-    with refusal_told(request):
+    with refusal_as_message(request):
         if not form.is_valid():
-            raise Failure("refused", "an appeal needs its reasons")
+            raise Failure("refused", "give your reasons for the appeal")
         appeal_make(submission=submission, user=request.user, text=form.cleaned_data["text"])
-        messages.success(request, "Your appeal goes to the reviewers.")
+        messages.success(request, "The reviewers will read your appeal.")
     return redirect("submission_contamination", submission_id)

@@ -15,14 +15,14 @@ from crucible.jobs.models import Attempt, AttemptState, Beat, Lane
 from crucible.jobs.reconciler import RECONCILER
 from submissions.states import TERMINAL
 
-BEAT_LATE = 60.0  # seconds without a sign of the reconciler
-DUE_LATE = 120.0  # seconds that a step which is due was not taken
-SILENT = 3600.0  # seconds without a sign of a running job
+BEAT_LATE = 60.0  # seconds since the reconciler's last heartbeat
+DUE_LATE = 120.0  # seconds by which a step is overdue
+SILENT = 3600.0  # seconds since a running job's last heartbeat
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question about the platform: what is measured, in seconds, and how much is too much."""
+    """One measurement of the platform in seconds, with its limit."""
 
     name: str
     question: str
@@ -44,7 +44,7 @@ def _oldest(queryset: Any, field: str) -> float | None:
 
 
 def _unheld() -> Any:
-    """Queued attempts that nobody holds back on purpose."""
+    """Queued attempts, without held submissions and held queues."""
     queued = Attempt.objects.filter(state=AttemptState.QUEUED, submission__held_for="")
     for lane in Lane.objects.filter(held=True):
         queued = queued.exclude(backend=lane.backend, submission__scale=lane.scale)
@@ -58,11 +58,12 @@ def health_checks() -> list[Check]:
     overdue = open_ones.filter(due_at__lt=timezone.now() - timedelta(seconds=1))
     running = Attempt.objects.filter(state=AttemptState.RUNNING)
     return [
-        Check("reconciler", "last sign of the reconciler",
+        Check("reconciler", "time since the reconciler's last heartbeat",
               _age(beat.at) if beat else BEAT_LATE + 1, BEAT_LATE),
         Check("overdue", "longest delay of a step that is due", _oldest(overdue, "due_at"),
               DUE_LATE),
-        Check("waiting", "oldest submission that waits for a slot",
+        Check("waiting", "longest wait for a slot",
               _oldest(_unheld(), "created_at"), settings.CRUCIBLE_ALERT_WAITING),
-        Check("silent", "longest silence of a running job", _oldest(running, "heard_at"), SILENT),
+        Check("silent", "longest time since a running job's last heartbeat",
+              _oldest(running, "heard_at"), SILENT),
     ]  # fmt: skip

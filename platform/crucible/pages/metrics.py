@@ -1,4 +1,4 @@
-"""Figures of the platform for Prometheus, read from the database at every scrape."""
+"""Gauges for Prometheus, read from the database at every scrape."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def _slots() -> Iterator[GaugeMetricFamily]:
         .values_list("backend", "jobs")
     )
     yield _gauge(
-        "slots", "Jobs that a backend in use takes at once.", ["backend"],
+        "slots", "Slots of a backend that has work.", ["backend"],
         [([name], backend_get(name).slots) for name in used],
     )  # fmt: skip
     yield _gauge(
-        "slots_used", "Jobs that have a slot.", ["backend"],
+        "slots_used", "Slots in use.", ["backend"],
         [([name], count) for name, count in used.items()],
     )  # fmt: skip
 
@@ -79,16 +79,16 @@ def _slots() -> Iterator[GaugeMetricFamily]:
 def _health() -> Iterator[GaugeMetricFamily]:
     checks = health_checks()
     yield _gauge(
-        "age_seconds", "What /health/pipeline/ looks at, in seconds; 0: there is none.", ["check"],
+        "age_seconds", "Values of the checks of /health/pipeline/ in seconds; 0: none.", ["check"],
         [([check.name], check.seconds or 0.0) for check in checks],
     )  # fmt: skip
     yield _gauge(
-        "healthy", "1 while a check of /health/pipeline/ is within its limit.", ["check"],
+        "healthy", "1 if a check of /health/pipeline/ is within its limit.", ["check"],
         [([check.name], float(check.ok)) for check in checks],
     )  # fmt: skip
     beats = Beat.objects.values_list("name", "seconds")
     yield _gauge(
-        "pass_seconds", "The longest look of the reconciler in five seconds.", ["part"],
+        "pass_seconds", "Longest pass of the reconciler in five seconds.", ["part"],
         [([name], seconds) for name, seconds in beats],
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _outbox_and_budgets() -> Iterator[GaugeMetricFamily]:
         .values_list("scale", "available__sum", "reserved__sum", "spent__sum")
     )
     yield _gauge(
-        "gpu_hours", "Of all teams together.", ["scale", "amount"],
+        "gpu_hours", "H100-hours of all teams together.", ["scale", "amount"],
         [
             ([scale, amount], float(hours))
             for scale, *amounts in sums

@@ -1,4 +1,4 @@
-"""How the platform does: a page that turns red, and figures for Prometheus."""
+"""Health checks and gauges for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crucible.pages.metrics import CONTENT_TYPE, metrics_text
 
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """200 when the site answers and its database does; for `make up` and for monitors."""
+    """200 while the site and its database answer; for `make up` and for monitoring."""
     with connection.cursor() as cursor:
         cursor.execute("select 1")
     return JsonResponse({"ok": True})
@@ -22,7 +22,7 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def pipeline_health(request: HttpRequest) -> HttpResponse:
-    """200 while all is well, 503 when something waits too long; `?format=json` for programs."""
+    """200 while every check is within its limit, else 503; `?format=json` for programs."""
     checks = health_checks()
     ok = all(check.ok for check in checks)
     status = 200 if ok else 503
@@ -37,10 +37,10 @@ def pipeline_health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For Prometheus, with an organiser's API token, or for an organiser who is logged in."""
+    """Gauges for an organiser, by API token or by login."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     user = token_authenticate(secret=secret) if kind == "Bearer" else request.user
     if user is None or not user.is_staff:
-        return HttpResponse("An organiser's token is needed.\n", status=401,
+        return HttpResponse("Send the API token of an organiser.\n", status=401,
                             content_type="text/plain; charset=utf-8")  # fmt: skip
     return HttpResponse(metrics_text(), content_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""Reads where a submission's stages stand, for pages and for the API."""
+"""Reads the state of a submission's stages, for pages and for the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crucible.filters import duration
 from crucible.jobs.backends import backend_get
 from crucible.jobs.backends.base import BackendAway
 from crucible.jobs.models import Attempt, AttemptState
-from crucible.jobs.queue import place_of
+from crucible.jobs.queue import position_of
 from crucible.redaction import redact
 from submissions.states import Stage, State
 
@@ -22,7 +22,7 @@ LAST_LINES = 5  # shown of a running one
 
 @dataclass(frozen=True)
 class StageView:
-    """One stage of one submission as a person sees it: its latest attempt, or none yet."""
+    """One stage of one submission as pages show it: its latest attempt, or none."""
 
     stage: Stage
     attempt: Attempt | None
@@ -42,7 +42,7 @@ class StageView:
 
     @property
     def percent(self) -> int | None:
-        """How far, from 0 to 100; None where the total is not known."""
+        """Progress from 0 to 100; None if the total is not known."""
         if self.state == AttemptState.SUCCEEDED:
             return 100
         of = self.progress.get("of")
@@ -50,13 +50,13 @@ class StageView:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Figures beside the bar, the time still to go left out."""
+        """Figures beside the progress bar, without the time left."""
         metrics: dict[str, float] = self.progress.get("metrics", {})
         return {name: value for name, value in metrics.items() if name != "eta_seconds"}
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds still to go as the job estimates them, while it runs."""
+        """Seconds left, as the running job estimates them."""
         if self.state != AttemptState.RUNNING:
             return None
         eta: float | None = self.progress.get("metrics", {}).get("eta_seconds")
@@ -64,14 +64,14 @@ class StageView:
 
     @property
     def heard_seconds(self) -> float | None:
-        """How long ago the job last gave a sign of life."""
+        """Seconds since the job's last heartbeat."""
         if self.attempt is None or self.attempt.heard_at is None:
             return None
         return max(0.0, (timezone.now() - self.attempt.heard_at).total_seconds())
 
     @property
     def seconds(self) -> float | None:
-        """How long it has run, or ran."""
+        """Seconds that it has run, or ran."""
         if self.attempt is None or self.attempt.launched_at is None:
             return None
         end = self.attempt.finished_at or timezone.now()
@@ -79,11 +79,11 @@ class StageView:
 
 
 def stages_of(submission: Submission, with_logs: bool = False) -> list[StageView]:
-    """All stages in their order, each with its latest attempt and, if asked, the end of its log."""
+    """All stages in order, each with its latest attempt and, `with_logs`, the end of its log."""
     latest = {attempt.stage: attempt for attempt in submission.attempts.all()}  # by their number
     over = submission.is_over
     return [
-        # While it runs the page is fetched again and again: then the last lines of what runs do.
+        # While a submission runs, its page is fetched every two seconds: only the last lines then.
         StageView(stage, attempt, over, _shown_log(attempt, over) if attempt and with_logs else "")
         for stage in Stage
         for attempt in [latest.get(stage)]
@@ -99,7 +99,7 @@ def _shown_log(attempt: Attempt, over: bool) -> str:
 
 
 def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
-    """The end of what a job printed, without secrets."""
+    """The end of a job's output, without secrets."""
     if attempt.launched_at is None:
         return ""
     try:
@@ -109,7 +109,7 @@ def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
 
 
 def waiting_for(submission: Submission) -> str:
-    """What it waits for, in words; of one in the queue also its place and when it may start."""
+    """What it waits for, in words; in the queue also its position and the forecast of its start."""
     if submission.is_over:
         return ""
     in_queue = [
@@ -124,26 +124,26 @@ def waiting_for(submission: Submission) -> str:
     queued = in_queue[-1]
     if submission.held_for:
         return f"an organiser to release it: {submission.held_for}"
-    place = place_of(queued, submission.scale)
-    if place is None:
+    position = position_of(queued, submission.scale)
+    if position is None:
         return f"an organiser, who holds the queue of {submission.scale}"
-    when = "" if place.seconds is None else f", starts in about {duration(place.seconds)}"
+    when = "" if position.seconds is None else f", starts in about {duration(position.seconds)}"
     return (
-        f"a free slot: place {place.position} of {place.of} in the queue of {submission.scale}"
-        f" on {queued.backend}{when}"
+        f"a free slot: position {position.number} of {position.of} in the queue of"
+        f" {submission.scale} on {queued.backend}{when}"
     )
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What all attempts of a submission have taken so far, running ones included."""
+    """What all attempts of a submission have used so far, running ones included."""
 
     seconds: float
     gpu_hours: float
 
 
 def spent_on(submission: Submission) -> Spent:
-    """Time of every launch, lost and failed ones too; GPU-hours of those that told their GPUs."""
+    """The time of every attempt, lost and failed ones too; GPU-hours of those that report GPUs."""
     seconds = gpu_seconds = 0.0
     for attempt in submission.attempts.all():
         if attempt.launched_at is None:

@@ -1,4 +1,4 @@
-"""Pages of submissions: one's own, the form, and the page that shows one from first to last."""
+"""Pages of submissions: the user's own, the form, and the page of one submission."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from crucible.accounts.requests import PageRequest, UserRequest, refusal_told
+from crucible.accounts.requests import PageRequest, UserRequest, refusal_as_message
 from crucible.budgets.selectors import budget_rows
 from crucible.entries.models import Submission
 from crucible.entries.selectors import may_look_inside, submission_get, submissions_of
@@ -35,7 +35,7 @@ def submission_or_404(request: HttpRequest, submission_id: int) -> Submission:
 @login_required
 @require_safe
 def submission_list(request: UserRequest) -> HttpResponse:
-    """The user's own, the newest first."""
+    """The user's own submissions, the newest first."""
     context = {"submissions": submissions_of(request.user)[:SHOWN]}
     return render(request, "submissions/list.html", context)
 
@@ -43,7 +43,7 @@ def submission_list(request: UserRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def submission_new(request: UserRequest) -> HttpResponse:
-    """The form; on success the new submission's page, where everything goes on by itself."""
+    """The form; on success it redirects to the page of the new submission."""
     budgets = budget_rows(request.user)
     form = SubmissionForm(request.POST or None, request.FILES or None, budgets=budgets)
     if request.method == "POST" and form.is_valid():
@@ -71,7 +71,7 @@ def _submit(request: UserRequest, data: dict[str, Any]) -> Submission:
 
 @require_safe
 def submission(request: PageRequest, submission_id: int) -> HttpResponse:
-    """Everything about one submission; htmx asks for it anew, in part, while it is under way."""
+    """One submission; htmx fetches its changing part again until it is over."""
     found = submission_or_404(request, submission_id)
     template = "submissions/progress.html" if request.htmx else "submissions/submission.html"
     page = submission_page(found, request.user)
@@ -93,9 +93,9 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 @login_required
 @require_POST
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Asks for the end of a submission, of one's own or by staff."""
+    """Cancels a submission, for its owner and staff."""
     submission_or_404(request, submission_id)
-    with refusal_told(request):
+    with refusal_as_message(request):
         services.submission_cancel(submission_id=submission_id, actor=request.user)
     return redirect("submission", submission_id)
 
@@ -103,8 +103,8 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Goes on where the platform failed, of one's own or by staff."""
+    """Continues from the stage in which the platform failed, for owner and staff."""
     submission_or_404(request, submission_id)
-    with refusal_told(request):
+    with refusal_as_message(request):
         services.submission_retry(submission_id=submission_id, actor=request.user)
     return redirect("submission", submission_id)

@@ -1,4 +1,4 @@
-"""Where reviewers work: the queue of items, and a page to judge one and go on to the next."""
+"""The admin of reviewers: the queue of items, and the page that judges one after another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from submissions.failures import Failure
 
 
 class WaitingFilter(admin.SimpleListFilter):
-    """Open items only, unless asked otherwise: the list is the queue."""
+    """Shows only open items by default: the list is the queue."""
 
     title = "waiting"
     parameter_name = "waiting"
@@ -49,7 +49,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(Item)
 class ItemAdmin(ReadOnly, admin.ModelAdmin):
-    """Items oldest first. A row leads to the page on which it is judged."""
+    """Items, the oldest first. A row links to the page that judges it."""
 
     list_display = ["submission", "task", "severity", "examples", "holds", "in_force", "opened_at"]
     list_filter = [WaitingFilter, "severity", "holds", "scan__submission__track",
@@ -68,10 +68,10 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="Verdict")
     def in_force(self, item: Item) -> str:
-        """The verdict in force, or what it waits for."""
+        """The verdict in force, or what the item waits for."""
         decision = decided(item)
         if decision.second_needed:
-            return "a second reviewer is needed"
+            return "waits for a second reviewer"
         return decision.kind or "–"
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -80,14 +80,14 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
     def changelist_view(  # type: ignore[override]
         self, request: UserRequest, extra_context: Any = None
     ) -> HttpResponse:
-        """The queue, with the way to the first item that this reviewer can judge."""
+        """The queue, with a link to the first item that this reviewer can judge."""
         first = queue_of(request.user).first() if _may_judge(request) else None
         return super().changelist_view(request, {"first": first} | (extra_context or {}))
 
     def change_view(  # type: ignore[override]
         self, request: UserRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Evidence beside the question, the verdicts so far, and the form for the next."""
+        """The evidence, the verdicts so far, and the form for the next verdict."""
         if not _may_judge(request):
             raise PermissionDenied
         found = Item.objects.select_related("scan__submission__user").filter(pk=object_id)
@@ -113,7 +113,7 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
         return TemplateResponse(request, "admin/review/item/judge.html", context)
 
     def _go_on(self, request: UserRequest, item: Item) -> HttpResponse:
-        """To the next item that waits, or back to the empty queue."""
+        """Goes to the next item in the queue, or back to the empty queue."""
         messages.success(request, f"Judged: {item}.")
         following = next_in_queue(item, request.user)
         if following is None:
@@ -126,7 +126,7 @@ def _earlier(request: UserRequest) -> QuerySet[Verdict]:
 
 
 def _filled_in(request: UserRequest) -> dict[str, Any] | None:
-    """The form as it was sent, or with the button *As before* what one said of another item."""
+    """The submitted form; with the button *Same as before*, the reviewer's last verdict."""
     again = request.POST.get("again", "")
     if not again.isdecimal():
         return request.POST.dict() or None
@@ -141,14 +141,14 @@ def _may_judge(request: HttpRequest) -> bool:
 
 @admin.register(HoldRule)
 class HoldRuleAdmin(admin.ModelAdmin):
-    """What holds a submission back, for each track and scale."""
+    """Which findings hold a submission, for each track and scale."""
 
     list_display = ["__str__", "severity", "examples"]
 
 
 @admin.register(Scan)
 class ScanAdmin(ReadOnly, admin.ModelAdmin):
-    """What scans counted."""
+    """The results of scans."""
 
     list_display = ["submission", "created_at", "index_sha256"]
 

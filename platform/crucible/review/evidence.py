@@ -1,4 +1,4 @@
-"""Findings with both texts, a page at a time; the test's is read from the task files."""
+"""Findings with both texts, in pages; the question's text comes from the task files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PER_PAGE = 10
 
 @dataclass(frozen=True)
 class Evidence:
-    """One finding as a person sees it; `coverage` is the share of the question's words."""
+    """One finding as pages show it; `coverage` is the share of the question's words."""
 
     finding: Finding
     example: Pieces
@@ -34,19 +34,19 @@ class Evidence:
 
 
 def evidence_page(item: Item, number: str | None) -> Page[Evidence]:
-    """A page of an item's findings; the first for a number that makes no sense."""
+    """A page of an item's findings; the first if the number is invalid."""
     page: Page[Any] = Paginator(item.findings.all(), PER_PAGE).get_page(number)
     page.object_list = [evidence_of(item, finding) for finding in page]
     return page
 
 
 def evidence_of(item: Item, finding: Finding) -> Evidence:
-    """Both texts; without the task file the test's side says so."""
+    """Both texts; without the task file, a note replaces the question."""
     questions = _questions(item.scan.submission.scale, item.task, settings.CRUCIBLE_EVAL_DATA)
     question = questions.get(finding.index)
     document = finding.detail["text"]
     if question is None:
-        return Evidence(finding, [("The task's file is not on this site.", False)],
+        return Evidence(finding, [("This site does not have the task file.", False)],
                         [(document, False)])  # fmt: skip
     return Evidence(finding, *side_by_side(text_of(question), document))
 

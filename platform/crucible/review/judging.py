@@ -1,4 +1,4 @@
-"""What an item's verdicts come to: pure rules over the append-only history."""
+"""The decision about an item from its verdicts: pure rules over the append-only history."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Protocol
 from crucible.review.models import VerdictKind
 
 
-class Judgement(Protocol):
-    """A verdict, as far as these rules read it."""
+class VerdictLike(Protocol):
+    """The fields of a verdict that these rules read."""
 
     kind: str
     reviewer_id: int
@@ -20,9 +20,9 @@ class Judgement(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """`kind` is what is in force, None where nothing is; `is_open`: a reviewer has to look.
+    """`kind` is the verdict in force, or None; `is_open`: the item waits for a reviewer.
 
-    `second_needed`: one reviewer wants to disqualify, and another one has to agree.
+    `second_needed`: one reviewer wants to disqualify, and a second one must agree.
     """
 
     kind: str | None
@@ -30,14 +30,14 @@ class Decision:
     second_needed: bool
 
 
-def decide(verdicts: Sequence[Judgement], appealed_at: datetime | None) -> Decision:
-    """The verdicts of one item in their order, and when the participant appealed.
+def decide(verdicts: Sequence[VerdictLike], appealed_at: datetime | None) -> Decision:
+    """The decision from the verdicts of one item, in order, and the time of the appeal.
 
-    The last verdict is in force; to disqualify, the last two, by two reviewers. An appeal opens
-    every item again but false alarms; what was decided stays in force until it is judged anew.
+    The last verdict is in force; to disqualify, the last two, by two reviewers. An appeal reopens
+    every item except false alarms. The old decision stays in force until the next verdict.
     """
-    force: Judgement | None = None
-    wanted: Judgement | None = None
+    force: VerdictLike | None = None
+    wanted: VerdictLike | None = None
     for verdict in verdicts:
         agreed = wanted is not None and wanted.reviewer_id != verdict.reviewer_id
         if verdict.kind != VerdictKind.DISQUALIFY or agreed:
@@ -53,5 +53,5 @@ def decide(verdicts: Sequence[Judgement], appealed_at: datetime | None) -> Decis
     )
 
 
-def _old(verdict: Judgement, appealed_at: datetime | None) -> bool:
+def _old(verdict: VerdictLike, appealed_at: datetime | None) -> bool:
     return appealed_at is not None and verdict.created_at < appealed_at

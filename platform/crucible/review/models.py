@@ -1,7 +1,7 @@
-"""Findings of leaked test questions, and what reviewers made of them.
+"""Scans, findings and items, and the verdicts and appeals on them.
 
-One item is what a reviewer judges: the findings of one severity in one task of one submission.
-Verdicts and appeals are append-only, in the database itself.
+Reviewers judge items. An item holds the findings of one severity in one task of one submission.
+Verdicts and appeals are append-only: database triggers refuse changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from submissions.states import Track
 
 
 class Severity(TextChoices):
-    """How much of an example stands in the data, the gravest first; docs/contamination.md."""
+    """How much of an example is in the data, the most severe first; docs/contamination.md."""
 
     HIGH = "high", "HIGH: question and answer"
     MEDIUM = "medium", "MEDIUM: question"
@@ -25,7 +25,7 @@ class Severity(TextChoices):
 
 
 class VerdictKind(TextChoices):
-    """What a reviewer may decide about an item."""
+    """The verdicts that a reviewer may give."""
 
     FALSE_ALARM = "false_alarm", "False alarm"
     MARK = "accept_with_mark", "Accept with a mark"
@@ -34,9 +34,10 @@ class VerdictKind(TextChoices):
 
 
 class HoldRule(models.Model):
-    """What holds a submission back from publication until it is judged.
+    """The findings that hold a submission until a reviewer has judged them.
 
-    The most particular rule for a track and a scale counts; without any, one example of HIGH does.
+    The most specific rule for a track and a scale counts. Without a rule, one example of HIGH
+    holds.
     """
 
     track = models.CharField(
@@ -65,7 +66,7 @@ class HoldRule(models.Model):
 
 
 class Scan(models.Model):
-    """What the scan of a submission's dataset counted."""
+    """The result of the scan of a submission's dataset."""
 
     submission = models.OneToOneField(Submission, on_delete=models.PROTECT, related_name="scan")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -81,7 +82,7 @@ class Scan(models.Model):
 
 
 class Item(models.Model):
-    """The findings of one severity in one task: what one verdict is about."""
+    """The findings of one severity in one task, which one verdict judges."""
 
     scan = models.ForeignKey(Scan, on_delete=models.PROTECT, related_name="items")
     task = models.CharField(max_length=80)
@@ -103,7 +104,7 @@ class Item(models.Model):
 
 
 class Finding(models.Model):
-    """One example in one document. Those of an example beyond a number are counted only."""
+    """One example in one document. For each example, only a limited number is stored."""
 
     item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="findings")
     index = models.PositiveIntegerField(help_text="The example's row in the task file, from 0.")
@@ -119,7 +120,7 @@ class Finding(models.Model):
 
 
 class Verdict(models.Model):
-    """A reviewer's judgement of an item. The last one counts; disqualifying takes two reviewers."""
+    """A reviewer's decision about an item. The last counts; disqualifying takes two reviewers."""
 
     item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="verdicts")
     kind = models.CharField(max_length=20, choices=VerdictKind)
@@ -138,7 +139,7 @@ class Verdict(models.Model):
 
 
 class Appeal(models.Model):
-    """The participant's answer to the verdicts: one a submission."""
+    """The participant's appeal against the verdicts: one for each submission."""
 
     submission = models.OneToOneField(Submission, on_delete=models.PROTECT, related_name="appeal")
     text = models.TextField(max_length=4000)

@@ -16,7 +16,7 @@ from crucible.review.models import Appeal, HoldRule, Item, Scan, Severity, Verdi
 
 @dataclass(frozen=True)
 class Rule:
-    """`severity`, or a graver one, in at least so many examples of a task holds; None: nothing."""
+    """At least `examples` of a task with this or a worse severity hold; None: nothing holds."""
 
     severity: str | None
     examples: int
@@ -33,7 +33,7 @@ DEFAULT_RULE = Rule(Severity.HIGH, 1)
 
 
 def hold_rule(submission: Submission) -> Rule:
-    """The organiser's most particular rule for the submission's track and scale."""
+    """The organiser's most specific rule for the submission's track and scale."""
     rules = {
         (rule.track, rule.scale): rule
         for rule in HoldRule.objects.filter(
@@ -48,26 +48,26 @@ def hold_rule(submission: Submission) -> Rule:
 
 
 def decisions(items: QuerySet[Item]) -> list[tuple[Item, Decision]]:
-    """The items, each with what its verdicts come to; in two queries, however many they are."""
+    """The items with their decisions, in two queries for any number of items."""
     found = items.select_related("scan__submission__appeal").prefetch_related("verdicts")
     return [(item, decided(item)) for item in found]
 
 
 def decided(item: Item) -> Decision:
-    """What the verdicts of an item come to; without a query if all was fetched with it."""
+    """The decision about an item; without a query if verdicts and appeal are prefetched."""
     appeal: Appeal | None = getattr(item.scan.submission, "appeal", None)
     return decide(list(item.verdicts.all()), appeal.created_at if appeal else None)
 
 
 def decision_of(item: Item) -> Decision:
-    """What the item's verdicts come to."""
+    """The decision about one item, read from the database."""
     ((_, decision),) = decisions(Item.objects.filter(id=item.id))
     return decision
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What all verdicts of a submission come to; the names are of tasks."""
+    """The outcome of all verdicts of a submission; the strings are tasks."""
 
     held: list[Item]
     disqualified: list[str]
@@ -76,7 +76,7 @@ class Outcome:
 
 
 def outcome_of(submission: Submission) -> Outcome:
-    """`held` are the items whose verdict is awaited before publication."""
+    """The outcome so far; `held` are the items that publication waits for."""
     return _outcome(decisions(Item.objects.filter(scan__submission=submission)))
 
 
@@ -99,7 +99,7 @@ class Marks:
 
 
 def marks_of(submissions: Collection[int] | QuerySet[Any]) -> dict[int, Marks]:
-    """The marks of those of these submissions that bear one, by their number."""
+    """The marks of those submissions that have one, by submission id."""
     judged = Item.objects.filter(scan__submission__in=submissions, verdicts__isnull=False)
     decided: dict[int, list[tuple[Item, Decision]]] = {}
     for item, decision in decisions(judged.distinct()):
@@ -118,10 +118,7 @@ def scan_exists(submission: Submission) -> bool:
 
 
 def leaked_tasks(submission: Submission) -> list[str] | None:
-    """Tasks of which whole questions were found, not only passages or parts.
-
-    None where nothing was searched yet.
-    """
+    """Tasks with whole questions in the data, not only passages or parts; None before the scan."""
     found = Scan.objects.filter(submission=submission).values_list("items__task", "items__severity")
     whole = (Severity.HIGH, Severity.MEDIUM)
     return sorted({task for task, severity in found if severity in whole}) if found else None
@@ -139,9 +136,10 @@ def queue() -> QuerySet[Item]:
 
 
 def queue_of(reviewer: User) -> QuerySet[Item]:
-    """What of it this reviewer can judge.
+    """The part of the queue that this reviewer can judge.
 
-    Not one's own submissions, nor what one wants to disqualify and a second reviewer has to see.
+    Without the reviewer's own submissions, and without items that this reviewer wants to disqualify
+    and a second one must judge.
     """
     last = Verdict.objects.filter(item=OuterRef("pk")).order_by("-id").values("id")[:1]
     wish = Verdict.objects.filter(
@@ -153,7 +151,7 @@ def queue_of(reviewer: User) -> QuerySet[Item]:
 
 
 def next_in_queue(after: Item, reviewer: User) -> Item | None:
-    """The item behind `after` that the reviewer can judge, or the first one of all."""
+    """The next item after `after` that the reviewer can judge, or else the first of all."""
     waiting = queue_of(reviewer).exclude(id=after.id)
     behind = waiting.filter(opened_at__gte=after.opened_at, id__gt=after.id).first()
     return behind or waiting.first()
@@ -161,7 +159,7 @@ def next_in_queue(after: Item, reviewer: User) -> Item | None:
 
 @dataclass(frozen=True)
 class TaskRate:
-    """How many of a task's checkable examples stand in the data, by severity."""
+    """How many of a task's checkable examples are in the data, by severity."""
 
     label: str
     examples: int
@@ -170,12 +168,12 @@ class TaskRate:
 
     @property
     def rate(self) -> float | None:
-        """Share with a finding of HIGH or MEDIUM; None where nothing can be checked."""
+        """Share with a finding of HIGH or MEDIUM; None if no example can be checked."""
         return sum(self.counts[:2]) / self.checkable if self.checkable else None
 
 
 def task_rates(scan: Scan) -> list[TaskRate]:
-    """The tasks by name; those that no n-gram can check have a rate of None."""
+    """The tasks by name; a task whose examples are too short to check has a rate of None."""
     return [
         TaskRate(label, task["examples"], task["checkable"], [task[s] for s in Severity.values])
         for label, task in sorted(scan.report["tasks"].items())
@@ -184,7 +182,7 @@ def task_rates(scan: Scan) -> list[TaskRate]:
 
 @dataclass(frozen=True)
 class ItemView:
-    """An item as its participant sees it: with its last verdict."""
+    """An item as the participant sees it: with its last verdict."""
 
     item: Item
     decision: Decision
@@ -197,7 +195,7 @@ class ItemView:
 
 
 def item_views(scan: Scan) -> list[ItemView]:
-    """The items of a scan, the gravest first."""
+    """The items of a scan, the most severe first."""
     order = Severity.values
     found = [
         ItemView(item, decision, max(item.verdicts.all(), key=lambda v: v.id, default=None))
@@ -214,7 +212,7 @@ def clean_rows(scan: Scan) -> list[tuple[str, dict[str, Any]]]:
 
 
 def scan_document(submission: Submission, inside: bool) -> dict[str, Any] | None:
-    """The API's form of a scan, as the contamination page shows it; None before there is one.
+    """The API's document of a scan, as on the contamination page; None before the scan.
 
     `inside`: for the owner and staff, who also read the reasons of verdicts.
     """

@@ -1,4 +1,4 @@
-"""Where jobs run. `backend_name_for` chooses for a job, `backend_get` gives the one chosen."""
+"""Backends run jobs: `backend_name_for` chooses one for a job, `backend_get` returns it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT = "local"
 
 
 def backend_name_for(stage: str, scale: str) -> str:
-    """The backend of such a job, as the file of CRUCIBLE_BACKENDS says; `local` without it."""
+    """The backend of such a job, by the file of CRUCIBLE_BACKENDS; `local` if no rule matches."""
     return rules_load(settings.CRUCIBLE_BACKENDS).scheduler_for(stage, scale) or DEFAULT
 
 
@@ -36,5 +36,5 @@ def backend_get(name: str = DEFAULT) -> Backend:
 
 @lru_cache(maxsize=4)
 def _slurm(root: Path, rules: str) -> SlurmBackend:
-    """Kept, because it remembers for a moment what the scheduler said about all jobs."""
+    """One object, because it caches the scheduler's answer about all jobs for a moment."""
     return SlurmBackend(root, rules)

@@ -1,4 +1,4 @@
-"""The interface behind which schedulers hide: four calls, all of them safe to repeat."""
+"""The interface of all backends: four calls, each safe to repeat."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Protocol
 
 
 class JobState(StrEnum):
-    """What a backend can say about a key."""
+    """What a backend can report about a key."""
 
     UNKNOWN = "unknown"  # never submitted here, or forgotten by the scheduler before it ran
-    RUNNING = "running"  # accepted: waiting for a node or at work
+    RUNNING = "running"  # accepted: it waits for a node or runs
     SUCCEEDED = "succeeded"  # result.json is there
-    FAILED = "failed"  # failure.json is there, or the scheduler says what ended it
-    LOST = "lost"  # was started, is gone, and left neither
+    FAILED = "failed"  # failure.json is there, or the scheduler gives the reason
+    LOST = "lost"  # started, ended, and left neither
 
 
 class BackendAway(Exception):
-    """The scheduler cannot be asked now. That is no verdict on a job: ask again later."""
+    """The scheduler does not answer now. This is no verdict on a job: ask again later."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class JobStatus:
     state: JobState
     progress: dict[str, Any] = field(default_factory=dict)
     document: dict[str, Any] | None = None  # result.json or failure.json
-    note: str = ""  # what the scheduler says a waiting job waits for
+    note: str = ""  # the scheduler's reason why a job waits
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What to run: a stage's module and the content of its job.json; the scale sizes it."""
+    """What to run: a stage's module and the content of its job.json; the scale selects the rule."""
 
     module: str
     document: dict[str, Any]
@@ -41,30 +41,30 @@ class JobSpec:
 
 
 class Backend(Protocol):
-    """A place that runs jobs, which it knows by key.
+    """Runs jobs and identifies them by key.
 
     Any call may raise `BackendAway`. A verdict is final: after FAILED, LOST or a `cancel` that
-    returned True, no process of this key is alive and none that a scheduler starts later does
-    anything, so that the next attempt has the output folder to itself.
+    returned True, no process of this key lives, and one that a scheduler starts later exits at
+    once. The next attempt has the output folder to itself.
     """
 
     name: str
 
     @property
     def slots(self) -> int:
-        """How many jobs it takes at once."""
+        """How many jobs it accepts at once."""
 
     def submit(self, key: str, spec: JobSpec) -> None:
-        """Starts the job unless a job of this key exists: that one is adopted.
+        """Starts the job, or adopts an existing job of this key.
 
-        Raises `Failure` (`launch_refused`) when the scheduler will never take it.
+        Raises `Failure` (`launch_refused`) if the scheduler will never accept it.
         """
 
     def status(self, key: str) -> JobStatus:
-        """How the job does; UNKNOWN for a key that was never submitted."""
+        """The state of the job; UNKNOWN for a key that was never submitted."""
 
     def logs(self, key: str, limit: int) -> str:
-        """The last `limit` bytes of what the job printed."""
+        """The last `limit` bytes of the job's output."""
 
     def cancel(self, key: str) -> bool:
-        """Stops the job with all its processes; True once none is left and none will come."""
+        """Stops the job with all its processes; True once none is left and none will start."""

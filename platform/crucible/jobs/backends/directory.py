@@ -1,8 +1,8 @@
-"""A job's directory seen from outside: does its process live, how far is it, how did it end.
+"""A job's directory as the platform reads it: does the process live, its progress, how it ended.
 
-A job holds an exclusive `flock` on `lock` for as long as it lives (`submissions.job`), so asking
-for that lock tells whether it runs, whatever was killed. A verdict is made final by `close`: the
-marker is written while holding the lock, and a process that gets it later sees that and leaves.
+A job holds an exclusive `flock` on `lock` while it lives (`submissions.job`), so testing that lock
+shows whether it runs, whatever was killed. `close` makes a verdict final: it writes a marker while
+holding the lock, and a process that takes the lock later sees the marker and exits.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from crucible.paths import REPOSITORY
 from submissions.job import CLOSED, FAILURE, LOCK, PROCESS, PROGRESS, RESULT, code_commit
 
 LOG, LAUNCH = "log.txt", "launch"
-# All that a job sees of our environment: no database address, no secret key, no token.
+# The only variables of our environment that a job sees: no database address, secret key or token.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
              "CRUCIBLE_TOKENIZERS")  # fmt: skip
 ENDINGS = ((RESULT, JobState.SUCCEEDED), (FAILURE, JobState.FAILED))
 
 
 class JobDirectory:
-    """`JOBS/<key>`, the whole contract between platform and job."""
+    """`JOBS/<key>`, the whole interface between platform and job."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[bool]:
-        """One launcher at a time; the body learns whether an earlier one came to its end."""
+    def launch_lock(self) -> Iterator[bool]:
+        """One launcher at a time; yields whether an earlier launch was completed."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / f".{LAUNCH}").open("a") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             yield bool(self.launch_note())
 
     def launch_note(self) -> str:
-        """What the launcher noted; empty before the launch."""
+        """The note of the launch; empty before it."""
         try:
             return (self.path / LAUNCH).read_text().strip()
         except OSError:
@@ -50,9 +50,9 @@ class JobDirectory:
 
     @contextlib.contextmanager
     def launching(self) -> Iterator[list[str]]:
-        """Notes a launch by what the body puts into the list.
+        """Notes a launch: the text that the body appends to the list.
 
-        The note's room on the disk is taken first: a disk that is full then hinders the launch, not
+        The disk space of the note is allocated first. A full disk then prevents the launch, and not
         the note of a launch that happened.
         """
         with (self.path / LAUNCH).open("w") as file:
@@ -67,12 +67,12 @@ class JobDirectory:
             os.fsync(file.fileno())
 
     def note_launch(self, id: str) -> None:
-        """Notes a launch that was found, not made."""
+        """Notes a launch by somebody else, found in the scheduler."""
         with self.launching() as note:
             note.append(id)
 
     def running(self) -> bool:
-        """Whether some process holds the job's lock."""
+        """Whether a process holds the job's lock."""
         try:
             descriptor = os.open(self.path / LOCK, os.O_RDWR)
         except FileNotFoundError:
@@ -94,7 +94,7 @@ class JobDirectory:
         return CLOSED in self._names()
 
     def close(self) -> bool:
-        """Makes sure that no process is at work and none will be; False while one is."""
+        """Ensures that no process works now or later; False while one does."""
         if not self.path.exists():
             return True
         descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -108,7 +108,7 @@ class JobDirectory:
         return True
 
     def ending(self) -> JobStatus | None:
-        """The job's own last word, if it left one."""
+        """The result or failure that the job itself left, if any."""
         names = self._names()
         for name, state in ENDINGS:
             if name in names:
@@ -117,7 +117,7 @@ class JobDirectory:
         return None
 
     def status_from_folder(self) -> JobStatus | None:
-        """What the folder alone says; None where the scheduler has to be asked."""
+        """The status by the folder alone; None if the scheduler must be asked."""
         ending = self.ending()
         if ending is not None:
             return self.made_final(ending)
@@ -126,12 +126,12 @@ class JobDirectory:
         return None if self.path.exists() else JobStatus(JobState.UNKNOWN)
 
     def made_final(self, verdict: JobStatus) -> JobStatus:
-        """The verdict, once nothing that still comes can do harm; `RUNNING` while something can."""
+        """The verdict once no process can work any more; `RUNNING` while one can."""
         if verdict.state == JobState.SUCCEEDED:
             return verdict
         if not self.close():
             return JobStatus(JobState.RUNNING, self.progress())
-        # The job's own word may have come between our two looks.
+        # The job may have left its result between our two reads.
         return self.ending() or replace(verdict, progress=self.progress())
 
     def progress(self) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class JobDirectory:
         return last_line(self.path / PROGRESS)
 
     def log(self, limit: int) -> str:
-        """The last `limit` bytes of what it printed."""
+        """The last `limit` bytes of its output."""
         return tail(self.path / LOG, limit).decode(errors="replace")
 
     def _names(self) -> set[str]:
-        """Listed, not asked for one by one: opening a folder makes NFS look at the server again."""
+        """Lists the folder instead of testing names: opening it makes NFS ask the server again."""
         try:
             return set(os.listdir(self.path))  # noqa: PTH208  (names, not paths)
         except FileNotFoundError:
@@ -155,14 +155,14 @@ def job_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",  # small models: a second thread costs more than it brings
+        "OMP_NUM_THREADS": "1",  # small models: a second thread costs more than it saves
         "HF_HUB_OFFLINE": "1",
         "CRUCIBLE_COMMIT": code_commit(REPOSITORY),
     }
 
 
 def tail(path: Path, limit: int) -> bytes:
-    """The last `limit` bytes of a file; none of one that is not there yet."""
+    """The last `limit` bytes of a file; empty if it does not exist yet."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -174,7 +174,7 @@ def tail(path: Path, limit: int) -> bytes:
 
 def last_line(path: Path, limit: int = 4096) -> dict[str, Any]:
     """The last whole line of a JSON-lines file, or an empty dict."""
-    lines = tail(path, limit).split(b"\n")[:-1]  # what follows the last newline is half-written
+    lines = tail(path, limit).split(b"\n")[:-1]  # the text after the last newline is incomplete
     try:
         return json.loads(lines[-1]) if lines else {}
     except ValueError:

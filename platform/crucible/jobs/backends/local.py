@@ -1,6 +1,6 @@
 """Runs jobs as detached processes on this machine: they outlive the worker that started them.
 
-There is no list of pids to go stale: whether a job lives, its lock tells (`directory.py`).
+There is no list of pids: the lock of a job shows whether it lives (`directory.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from crucible.jobs.backends.directory import LAUNCH, LOG, JobDirectory, job_envi
 from crucible.paths import REPOSITORY
 from submissions.job import CLOSED, JOB, PROCESS, write_json_atomically
 
-START_GRACE = 60.0  # seconds in which a process that was started must have taken its lock
+START_GRACE = 60.0  # seconds within which a started process must take its lock
 
 
 class LocalBackend:
-    """One directory a key below `root`; the directory is the job."""
+    """One directory for each key below `root`; the directory is the job."""
 
     name = "local"
 
@@ -32,9 +32,11 @@ class LocalBackend:
         self.slots = slots
 
     def submit(self, key: str, spec: JobSpec) -> None:
-        """Creates the directory and starts the process, each step repeatable after a crash."""
+        """Creates the directory and starts the process; each step is repeatable after a crash."""
         job = self._job(key)
-        with job.turn() as launched:  # two workers on one key: one launches, one adopts
+        with (
+            job.launch_lock() as launched
+        ):  # of two workers with one key, one launches and one adopts
             if launched or job.running() or job.closed():
                 return
             write_json_atomically(job.path / JOB, spec.document)
@@ -44,7 +46,7 @@ class LocalBackend:
 
     def status(self, key: str) -> JobStatus:
         job = self._job(key)
-        running = job.running()  # asked first: a job that ends meanwhile left its file
+        running = job.running()  # read first: a job that ends after this has left its file
         ending = job.ending()
         if ending is not None:
             if ending.state == JobState.FAILED and not job.close():
@@ -67,12 +69,12 @@ class LocalBackend:
 
     def cancel(self, key: str) -> bool:
         job = self._job(key)
-        if job.close():  # nothing runs; a process that is just starting will leave by itself
+        if job.close():  # nothing runs; a process that is just starting will exit
             return True
         try:
             group = json.loads((job.path / PROCESS).read_text())["group"]
         except (OSError, ValueError, KeyError):
-            return False  # it holds the lock but has not said who it is: ask again
+            return False  # it holds the lock but has not written its process group yet: ask again
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(group, number)
@@ -80,7 +82,7 @@ class LocalBackend:
                 break
             for _ in range(20):
                 if job.close():
-                    _kill_what_is_left(group)
+                    _kill_group(group)
                     return True
                 time.sleep(0.1)
         return job.close()
@@ -88,13 +90,13 @@ class LocalBackend:
     def forget(self, key: str) -> None:
         """After `cancel`: the next `submit` starts the job again, under the same key.
 
-        For a stop of the whole installation, which is nobody's failed attempt.
+        For a stop of the whole installation, which does not count as a failed attempt.
         """
         for name in (PROCESS, LAUNCH, CLOSED):
             (self.root / key / name).unlink(missing_ok=True)
 
     def live(self) -> list[str]:
-        """The keys of all jobs whose process lives, for whoever shuts the machine down."""
+        """The keys of all jobs whose process lives, for `make down`."""
         return [path.name for path in sorted(self.root.glob("*")) if JobDirectory(path).running()]
 
     # -- how it is done ---------------------------------------------------------------------------
@@ -118,8 +120,8 @@ class LocalBackend:
             return 0.0
 
 
-def _kill_what_is_left(group: int) -> None:
-    """Children that did not listen, of a job whose own process has just ended; waits for them."""
+def _kill_group(group: int) -> None:
+    """Kills and awaits children that ignored SIGTERM, of a job whose own process has just ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
     for _ in range(100):
@@ -129,7 +131,7 @@ def _kill_what_is_left(group: int) -> None:
 
 
 def _lives(group: int) -> bool:
-    """Whether a process of the group is there that is not only waiting to be reaped."""
+    """Whether a process of the group lives; zombies do not count."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, its_group = stat.read_text().rsplit(")", 1)[1].split()[:3]
@@ -142,6 +144,6 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def _reap_later(process: subprocess.Popen[bytes]) -> None:
-    """Keeps our own children from staying zombies while this worker lives."""
+    """Keeps a reference to our children, so that they are reaped and do not stay zombies."""
     _children[:] = [child for child in _children if child.poll() is None]
     _children.append(process)

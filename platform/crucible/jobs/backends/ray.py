@@ -1,8 +1,8 @@
-"""Runs jobs on a Ray cluster, through its Jobs API; the cluster forgets all when its head dies.
+"""Runs jobs on a Ray cluster through its Jobs API. The cluster loses its list when its head dies.
 
-A job's submission id is its key, so that Ray's refusal of a second one is the look-up; what Ray
-forgot, the job's folder still tells (`directory.py`). Site and cluster share the file system that
-holds CRUCIBLE_HOME, under the same path.
+A job's Ray submission id contains its key, so Ray's refusal of a second job shows that the first
+exists. The job's folder still has what Ray lost (`directory.py`). Site and cluster share the file
+system that holds CRUCIBLE_HOME, under the same path.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from pathlib import Path
 
 from crucible.jobs.backends.base import BackendAway, JobSpec, JobState, JobStatus
 from crucible.jobs.backends.directory import LOG, JobDirectory
-from crucible.jobs.backends.ray_jobs import TOLD, Entry, RayJobs, Refused
+from crucible.jobs.backends.ray_jobs import MESSAGE_LIMIT, RayJob, RayJobs, Refused
 from crucible.jobs.backends.rules import Rule, rules_load
 from crucible.jobs.backends.script import SCRIPT, STARTS, Launcher, script_of
 from submissions.failures import Failure
 from submissions.job import JOB, write_json_atomically
 
-# torchrun's processes are in sessions of their own: what kills it would leave them at work.
+# torchrun's processes have their own sessions: without this they would survive when it is killed.
 TORCHRUN = """\
 exec {python} -m torch.distributed.run --standalone --nproc-per-node={processes} \\
   --no-python setpriv --pdeathsig KILL {python} -m {module} {folder}
 """
-# Of the environment of whoever started Ray there, the devices alone: Ray chose them for this job.
+# From the environment in which Ray was started, only the devices, which Ray chose for this job.
 COMMAND = """\
 exec env -i ${{CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}} \
 /bin/bash {script}"""
-ONE_PROCESSOR: dict[str, float] = {"num_cpus": 1}  # for none Ray would run all on its head at once
+ONE_PROCESSOR: dict[str, float] = {
+    "num_cpus": 1
+}  # without any, Ray would run all jobs on its head at once
 REFUSALS = {
     "RUNTIME_ENV_SETUP_FAILURE", "JOB_SUPERVISOR_ACTOR_START_FAILURE",
     "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE", "JOB_ENTRYPOINT_COMMAND_START_ERROR",
@@ -37,7 +39,7 @@ REFUSALS = {
 
 
 class RayBackend:
-    """One directory a key below `root`, and a Ray job whose id ends in that key."""
+    """One directory for each key below `root`, and a Ray job whose id ends with that key."""
 
     name = "ray"
 
@@ -45,7 +47,7 @@ class RayBackend:
         self.root = root
         self.rules = rules
         self.token = token
-        # Other installations may use the cluster; none that the cluster sees has this folder.
+        # Other installations may use the cluster; none of them has this folder.
         self.prefix = f"crucible-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
 
     @property
@@ -53,9 +55,9 @@ class RayBackend:
         return rules_load(self.rules).of(self.name).slots
 
     def submit(self, key: str, spec: JobSpec) -> None:
-        """Adopts what Ray knows by this id, else hands the script over."""
+        """Adopts the job that Ray knows by this id, else submits the script."""
         job = self._job(key)
-        with job.turn() as launched:
+        with job.launch_lock() as launched:
             if job.closed() or job.ending() or job.running():
                 return
             entry = self._jobs().entry(self._id(key))
@@ -75,7 +77,7 @@ class RayBackend:
             return known
         try:
             entry = self._jobs().entry(self._id(key))
-        except BackendAway as away:  # no verdict without Ray, but it may be at work
+        except BackendAway as away:  # no verdict without Ray: the job may run
             return JobStatus(JobState.RUNNING, job.progress(), note=f"Ray: {away}")
         if entry is not None and not entry.ended:
             note = "" if entry.status == "RUNNING" else f"Ray: {entry.status.lower()}"
@@ -94,9 +96,9 @@ class RayBackend:
         entry = self._jobs().entry(self._id(key))
         if entry is not None and not entry.ended:
             self._jobs().stop(self._id(key))
-            if entry.status != "PENDING":  # asked again until Ray has stopped it
+            if entry.status != "PENDING":  # the caller asks again until Ray has stopped it
                 return False
-        return job.close()  # what waits there for room will find this, and leave
+        return job.close()  # a job that is still pending will find the marker and exit
 
     # -- how it is done ---------------------------------------------------------------------------
 
@@ -110,9 +112,9 @@ class RayBackend:
         return RayJobs(rules_load(self.rules).of(self.name).address, self.token)
 
     def _launch(self, job: JobDirectory, spec: JobSpec) -> None:
-        """Hands the script over. `BackendAway` when nobody knows whether it was accepted.
+        """Submits the script. Raises `BackendAway` if it is unknown whether Ray accepted it.
 
-        It is then tried again at once: of two that arrive Ray takes one.
+        The caller then tries again at once: if both arrive, Ray accepts one.
         """
         key, stage = job.path.name, spec.document["stage"]
         own_id = self._id(key)
@@ -126,8 +128,8 @@ class RayBackend:
                 self._jobs().submit(own_id, command, rule.resources or ONE_PROCESSOR, str(job.path))
                 note.append(own_id)
         except (BackendAway, Refused) as error:
-            # Either may be said of a job that is there: by this call, or by one before it whose
-            # answer did not come in time.
+            # Either error may occur although the job exists: by this call, or by an earlier one
+            # whose answer was lost.
             if self._jobs().entry(own_id) is not None:
                 job.note_launch(own_id)
                 return
@@ -137,15 +139,15 @@ class RayBackend:
             raise Failure("launch_refused", f"Ray refused {key}: {error}") from error
 
 
-def _never_began(job: JobDirectory, entry: Entry | None) -> bool:
-    """Whether nothing ever ran of a job that Ray forgot, or gave up as no node had room for it."""
-    return not (job.path / STARTS).exists() and (entry is None or entry.waited_in_vain)
+def _never_began(job: JobDirectory, entry: RayJob | None) -> bool:
+    """Whether a job never ran that Ray lost, or gave up because no node had room."""
+    return not (job.path / STARTS).exists() and (entry is None or entry.start_timed_out)
 
 
-def _refused(job: JobDirectory, entry: Entry | None) -> JobStatus | None:
-    """The verdict on a job that Ray could not start, in Ray's words."""
+def _refused(job: JobDirectory, entry: RayJob | None) -> JobStatus | None:
+    """The verdict on a job that Ray could not start, with Ray's message."""
     if entry is None or entry.error not in REFUSALS or (job.path / STARTS).exists():
         return None
-    words = next(iter(entry.message.splitlines()), "")[:TOLD]
+    words = next(iter(entry.message.splitlines()), "")[:MESSAGE_LIMIT]
     failure = Failure("launch_refused", f"Ray could not start {job.path.name}: {words}")
     return JobStatus(JobState.FAILED, document=failure.as_dict())

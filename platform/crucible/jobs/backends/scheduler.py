@@ -1,8 +1,8 @@
-"""Slurm's commands: sbatch, squeue, scancel, each bounded in time, with their answers as data.
+"""Slurm's commands sbatch, squeue and scancel, each with a time limit, and their parsed answers.
 
 A job is recognised by its name (the key) together with its comment (the job's folder, which no
-other installation has), never by its id: a controller that crashed gives the id of a job that it
-lost to the next one (measured with Slurm 22.05).
+other installation has), never by its id: a controller that crashed reuses the ids of jobs that it
+lost (measured with Slurm 22.05).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from crucible.jobs.backends.base import BackendAway
 from crucible.jobs.backends.directory import PASSED_ON
 
 TIMEOUT = 6.0  # seconds for one command: two of them fit into a task's soft limit
-KEPT = 2.0  # seconds for which one answer about all jobs serves every question that can wait
+KEPT = 2.0  # seconds for which one answer about all jobs is cached
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "TIMEOUT",
 }  # fmt: skip
 FORMAT = "%i|%T|%r|%j|%k"  # id, state, reason, name, comment; the last may hold anything
-# Said when the controller is away, overloaded or at a limit that passes; all else is a refusal.
+# Messages of a controller that is away, overloaded or at a temporary limit. Others are refusals.
 PASSING = (
     "unable to contact slurm controller", "timed out", "connection refused", "connection reset",
     "connection failure", "temporarily", "zero bytes", "communication", "try again",
@@ -34,8 +34,8 @@ PASSING = (
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One job as the scheduler sees it."""
+class SlurmJob:
+    """One job as Slurm reports it."""
 
     id: str
     state: str
@@ -45,32 +45,32 @@ class Entry:
 
     @property
     def ended(self) -> bool:
-        """Whether the scheduler holds it for over."""
+        """Whether Slurm reports that it is over."""
         return self.state in ENDED
 
     @property
-    def waits_for_a_hand(self) -> bool:
-        """Whether a node failed to start it: Slurm then holds it until an administrator comes.
+    def is_held_after_launch_failures(self) -> bool:
+        """Whether a node failed to start it, so that Slurm holds it until an administrator acts.
 
-        After a crash of the controller this happens to jobs that got the id of one that still runs.
+        After a crash of the controller this happens to jobs with the id of one that still runs.
         """
         return self.reason.replace("_", " ").lower() == "launch failed requeued held"
 
 
 class Refused(Exception):
-    """The scheduler will not take such a job, now or later."""
+    """Slurm will not accept such a job, now or later."""
 
 
 class Scheduler:
-    """The commands as found on PATH, for the user who runs this process."""
+    """The commands on PATH, for the user who runs this process."""
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
         self.timeout = timeout
-        self._entries: list[Entry] = []
+        self._entries: list[SlurmJob] = []
         self._asked_at = float("-inf")  # monotonic seconds
 
     def submit(self, script: Path, options: Sequence[str]) -> str:
-        """The job's id. `Refused`, or `BackendAway` when it may or may not have been accepted."""
+        """Returns the job's id. Raises `Refused`, or `BackendAway` if the outcome is unknown."""
         self._asked_at = float("-inf")
         try:
             done = self._run("sbatch", "--parsable", *options, str(script))
@@ -83,14 +83,14 @@ class Scheduler:
             raise BackendAway(text)
         raise Refused(text)
 
-    def entries(self, name: str, comment: str, kept: float = 0.0) -> list[Entry]:
+    def entries(self, name: str, comment: str, kept: float = 0.0) -> list[SlurmJob]:
         """The jobs of this name and comment, oldest first; an answer up to `kept` seconds old."""
         fresh = time.monotonic() - self._asked_at <= kept
         entries = self._entries if fresh else self._ask()
         return [entry for entry in entries if (entry.name, entry.comment) == (name, comment)]
 
     def cancel(self, name: str, ids: Sequence[str]) -> None:
-        """Stops those of `ids` that bear the name."""
+        """Cancels those of `ids` that have this name."""
         if not ids:
             return
         self._asked_at = float("-inf")
@@ -99,7 +99,7 @@ class Scheduler:
         except subprocess.TimeoutExpired as error:
             raise BackendAway("scancel did not answer") from error
 
-    def _ask(self) -> list[Entry]:
+    def _ask(self) -> list[SlurmJob]:
         asked_at = time.monotonic()
         command = (
             "squeue",
@@ -116,12 +116,12 @@ class Scheduler:
         if done.returncode:
             raise BackendAway(_first_line(done.stderr) or f"squeue ended with {done.returncode}")
         lines = [line.split("|", 4) for line in done.stdout.splitlines()]
-        entries = [Entry(*fields) for fields in lines if len(fields) == 5]
+        entries = [SlurmJob(*fields) for fields in lines if len(fields) == 5]
         self._entries, self._asked_at = entries, asked_at
         return entries
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Without our environment: sbatch would hand all of it, secrets included, to the job."""
+        """Runs without our environment: sbatch would pass all of it, with secrets, to the job."""
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
             name: value for name, value in os.environ.items() if name == "SLURM_CONF"
         }

@@ -1,8 +1,8 @@
-"""The script of a job on a cluster: leaves when there is nothing to do, then becomes the stage.
+"""The script of a job on a cluster: exits if there is nothing to do, else becomes the stage.
 
-A scheduler may run it again at any time: after a node failed, after preemption, after its
-controller lost its last minutes. Hence the look at the endings first; the job's lock covers the
-rest.
+A scheduler may run it again at any time: after a node failure, a preemption, or a loss of its
+controller's last minutes. So the script first tests how the job ended; the job's lock covers the
+other cases.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from crucible.paths import REPOSITORY
 from submissions.job import CLOSED, FAILURE, RESULT
 
 SCRIPT = "job.sh"
-STARTS = "starts"  # a line for each time that a node began the script
+STARTS = "starts"  # one line for each start of the script on a node
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """What differs between schedulers; texts of bash.
+    """The parts that differ between schedulers, as bash.
 
     `torchrun` is a template over {python}, {processes}, {module}, {folder}.
     """
 
-    run: str  # what the scheduler calls this run: an id, and how often it was started again
+    run: str  # the scheduler's name for this run: an id, and the number of restarts
     torchrun: str
-    log: Path | None = None  # where the scheduler itself does not see to the output
+    log: Path | None = None  # only if the scheduler itself does not redirect the output
 
 
 def script_of(folder: Path, module: str, rule: Rule, launcher: Launcher) -> str:
-    """The text of the script for `python -m MODULE FOLDER` under that rule."""
+    """The text of the script that runs `python -m MODULE FOLDER` under this rule."""
     quoted = shlex.quote(str(folder))
     environment = job_environment()
     environment.pop("CUDA_VISIBLE_DEVICES", None)  # the scheduler has given the job its devices

@@ -12,9 +12,9 @@ from crucible.accounts.services import token_create
 
 
 class Command(BaseCommand):
-    """Prints the secret on standard output, and nothing else."""
+    """Prints only the secret, on standard output."""
 
-    help = "Make an API token for a user and print it once."
+    help = "Create an API token for a user and print it once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")

@@ -1,4 +1,4 @@
-"""`manage.py create_user NAME [--staff]`: makes an account and prints its password once."""
+"""`manage.py create_user NAME [--staff]`: creates an account and prints its password once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    """Prints the password on standard output, and nothing else."""
+    """Prints only the password, on standard output."""
 
-    help = "Make an account with a random password and print that once."
+    help = "Create an account with a random password and print the password once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name, staff = options["username"], options["staff"]
         if User.objects.filter(username=name).exists():
-            raise CommandError(f"there is a user {name!r} already; see `manage.py changepassword`")
+            raise CommandError(f"there is a user {name!r} already: use `manage.py changepassword`")
         password = secrets.token_urlsafe(12)
         create = User.objects.create_superuser if staff else User.objects.create_user
         create(name, password=password)

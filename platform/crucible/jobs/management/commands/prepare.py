@@ -1,4 +1,4 @@
-"""`manage.py prepare`: brings the database up to date: tables, kept boards, the schema for pgmq."""
+"""`manage.py prepare`: prepares the database: tables, an empty cache, the schema for pgmq."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
-        caches["boards"].clear()  # what an older release made of a board
+        caches["boards"].clear()  # an older release may have made other texts
         if settings.CELERY_BROKER_URL.startswith(PGMQ):
             url = settings.CELERY_BROKER_URL.replace(PGMQ, "postgresql://", 1)
             install_pgmq(settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("conn_string", url))
 
 
 def install_pgmq(url: str) -> None:
-    """Installs the schema `pgmq` once, as SQL: the extension needs rights that we may not have."""
+    """Installs the schema `pgmq` once, as SQL: its extension needs rights that we may lack."""
     from pgmq.install import install_pgmq_from_sql
 
     with psycopg.connect(url) as connection:

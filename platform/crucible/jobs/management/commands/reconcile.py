@@ -13,7 +13,7 @@ from crucible.notifications.sender import send_forever
 
 
 class Command(BaseCommand):
-    """One leads, further ones stand by. Notices are sent from a thread of its own."""
+    """One reconciler leads, others stand by. A separate thread sends the notices."""
 
     help = "Look for submissions that are due and send their hints; send mails and webhooks."
 
@@ -21,6 +21,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        # A daemon: what it has in hand when the process ends is sent again after its lease.
+        # A daemon: notices that it holds when the process ends are sent again after their lease.
         threading.Thread(target=send_forever, args=[stop.is_set], daemon=True).start()
         reconcile_forever(stop.is_set)

@@ -1,4 +1,4 @@
-"""`manage.py rescore`: scores of stored answers under metric versions that came later."""
+"""`manage.py rescore`: scores stored answers under newer metric versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crucible.leaderboard.services import rescore_all
 
 
 class Command(BaseCommand):
-    """May be run at any time, any number of times."""
+    """Safe to run at any time, any number of times."""
 
     help = "Adds the scores that published submissions lack under a metric version."
 
@@ -19,6 +19,6 @@ class Command(BaseCommand):
         self.stdout.write(f"{added} scores added")
         if impossible:
             self.stdout.write(
-                f"{impossible} submissions left alone: they answered a suite that this site no "
-                "longer has"
+                f"{impossible} submissions skipped: this site no longer has the suite that they "
+                "answered"
             )

@@ -30,7 +30,7 @@ def test_the_board_ranks_the_best_first_and_the_unscored_last(alice, publish, cl
         submission = publish(alice, name=name)
         Score.objects.filter(submission=submission).update(smoke=value)
     rows = leaderboard_rows(track="filtering", scale="smoke")
-    board = [(row.rank, row.entry.name) for row in rows]
+    board = [(row.rank, row.score.name) for row in rows]
     tied = sorted(board[1:3])
     assert [board[0], *tied, *board[3:]] == [
         (1, "d"), (2, "a"), (2, "e"), (4, "f"), (5, "c"), (None, "b"),
@@ -58,7 +58,7 @@ def test_what_another_recipe_or_suite_made_is_shown_but_not_ranked(alice, publis
     old, new = publish(alice, name="old"), publish(alice, name="new")
     Score.objects.filter(submission=old).update(smoke=0.9, **{field: "cd" * 32})
     rows = leaderboard_rows(track="filtering", scale="smoke")
-    assert [(row.rank, row.entry.submission_id, row.entry.comparable) for row in rows] == [
+    assert [(row.rank, row.score.submission_id, row.score.comparable) for row in rows] == [
         (1, new.id, True), (None, old.id, False),
     ]  # fmt: skip
     assert "another version" in client.get("/leaderboard/filtering/smoke/").text

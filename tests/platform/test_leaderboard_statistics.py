@@ -121,7 +121,7 @@ def test_the_board_says_which_places_are_open(alice, publish_run, client):
     for name, chance, seed in (("top", 0.61, 1), ("near", 0.6, 2), ("far", 0.3, 3)):
         publish_run(alice, name, chance, seed)
     rows = leaderboard_rows(**BOARD)
-    places = [(row.entry.name, row.places.best, row.places.worst) for row in rows]
+    places = [(row.score.name, row.places.best, row.places.worst) for row in rows]
     assert places[2] == ("far", 3, 3)
     assert {place[1:] for place in places[:2]} == {(1, 2)}
     assert row_documents(rows)[0]["places"] == [1, 2]

@@ -20,7 +20,7 @@ from submissions.states import State
 from training_recipes.scales import load_scale
 
 
-class Entry(NamedTuple):
+class ShownScore(NamedTuple):
     """A published score as its board shows it. `value` is what ranks, `figure` its field's name.
 
     Not a model, because boards are long: reading a thousand of these takes a quarter of the time.
@@ -60,14 +60,14 @@ class Row(NamedTuple):
 
     rank: int | None
     places: Places | None
-    entry: Entry
+    score: ShownScore
     marks: Marks | None
     withheld: frozenset[str]
 
     @property
     def value(self) -> float | None:
         """The figure that ranks, unless it is withheld."""
-        return None if self.entry.figure in self.withheld else self.entry.value
+        return None if self.score.figure in self.withheld else self.score.value
 
 
 def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
@@ -100,23 +100,23 @@ def leaderboard_rows(
     if not with_marked:
         scores = scores.exclude(submission__in=marks)
     withheld = {number: means_with(suite, mark.excluded) for number, mark in marks.items()}
-    entries = _entries(scores, load_scale(scale).recipe_sha256, suite.hash)
-    values = {entry.submission_id: _ranks_by(entry, withheld) for entry in entries}
-    entries.sort(key=lambda e: (values[e.submission_id] is None, -(values[e.submission_id] or 0.0),
-                                e.submission_id))  # fmt: skip
-    ranks = competition_ranks([values[entry.submission_id] for entry in entries])
-    ranked = [entry for entry in entries if values[entry.submission_id] is not None]
+    shown = _shown_scores(scores, load_scale(scale).recipe_sha256, suite.hash)
+    values = {score.submission_id: _ranks_by(score, withheld) for score in shown}
+    shown.sort(key=lambda s: (values[s.submission_id] is None, -(values[s.submission_id] or 0.0),
+                                s.submission_id))  # fmt: skip
+    ranks = competition_ranks([values[score.submission_id] for score in shown])
+    ranked = [score for score in shown if values[score.submission_id] is not None]
     places = places_on_board(suite, metric_version, ranked)
-    places += [None] * (len(entries) - len(ranked))
+    places += [None] * (len(shown) - len(ranked))
     nothing: frozenset[str] = frozenset()
     return [
-        Row(rank, open_places, entry, marks.get(entry.submission_id),
-            withheld.get(entry.submission_id, nothing))
-        for rank, open_places, entry in zip(ranks, places, entries, strict=True)
+        Row(rank, open_places, score, marks.get(score.submission_id),
+            withheld.get(score.submission_id, nothing))
+        for rank, open_places, score in zip(ranks, places, shown, strict=True)
     ]  # fmt: skip
 
 
-def _entries(scores: QuerySet[Score], recipe: str, suite: str) -> list[Entry]:
+def _shown_scores(scores: QuerySet[Score], recipe: str, suite: str) -> list[ShownScore]:
     """What the board shows of each score, unordered."""
     found = scores.order_by().values(
         "submission_id", "created_at", "label", *RANKING, *(f"{name}_stderr" for name in RANKING),
@@ -124,21 +124,21 @@ def _entries(scores: QuerySet[Score], recipe: str, suite: str) -> list[Entry]:
         name=F("submission__name"), user=F("submission__user__username"),
         comparable=Q(recipe_sha256=recipe, suite_sha256=suite),
     )  # fmt: skip
-    entries = []
+    shown = []
     for row in found:
         figure = figure_of(row["label"])
         errors = {name: row.pop(f"{name}_stderr") for name in RANKING}
         known = row.pop("intervals").get(figure)
         interval = (known[0], known[1]) if known else None
         one = {"figure": figure, "value": row[figure], "stderr": errors[figure]}
-        entries.append(Entry(**row, **one, interval=interval))
-    return entries
+        shown.append(ShownScore(**row, **one, interval=interval))
+    return shown
 
 
-def _ranks_by(entry: Entry, withheld: Mapping[int, frozenset[str]]) -> float | None:
+def _ranks_by(score: ShownScore, withheld: Mapping[int, frozenset[str]]) -> float | None:
     """The figure that ranks a score; None if it is not ranked."""
-    counts = entry.comparable and entry.figure not in withheld.get(entry.submission_id, ())
-    return entry.value if counts else None
+    counts = score.comparable and score.figure not in withheld.get(score.submission_id, ())
+    return score.value if counts else None
 
 
 def means_with(suite: Suite, excluded: Sequence[str]) -> frozenset[str]:
@@ -154,29 +154,29 @@ def means_with(suite: Suite, excluded: Sequence[str]) -> frozenset[str]:
 def row_documents(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The API's form of rows."""
     address = reverse("submissions")  # `reverse` for each row would take longer than all the rest
-    return [_row_document(row, f"{address}{row.entry.submission_id}/") for row in rows]
+    return [_row_document(row, f"{address}{row.score.submission_id}/") for row in rows]
 
 
 def _row_document(row: Row, address: str) -> dict[str, Any]:
-    entry = row.entry
+    score = row.score
     return {
         "rank": row.rank,
-        "comparable": entry.comparable,
-        "id": entry.submission_id,
-        "name": entry.name,
-        "user": entry.user,
+        "comparable": score.comparable,
+        "id": score.submission_id,
+        "name": score.name,
+        "user": score.user,
         "score": row.value,
-        "score_label": entry.label,
-        "stderr": entry.stderr,
-        "interval": entry.interval,
+        "score_label": score.label,
+        "stderr": score.stderr,
+        "interval": score.interval,
         "places": [row.places.best, row.places.worst] if row.places else None,
         **{
-            name: None if name in row.withheld else getattr(entry, name)
+            name: None if name in row.withheld else getattr(score, name)
             for name in ("core", "extended", "mmlu", "smoke", "mean")
         },
         "marks": vars(row.marks) if row.marks else None,
-        "loss": entry.loss,
-        "epochs": entry.epochs,
-        "published_at": entry.created_at.isoformat(),
+        "loss": score.loss,
+        "epochs": score.epochs,
+        "published_at": score.created_at.isoformat(),
         "url": address,
     }

@@ -100,7 +100,7 @@ def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
         "next": page + 1 if page < pages else 0,
         "total": len(rows),
         "some_marked": any(row.marks for row in shown),
-        "some_repeated": any(row.entry.read_again for row in shown),
+        "some_repeated": any(row.score.read_again for row in shown),
     }
     return render_to_string("boards/table.html", context)
 
@@ -117,15 +117,15 @@ def _query_of(board: Board) -> QueryDict:
 
 def board_lines(rows: Sequence[Row], versions: Sequence[str]) -> list[Line]:
     """Rows with their dots on one axis, and their scores under `versions` unless withheld."""
-    entries = [row.entry for row in rows]
-    values = values_under(versions, [entry.submission_id for entry in entries])
+    scores = [row.score for row in rows]
+    values = values_under(versions, [score.submission_id for score in scores])
     dots = dots_on_one_axis(
-        [(e.value, e.interval or interval_of(e.value, e.stderr)) for e in entries]
+        [(e.value, e.interval or interval_of(e.value, e.stderr)) for e in scores]
     )
     return [
         Line(row, dot, tuple(
-            None if row.entry.figure in row.withheld
-            else values.get((row.entry.submission_id, version)) for version in versions
+            None if row.score.figure in row.withheld
+            else values.get((row.score.submission_id, version)) for version in versions
         ))
         for row, dot in zip(rows, dots, strict=True)
     ]  # fmt: skip

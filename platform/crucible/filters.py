@@ -94,5 +94,11 @@ def dot(drawn: Dot | None, interval: Sequence[float] | None = None) -> str:
         '<line class="zero" x1="{}" x2="{}" y1="0" y2="16"/>'
         '<line class="interval" x1="{}" x2="{}" y1="8" y2="8"/>'
         '<circle cx="{}" cy="8" r="4"/></svg>',
-        DOT_WIDTH, between, drawn.zero, drawn.zero, drawn.low, drawn.high, drawn.at,
-    )  # fmt: skip
+        DOT_WIDTH,
+        between,
+        drawn.zero,
+        drawn.zero,
+        drawn.low,
+        drawn.high,
+        drawn.at,
+    )

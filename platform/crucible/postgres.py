@@ -124,10 +124,15 @@ class EmbeddedPostgres:
                    "-p", str(port), "-k", ""]  # fmt: skip
         with (self.home / "log" / "postgres.log").open("ab") as log:
             return subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
-                env=self._environment(), start_new_session=True,
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                env=self._environment(),
+                start_new_session=True,
                 preexec_fn=self._child_setup(signal.SIGINT),
-            )  # fmt: skip
+            )
 
     def _initialise(self) -> None:
         password = write_secret(self.home / "postgres.password", secrets.token_urlsafe(24))
@@ -139,9 +144,14 @@ class EmbeddedPostgres:
                    "--auth=scram-sha-256", f"--pwfile={handover}", "-E", "UTF8"]  # fmt: skip
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, cwd="/", env=self._environment(),
-                preexec_fn=self._child_setup(None), check=False,
-            )  # fmt: skip
+                command,
+                capture_output=True,
+                text=True,
+                cwd="/",
+                env=self._environment(),
+                preexec_fn=self._child_setup(None),
+                check=False,
+            )
         finally:
             handover.unlink()
         if done.returncode:

@@ -16,8 +16,11 @@ from django.conf import settings
 
 MARK = "[redacted]"
 SHORTEST = 8  # characters; a shorter secret would redact ordinary words
-SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIALS?|API_KEY|ACCESS_KEY(_ID)?|"
-                         r"SECRET_KEY)$", re.IGNORECASE)  # fmt: skip
+SECRET_NAME = re.compile(
+    r"(SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIALS?|API_KEY|ACCESS_KEY(_ID)?|"
+    r"SECRET_KEY)$",
+    re.IGNORECASE,
+)
 URL_NAMES = ("DATABASE_URL", "CELERY_BROKER_URL", "CRUCIBLE_SMTP_URL")
 
 _WHOLE = re.compile(

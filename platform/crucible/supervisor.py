@@ -79,10 +79,15 @@ class Service:
         """Starts it in its own session, so that Ctrl-C reaches only the supervisor."""
         with (home() / "log" / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                self.command,
+                cwd=REPOSITORY,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGTERM),
-            )  # fmt: skip
+            )
         self.started_at = self.unstopped_at = time.monotonic()
 
     def keep_alive(self) -> None:

@@ -48,9 +48,12 @@ class OptionalToken(Token):
 
 
 api = NinjaAPI(
-    title="Crucible", version="1", urls_namespace="api", auth=Token(),
+    title="Crucible",
+    version="1",
+    urls_namespace="api",
+    auth=Token(),
     description="Submit datasets, follow submissions, read the leaderboard.",
-)  # fmt: skip
+)
 
 
 @api.exception_handler(Failure)

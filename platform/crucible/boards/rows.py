@@ -84,46 +84,71 @@ def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
 
 
 def leaderboard_rows(
-    *, track: str, scale: str, metric_version: str = DEFAULT_METRIC_VERSION,
+    *,
+    track: str,
+    scale: str,
+    metric_version: str = DEFAULT_METRIC_VERSION,
     with_marked: bool = True,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Published submissions: the best first, unranked ones last; equal scores share a rank.
 
     Without the marked rows, the others are ranked as if the marked ones did not exist.
     """
     suite = board_suite(scale)
     scores = Score.objects.filter(
-        submission__state=State.PUBLISHED, submission__track=track, submission__scale=scale,
+        submission__state=State.PUBLISHED,
+        submission__track=track,
+        submission__scale=scale,
         metric_version=metric_version,
-    )  # fmt: skip
+    )
     marks = marks_of(scores.values("submission"))
     if not with_marked:
         scores = scores.exclude(submission__in=marks)
     withheld = {number: means_with(suite, mark.excluded) for number, mark in marks.items()}
     shown = _shown_scores(scores, load_scale(scale).recipe_sha256, suite.hash)
     values = {score.submission_id: _ranks_by(score, withheld) for score in shown}
-    shown.sort(key=lambda s: (values[s.submission_id] is None, -(values[s.submission_id] or 0.0),
-                                s.submission_id))  # fmt: skip
+    shown.sort(
+        key=lambda s: (
+            values[s.submission_id] is None,
+            -(values[s.submission_id] or 0.0),
+            s.submission_id,
+        )
+    )
     ranks = competition_ranks([values[score.submission_id] for score in shown])
     ranked = [score for score in shown if values[score.submission_id] is not None]
     places = places_on_board(suite, metric_version, ranked)
     places += [None] * (len(shown) - len(ranked))
     nothing: frozenset[str] = frozenset()
     return [
-        Row(rank, open_places, score, marks.get(score.submission_id),
-            withheld.get(score.submission_id, nothing))
+        Row(
+            rank,
+            open_places,
+            score,
+            marks.get(score.submission_id),
+            withheld.get(score.submission_id, nothing),
+        )
         for rank, open_places, score in zip(ranks, places, shown, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _shown_scores(scores: QuerySet[Score], recipe: str, suite: str) -> list[ShownScore]:
     """What the board shows of each score, unordered."""
     found = scores.order_by().values(
-        "submission_id", "created_at", "label", *RANKING, *(f"{name}_stderr" for name in RANKING),
-        "extended", "mmlu", "intervals", "records_sha256", "loss", "epochs",
-        name=F("submission__name"), user=F("submission__user__username"),
+        "submission_id",
+        "created_at",
+        "label",
+        *RANKING,
+        *(f"{name}_stderr" for name in RANKING),
+        "extended",
+        "mmlu",
+        "intervals",
+        "records_sha256",
+        "loss",
+        "epochs",
+        name=F("submission__name"),
+        user=F("submission__user__username"),
         comparable=Q(recipe_sha256=recipe, suite_sha256=suite),
-    )  # fmt: skip
+    )
     shown = []
     for row in found:
         figure = figure_of(row["label"])

@@ -74,9 +74,14 @@ def _document_of(board: Board, version: Version) -> str:
 
 
 def _document(board: Board, rows: Sequence[Row]) -> str:
-    return json.dumps({"track": board.track, "scale": board.scale,
-                       "metric_version": board.metric_version,
-                       "rows": row_documents(rows)})  # fmt: skip
+    return json.dumps(
+        {
+            "track": board.track,
+            "scale": board.scale,
+            "metric_version": board.metric_version,
+            "rows": row_documents(rows),
+        }
+    )
 
 
 def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
@@ -123,9 +128,15 @@ def board_lines(rows: Sequence[Row], versions: Sequence[str]) -> list[Line]:
         [(e.value, e.interval or interval_of(e.value, e.stderr)) for e in scores]
     )
     return [
-        Line(row, dot, tuple(
-            None if row.score.figure in row.withheld
-            else values.get((row.score.submission_id, version)) for version in versions
-        ))
+        Line(
+            row,
+            dot,
+            tuple(
+                None
+                if row.score.figure in row.withheld
+                else values.get((row.score.submission_id, version))
+                for version in versions
+            ),
+        )
         for row, dot in zip(rows, dots, strict=True)
-    ]  # fmt: skip
+    ]

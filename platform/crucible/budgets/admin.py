@@ -39,9 +39,13 @@ class GrantForm(forms.ModelForm):
     """The limit of submissions at once, and hours to grant with their reason."""
 
     hours = forms.DecimalField(
-        required=False, max_digits=12, decimal_places=2, initial=Decimal(0), label="H100-hours",
+        required=False,
+        max_digits=12,
+        decimal_places=2,
+        initial=Decimal(0),
+        label="H100-hours",
         help_text="Added to the available hours; a negative number takes hours back.",
-    )  # fmt: skip
+    )
     reason = forms.CharField(required=False, max_length=200, help_text="The team reads it.")
 
     class Meta:
@@ -86,10 +90,13 @@ class AllowanceAdmin(admin.ModelAdmin):
         actor: UserRequest = request  # type: ignore[assignment]  # the admin is behind a login
         try:
             saved = allowance_grant(
-                team=obj.team, scale=obj.scale, concurrent=obj.concurrent,
+                team=obj.team,
+                scale=obj.scale,
+                concurrent=obj.concurrent,
                 hours=form.cleaned_data.get("hours") or Decimal(0),
-                reason=form.cleaned_data.get("reason") or "", actor=actor.user,
-            )  # fmt: skip
+                reason=form.cleaned_data.get("reason") or "",
+                actor=actor.user,
+            )
         except Failure as failure:  # a submission reserved hours after the form's check
             self.message_user(request, failure.message, "ERROR")
             obj.pk = obj.pk or Allowance.objects.get(team=obj.team, scale=obj.scale).pk
@@ -101,8 +108,17 @@ class AllowanceAdmin(admin.ModelAdmin):
 class EntryAdmin(ReadOnly, admin.ModelAdmin):
     """The whole ledger, newest first."""
 
-    list_display = ["created_at", "allowance", "kind", "available", "reserved", "spent",
-                    "submission", "reason", "actor"]  # fmt: skip
+    list_display = [
+        "created_at",
+        "allowance",
+        "kind",
+        "available",
+        "reserved",
+        "spent",
+        "submission",
+        "reason",
+        "actor",
+    ]
     list_filter = ["kind", "allowance__team", "allowance__scale"]
     list_select_related = ["allowance__team", "submission"]
     ordering = ["-id"]

@@ -98,7 +98,8 @@ class Entry(models.Model):
         verbose_name_plural = "ledger"
         constraints = [
             models.UniqueConstraint(
-                fields=["submission", "round", "kind"], name="each_once_a_round",
+                fields=["submission", "round", "kind"],
+                name="each_once_a_round",
                 condition=Q(submission__isnull=False),
             ),
             models.CheckConstraint(
@@ -107,7 +108,7 @@ class Entry(models.Model):
                 name="only_a_grant_changes_the_sum",
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="an_entry_has_a_reason"),
-        ]  # fmt: skip
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.allowance}"

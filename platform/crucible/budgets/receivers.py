@@ -18,6 +18,8 @@ def refund_at_the_end(move: Move, **kwargs: Any) -> None:
         return
     failure = move.submission.failure or {}
     budget_settle(
-        submission=move.submission, ending=move.to, failure_code=failure.get("code", ""),
+        submission=move.submission,
+        ending=move.to,
+        failure_code=failure.get("code", ""),
         ours=failure.get("fault") == Fault.INFRASTRUCTURE,
-    )  # fmt: skip
+    )

@@ -39,19 +39,34 @@ def price_of(scale: str) -> Decimal:
 
 
 def _write(
-    allowance: Allowance, kind: EntryKind, reason: str, actor: str, *,
-    submission: Submission | None = None, round: int = 0, available: Decimal = Decimal(0),
-    reserved: Decimal = Decimal(0), spent: Decimal = Decimal(0),
-) -> None:  # fmt: skip
+    allowance: Allowance,
+    kind: EntryKind,
+    reason: str,
+    actor: str,
+    *,
+    submission: Submission | None = None,
+    round: int = 0,
+    available: Decimal = Decimal(0),
+    reserved: Decimal = Decimal(0),
+    spent: Decimal = Decimal(0),
+) -> None:
     """An entry and its effect; the allowance's row is locked by the caller."""
     Entry.objects.create(
-        allowance=allowance, submission=submission, round=round, kind=kind, available=available,
-        reserved=reserved, spent=spent, reason=reason[:200], actor=actor,
-    )  # fmt: skip
+        allowance=allowance,
+        submission=submission,
+        round=round,
+        kind=kind,
+        available=available,
+        reserved=reserved,
+        spent=spent,
+        reason=reason[:200],
+        actor=actor,
+    )
     Allowance.objects.filter(id=allowance.id).update(
-        available=F("available") + available, reserved=F("reserved") + reserved,
+        available=F("available") + available,
+        reserved=F("reserved") + reserved,
         spent=F("spent") + spent,
-    )  # fmt: skip
+    )
 
 
 def refusal_of(
@@ -134,10 +149,15 @@ def budget_reserve(*, submission: Submission, actor: str) -> None:
         return
     last = _last_of(submission)
     _write(
-        allowance, EntryKind.RESERVE, "submitted" if last is None else "retried", actor,
-        submission=submission, round=last.round + 1 if last else 1, available=-price,
+        allowance,
+        EntryKind.RESERVE,
+        "submitted" if last is None else "retried",
+        actor,
+        submission=submission,
+        round=last.round + 1 if last else 1,
+        available=-price,
         reserved=price,
-    )  # fmt: skip
+    )
 
 
 def under_way_of(allowance: Allowance, besides: Submission | None = None) -> int:
@@ -158,9 +178,15 @@ def budget_consume(*, submission: Submission) -> None:
     with transaction.atomic():
         allowance = Allowance.objects.select_for_update().get(id=last.allowance_id)
         _write(
-            allowance, EntryKind.CONSUME, "training made its first step", PLATFORM,
-            submission=submission, round=last.round, reserved=-last.reserved, spent=last.reserved,
-        )  # fmt: skip
+            allowance,
+            EntryKind.CONSUME,
+            "training made its first step",
+            PLATFORM,
+            submission=submission,
+            round=last.round,
+            reserved=-last.reserved,
+            spent=last.reserved,
+        )
 
 
 def budget_settle(*, submission: Submission, ending: State, failure_code: str, ours: bool) -> None:
@@ -181,6 +207,13 @@ def budget_settle(*, submission: Submission, ending: State, failure_code: str, o
         # The last entry shows where the amount is now: reserved or spent.
         reserved, spent = max(last.reserved, Decimal(0)), last.spent
         _write(
-            allowance, EntryKind.REFUND, reason, PLATFORM, submission=submission, round=last.round,
-            available=reserved + spent, reserved=-reserved, spent=-spent,
-        )  # fmt: skip
+            allowance,
+            EntryKind.REFUND,
+            reason,
+            PLATFORM,
+            submission=submission,
+            round=last.round,
+            available=reserved + spent,
+            reserved=-reserved,
+            spent=-spent,
+        )

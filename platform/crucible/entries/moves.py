@@ -39,9 +39,14 @@ class Move(NamedTuple):
 
 
 def submission_move(
-    *, submission: Submission, to: State, actor: str = PLATFORM, waiting_for: str = "",
-    detail: dict[str, Any] | None = None, failure: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+    *,
+    submission: Submission,
+    to: State,
+    actor: str = PLATFORM,
+    waiting_for: str = "",
+    detail: dict[str, Any] | None = None,
+    failure: dict[str, Any] | None = None,
+) -> None:
     """Makes one allowed move by compare-and-set, with its event and all consequences.
 
     Raises `ValueError` for a move that `TRANSITIONS` does not allow (a bug) and `StaleState` if the
@@ -54,9 +59,13 @@ def submission_move(
         moved = Submission.objects.filter(
             id=submission.id, state=origin, version=submission.version
         ).update(
-            state=to, version=F("version") + 1, failure=failure, waiting_for=waiting_for,
-            due_at=Now(), hinted_at=None,
-        )  # fmt: skip
+            state=to,
+            version=F("version") + 1,
+            failure=failure,
+            waiting_for=waiting_for,
+            due_at=Now(),
+            hinted_at=None,
+        )
         if not moved:
             raise StaleState(f"submission {submission.id} is no longer {origin}")
         submission.version += 1
@@ -71,15 +80,23 @@ def submission_move(
 
 
 def event_add(
-    *, submission: Submission, kind: EventKind, from_state: str | None = None,
-    actor: str = PLATFORM, detail: dict[str, Any] | None = None,
-) -> Event:  # fmt: skip
+    *,
+    submission: Submission,
+    kind: EventKind,
+    from_state: str | None = None,
+    actor: str = PLATFORM,
+    detail: dict[str, Any] | None = None,
+) -> Event:
     """Appends to the history; the caller has locked or just moved the submission's row."""
     sequence = Event.objects.filter(submission=submission).count()
     with logged_about(submission.id, (detail or {}).get("key")):
         logger.info("%s, by %s", kind, actor)
     return Event.objects.create(
-        submission=submission, sequence=sequence, kind=kind, actor=actor, detail=detail or {},
+        submission=submission,
+        sequence=sequence,
+        kind=kind,
+        actor=actor,
+        detail=detail or {},
         from_state=submission.state if from_state is None else from_state,
         to_state=submission.state,
-    )  # fmt: skip
+    )

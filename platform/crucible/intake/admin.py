@@ -58,8 +58,18 @@ class ShardInline(ReadOnly, admin.TabularInline):
 class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
     """Everything about a submission, and the actions: hold, priority, retry, cancel."""
 
-    list_display = ["id", "name", "user", "track", "scale", "state", "priority", "held_for",
-                    "waiting_for", "created_at"]  # fmt: skip
+    list_display = [
+        "id",
+        "name",
+        "user",
+        "track",
+        "scale",
+        "state",
+        "priority",
+        "held_for",
+        "waiting_for",
+        "created_at",
+    ]
     list_filter = ["state", "track", "scale", "priority"]
     list_select_related = ["user"]
     search_fields = ["name", "user__username"]

@@ -50,13 +50,17 @@ class SubmissionForm(forms.Form):
     track = forms.ChoiceField(choices=choices_of(Track))
     scale = forms.ChoiceField()
     description = forms.CharField(
-        required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 4}),
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 4}),
         help_text="Sources, steps, weights: what another laboratory needs to make it again.",
-    )  # fmt: skip
+    )
     seed = forms.IntegerField(
-        required=False, min_value=0, max_value=2**31 - 1,
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
         help_text="Leave empty for the recipe's seed.",
-    )  # fmt: skip
+    )
     shards = ShardsField(
         help_text="Up to 100 .jsonl, .jsonl.gz, .jsonl.zst or .parquet files; each document has a"
         " key “text”. On the mixing track, add a mixture.json to give each source its weight."
@@ -65,11 +69,14 @@ class SubmissionForm(forms.Form):
 
     def __init__(self, *args: Any, budgets: Sequence[BudgetRow], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(row.scale, f"{row.scale}: {row.left}" if row.left else row.scale)
-                   for row in budgets]  # fmt: skip
+        choices = [
+            (row.scale, f"{row.scale}: {row.left}" if row.left else row.scale) for row in budgets
+        ]
         closed = {row.scale for row in budgets if row.refusal}
         possible = [row.scale for row in budgets if row.scale not in closed]
         self.fields["scale"] = forms.ChoiceField(
-            choices=choices, widget=ScaleSelect(closed), initial=possible[0] if possible else None,
+            choices=choices,
+            widget=ScaleSelect(closed),
+            initial=possible[0] if possible else None,
             help_text="" if possible else "Your budget allows no submission now; see below.",
-        )  # fmt: skip
+        )

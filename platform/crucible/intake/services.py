@@ -46,9 +46,15 @@ def _check_request(name: str, track: str) -> None:
 
 @transaction.atomic
 def submission_create(
-    *, user: User, name: str, description: str, track: str, scale: str, seed: int | None,
+    *,
+    user: User,
+    name: str,
+    description: str,
+    track: str,
+    scale: str,
+    seed: int | None,
     upload_id: UUID,
-) -> Submission:  # fmt: skip
+) -> Submission:
     """Creates a submission of the upload, and closes the upload.
 
     Raises `Failure` if the name is missing, track or scale are unknown, the upload is empty, used
@@ -72,14 +78,22 @@ def submission_create(
     upload.closed_at = timezone.now()
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(
-        user=user, name=name.strip()[:80], description=description[:4000], track=track,
-        scale=scale, seed=load_scale(scale).seed if seed is None else seed, upload=upload,
+        user=user,
+        name=name.strip()[:80],
+        description=description[:4000],
+        track=track,
+        scale=scale,
+        seed=load_scale(scale).seed if seed is None else seed,
+        upload=upload,
         waiting_for="the pipeline",
-    )  # fmt: skip
+    )
     Event.objects.create(
-        submission=submission, sequence=0, kind=EventKind.SUBMITTED, to_state=State.SUBMITTED,
+        submission=submission,
+        sequence=0,
+        kind=EventKind.SUBMITTED,
+        to_state=State.SUBMITTED,
         actor=user.get_username(),
-    )  # fmt: skip
+    )
     budget_reserve(submission=submission, actor=user.get_username())
     hint_on_commit(submission.id)
     return submission
@@ -102,9 +116,11 @@ def submission_cancel(*, submission_id: int, actor: User) -> Submission:
         raise Failure("refused", f"submission {submission_id} is already {state.value}")
     if state != State.CANCELLING:
         submission_move(
-            submission=submission, to=State.CANCELLING, actor=actor.get_username(),
+            submission=submission,
+            to=State.CANCELLING,
+            actor=actor.get_username(),
             waiting_for="its processes to stop",
-        )  # fmt: skip
+        )
     return submission
 
 
@@ -131,9 +147,12 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
         retries=F("retries") + 1, retried_at=timezone.now()
     )
     submission_move(
-        submission=submission, to=State(failed.from_state), actor=actor.get_username(),
-        waiting_for="the pipeline", detail={"retry": submission.retries + 1},
-    )  # fmt: skip
+        submission=submission,
+        to=State(failed.from_state),
+        actor=actor.get_username(),
+        waiting_for="the pipeline",
+        detail={"retry": submission.retries + 1},
+    )
     budget_reserve(submission=submission, actor=actor.get_username())
     submission.refresh_from_db()
     return submission
@@ -164,6 +183,8 @@ def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> 
     submission.priority = priority
     submission.save(update_fields=["priority"])
     event_add(
-        submission=submission, kind=EventKind.PRIORITISED, actor=actor.get_username(),
+        submission=submission,
+        kind=EventKind.PRIORITISED,
+        actor=actor.get_username(),
         detail={"priority": priority},
-    )  # fmt: skip
+    )

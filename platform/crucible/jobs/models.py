@@ -67,14 +67,15 @@ class Attempt(models.Model):
                 fields=["submission", "stage", "number"], name="attempts_are_numbered"
             ),
             models.UniqueConstraint(
-                fields=["submission", "stage"], condition=Q(state__in=[s.value for s in LIVE]),
+                fields=["submission", "stage"],
+                condition=Q(state__in=[s.value for s in LIVE]),
                 name="one_live_attempt_a_stage",
             ),
             models.CheckConstraint(
                 condition=~Q(state="succeeded") | Q(result__isnull=False),
                 name="success_has_a_result",
             ),
-        ]  # fmt: skip
+        ]
 
     def __str__(self) -> str:
         return self.key

@@ -117,8 +117,7 @@ def slots_grant(backend: str) -> dict[int, int]:
         return {}
     limits = _limits(backend)
     chosen: dict[int, int] = {}
-    rows = _rows("select id, submission_id, scale from placed order by place",
-                 {"backend": backend})  # fmt: skip
+    rows = _rows("select id, submission_id, scale from placed order by place", {"backend": backend})
     for attempt_id, submission_id, scale in rows:
         if len(chosen) == free:
             break
@@ -205,9 +204,11 @@ def expected_seconds(stage: str, scale: str) -> float:
 
 def _mean_of_recent(stage: str, scale: str) -> float | None:
     recent = Attempt.objects.filter(
-        stage=stage, submission__scale=scale, state=AttemptState.SUCCEEDED,
+        stage=stage,
+        submission__scale=scale,
+        state=AttemptState.SUCCEEDED,
         launched_at__isnull=False,
-    ).order_by("-id")[:RECENT]  # fmt: skip
+    ).order_by("-id")[:RECENT]
     mean = Attempt.objects.filter(id__in=recent.values("id")).aggregate(
         mean=Avg(F("finished_at") - F("launched_at"))
     )["mean"]

@@ -72,9 +72,10 @@ class Score(models.Model):
         null=True, blank=True, help_text="Without documents that repeat an earlier one."
     )
     epochs = models.FloatField(
-        null=True, blank=True,
+        null=True,
+        blank=True,
         help_text="How often training read it, or the most repeated source of a mixture.",
-    )  # fmt: skip
+    )
 
     class Meta:
         ordering = ["-created_at"]

@@ -73,9 +73,11 @@ def _put_off(notice: Notice, error: str) -> None:
     now, last = timezone.now(), notice.tries >= len(PAUSES)
     logger.warning("notice %s was not delivered: %s", notice.id, error)
     Notice.objects.filter(id=notice.id).update(
-        tries=notice.tries + 1, last_error=error[:200], gave_up_at=now if last else None,
+        tries=notice.tries + 1,
+        last_error=error[:200],
+        gave_up_at=now if last else None,
         due_at=now if last else now + PAUSES[notice.tries],
-    )  # fmt: skip
+    )
 
 
 def address_of(event: Event) -> str:
@@ -128,12 +130,18 @@ def _mail(notice: Notice) -> None:
     failure = event.submission.failure
     if failure and event.to_state == event.submission.state:
         lines += ["", redact(str(failure["message"])), str(failure["next_step"])]
-    lines += ["", address_of(event), "", "To turn mail off: " + settings.CRUCIBLE_SITE +
-              reverse("account")]  # fmt: skip
+    lines += [
+        "",
+        address_of(event),
+        "",
+        "To turn mail off: " + settings.CRUCIBLE_SITE + reverse("account"),
+    ]
     send_mail(
-        f"{name}: {event.to_state}", "\n".join(lines), settings.DEFAULT_FROM_EMAIL,
+        f"{name}: {event.to_state}",
+        "\n".join(lines),
+        settings.DEFAULT_FROM_EMAIL,
         [event.submission.user.email],
-    )  # fmt: skip
+    )
 
 
 def send_forever(stopped: Callable[[], bool]) -> None:

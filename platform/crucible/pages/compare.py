@@ -105,16 +105,22 @@ def _without_withheld(found: Comparison, one: Score, other: Score) -> Comparison
 def _lines(found: Comparison, one: Score, other: Score) -> tuple[list[Line], list[Line]]:
     figures = [
         Line(
-            NAMES.get(name, one.label), getattr(one, name), getattr(other, name),
-            difference.value, difference.stderr, difference.interval, difference.p,
-            _is_clear(difference), dot,
+            NAMES.get(name, one.label),
+            getattr(one, name),
+            getattr(other, name),
+            difference.value,
+            difference.stderr,
+            difference.interval,
+            difference.p,
+            _is_clear(difference),
+            dot,
         )
         for (name, difference), dot in zip(
             found.figures.items(),
             dots_on_one_axis([(d.value, d.interval) for d in found.figures.values()]),
             strict=True,
         )
-    ]  # fmt: skip
+    ]
     ordered = sorted(found.tasks.items(), key=lambda item: (-item[1].value, item[0]))
     intervals = [interval_of(task.value, task.stderr) for _, task in ordered]
     dots = dots_on_one_axis(
@@ -122,11 +128,20 @@ def _lines(found: Comparison, one: Score, other: Score) -> tuple[list[Line], lis
     )
     tasks = [
         Line(
-            label, task.one, task.other, task.value, task.stderr, interval, task.p,
-            label in found.clear, dot, task.only_one, task.only_other,
+            label,
+            task.one,
+            task.other,
+            task.value,
+            task.stderr,
+            interval,
+            task.p,
+            label in found.clear,
+            dot,
+            task.only_one,
+            task.only_other,
         )
         for (label, task), interval, dot in zip(ordered, intervals, dots, strict=True)
-    ]  # fmt: skip
+    ]
     return figures, tasks
 
 

@@ -35,12 +35,19 @@ def contamination(request: HttpRequest, submission_id: int) -> HttpResponse:
     inside = may_look_inside(request.user, submission)
     items = item_views(scan)
     context = {
-        "submission": submission, "scan": scan, "tasks": task_rates(scan), "items": items,
-        "inside": inside, "appeal": getattr(submission, "appeal", None),
-        "may_appeal": inside and request.user == submission.user
-        and not hasattr(submission, "appeal") and any(item.contested for item in items),
-        "form": AppealForm(), "clean": clean_rows(scan),
-    }  # fmt: skip
+        "submission": submission,
+        "scan": scan,
+        "tasks": task_rates(scan),
+        "items": items,
+        "inside": inside,
+        "appeal": getattr(submission, "appeal", None),
+        "may_appeal": inside
+        and request.user == submission.user
+        and not hasattr(submission, "appeal")
+        and any(item.contested for item in items),
+        "form": AppealForm(),
+        "clean": clean_rows(scan),
+    }
     return render(request, "review/contamination.html", context)
 
 

@@ -58,12 +58,25 @@ def health_checks() -> list[Check]:
     overdue = open_ones.filter(due_at__lt=timezone.now() - timedelta(seconds=1))
     running = Attempt.objects.filter(state=AttemptState.RUNNING)
     return [
-        Check("reconciler", "time since the reconciler's last heartbeat",
-              _age(beat.at) if beat else BEAT_LATE + 1, BEAT_LATE),
-        Check("overdue", "longest delay of a step that is due", _oldest(overdue, "due_at"),
-              DUE_LATE),
-        Check("waiting", "longest wait for a slot",
-              _oldest(_unheld(), "created_at"), settings.CRUCIBLE_ALERT_WAITING),
-        Check("silent", "longest time since a running job's last heartbeat",
-              _oldest(running, "heard_at"), SILENT),
-    ]  # fmt: skip
+        Check(
+            "reconciler",
+            "time since the reconciler's last heartbeat",
+            _age(beat.at) if beat else BEAT_LATE + 1,
+            BEAT_LATE,
+        ),
+        Check(
+            "overdue", "longest delay of a step that is due", _oldest(overdue, "due_at"), DUE_LATE
+        ),
+        Check(
+            "waiting",
+            "longest wait for a slot",
+            _oldest(_unheld(), "created_at"),
+            settings.CRUCIBLE_ALERT_WAITING,
+        ),
+        Check(
+            "silent",
+            "longest time since a running job's last heartbeat",
+            _oldest(running, "heard_at"),
+            SILENT,
+        ),
+    ]

@@ -47,15 +47,19 @@ def _gauge(name: str, text: str, labels: list[str], samples: Samples) -> GaugeMe
 def _work() -> Iterator[GaugeMetricFamily]:
     submissions = Submission.objects.order_by().values_list("state", "scale").annotate(Count("id"))
     yield _gauge(
-        "submissions", "Submissions by state and scale.", ["state", "scale"],
+        "submissions",
+        "Submissions by state and scale.",
+        ["state", "scale"],
         [([state, scale], count) for state, scale, count in submissions],
-    )  # fmt: skip
+    )
     names = ["backend", "stage", "state"]
     attempts = Attempt.objects.order_by().values_list(*names).annotate(Count("id"))
     yield _gauge(
-        "attempts", "Attempts at stages, by backend, stage and state.", names,
+        "attempts",
+        "Attempts at stages, by backend, stage and state.",
+        names,
         [(list(labels), count) for *labels, count in attempts],
-    )  # fmt: skip
+    )
 
 
 def _slots() -> Iterator[GaugeMetricFamily]:
@@ -67,39 +71,51 @@ def _slots() -> Iterator[GaugeMetricFamily]:
         .values_list("backend", "jobs")
     )
     yield _gauge(
-        "slots", "Slots of a backend that has work.", ["backend"],
+        "slots",
+        "Slots of a backend that has work.",
+        ["backend"],
         [([name], backend_get(name).slots) for name in used],
-    )  # fmt: skip
+    )
     yield _gauge(
-        "slots_used", "Slots in use.", ["backend"],
+        "slots_used",
+        "Slots in use.",
+        ["backend"],
         [([name], count) for name, count in used.items()],
-    )  # fmt: skip
+    )
 
 
 def _health() -> Iterator[GaugeMetricFamily]:
     checks = health_checks()
     yield _gauge(
-        "age_seconds", "Values of the checks of /health/pipeline/ in seconds; 0: none.", ["check"],
+        "age_seconds",
+        "Values of the checks of /health/pipeline/ in seconds; 0: none.",
+        ["check"],
         [([check.name], check.seconds or 0.0) for check in checks],
-    )  # fmt: skip
+    )
     yield _gauge(
-        "healthy", "1 if a check of /health/pipeline/ is within its limit.", ["check"],
+        "healthy",
+        "1 if a check of /health/pipeline/ is within its limit.",
+        ["check"],
         [([check.name], float(check.ok)) for check in checks],
-    )  # fmt: skip
+    )
     beats = Beat.objects.values_list("name", "seconds")
     yield _gauge(
-        "pass_seconds", "Longest pass of the reconciler in five seconds.", ["part"],
+        "pass_seconds",
+        "Longest pass of the reconciler in five seconds.",
+        ["part"],
         [([name], seconds) for name, seconds in beats],
-    )  # fmt: skip
+    )
 
 
 def _outbox_and_budgets() -> Iterator[GaugeMetricFamily]:
     waiting = Notice.objects.filter(sent_at=None, gave_up_at=None).count()
     given_up = Notice.objects.filter(gave_up_at__isnull=False).count()
     yield _gauge(
-        "notices", "Mails and webhooks in the outbox.", ["state"],
+        "notices",
+        "Mails and webhooks in the outbox.",
+        ["state"],
         [(["waiting"], waiting), (["given up"], given_up)],
-    )  # fmt: skip
+    )
     sums = (
         Allowance.objects.order_by()
         .values("scale")
@@ -107,10 +123,12 @@ def _outbox_and_budgets() -> Iterator[GaugeMetricFamily]:
         .values_list("scale", "available__sum", "reserved__sum", "spent__sum")
     )
     yield _gauge(
-        "gpu_hours", "H100-hours of all teams together.", ["scale", "amount"],
+        "gpu_hours",
+        "H100-hours of all teams together.",
+        ["scale", "amount"],
         [
             ([scale, amount], float(hours))
             for scale, *amounts in sums
             for amount, hours in zip(("available", "reserved", "spent"), amounts, strict=True)
         ],
-    )  # fmt: skip
+    )

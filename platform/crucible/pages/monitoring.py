@@ -41,6 +41,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     user = token_authenticate(secret=secret) if kind == "Bearer" else request.user
     if user is None or not user.is_staff:
-        return HttpResponse("Send the API token of an organiser.\n", status=401,
-                            content_type="text/plain; charset=utf-8")  # fmt: skip
+        return HttpResponse(
+            "Send the API token of an organiser.\n",
+            status=401,
+            content_type="text/plain; charset=utf-8",
+        )
     return HttpResponse(metrics_text(), content_type=CONTENT_TYPE)

@@ -52,8 +52,14 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
     """Items, the oldest first. A row links to the page that judges it."""
 
     list_display = ["submission", "task", "severity", "examples", "holds", "in_force", "opened_at"]
-    list_filter = [WaitingFilter, "severity", "holds", "scan__submission__track",
-                   "scan__submission__scale", "task"]  # fmt: skip
+    list_filter = [
+        WaitingFilter,
+        "severity",
+        "holds",
+        "scan__submission__track",
+        "scan__submission__scale",
+        "task",
+    ]
     search_fields = ["task", "scan__submission__name"]
     list_select_related = ["scan__submission__appeal"]
     ordering = ["opened_at", "id"]
@@ -103,13 +109,17 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
             else:
                 return self._go_on(request, item)
         context = self.admin_site.each_context(request) | {
-            "title": f"{item.task}, {item.severity}", "item": item, "form": form,
-            "opts": self.opts, "decision": decision_of(item),
+            "title": f"{item.task}, {item.severity}",
+            "item": item,
+            "form": form,
+            "opts": self.opts,
+            "decision": decision_of(item),
             "evidence": evidence_page(item, request.GET.get("page")),
             "earlier": _earlier(request).exclude(kind=VerdictKind.DISQUALIFY).last(),
-            "verdicts": item.verdicts.select_related("reviewer"), "waiting": queue().count(),
+            "verdicts": item.verdicts.select_related("reviewer"),
+            "waiting": queue().count(),
             "appeal": Appeal.objects.filter(submission__scan=item.scan_id).first(),
-        }  # fmt: skip
+        }
         return TemplateResponse(request, "admin/review/item/judge.html", context)
 
     def _go_on(self, request: UserRequest, item: Item) -> HttpResponse:

@@ -46,8 +46,9 @@ def evidence_of(item: Item, finding: Finding) -> Evidence:
     question = questions.get(finding.index)
     document = finding.detail["text"]
     if question is None:
-        return Evidence(finding, [("This site does not have the task file.", False)],
-                        [(document, False)])  # fmt: skip
+        return Evidence(
+            finding, [("This site does not have the task file.", False)], [(document, False)]
+        )
     return Evidence(finding, *side_by_side(text_of(question), document))
 
 

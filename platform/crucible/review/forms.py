@@ -12,9 +12,11 @@ class VerdictForm(forms.Form):
 
     kind = forms.ChoiceField(choices=VerdictKind.choices, widget=forms.RadioSelect, label="Verdict")
     reason = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 3}), max_length=2000, label="Reason",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=2000,
+        label="Reason",
         help_text="The participant reads it.",
-    )  # fmt: skip
+    )
 
 
 class AppealForm(forms.Form):

@@ -86,8 +86,10 @@ def _outcome(decided: list[tuple[Item, Decision]]) -> Outcome:
 
     return Outcome(
         [item for item, decision in decided if item.holds and decision.is_open],
-        tasks(VerdictKind.DISQUALIFY), tasks(VerdictKind.EXCLUDE), tasks(VerdictKind.MARK),
-    )  # fmt: skip
+        tasks(VerdictKind.DISQUALIFY),
+        tasks(VerdictKind.EXCLUDE),
+        tasks(VerdictKind.MARK),
+    )
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,11 @@ def queue_of(reviewer: User) -> QuerySet[Item]:
     """
     last = Verdict.objects.filter(item=OuterRef("pk")).order_by("-id").values("id")[:1]
     wish = Verdict.objects.filter(
-        id=OuterRef("last"), kind=VerdictKind.DISQUALIFY, reviewer=reviewer,
+        id=OuterRef("last"),
+        kind=VerdictKind.DISQUALIFY,
+        reviewer=reviewer,
         item__scan__submission__appeal__isnull=True,
-    )  # fmt: skip
+    )
     waiting = queue().exclude(scan__submission__user=reviewer)
     return waiting.annotate(last=Subquery(last)).exclude(Exists(wish))
 
@@ -244,7 +248,10 @@ def scan_document(submission: Submission, inside: bool) -> dict[str, Any] | None
 def _verdict_document(view: ItemView, inside: bool) -> dict[str, Any]:
     item = view.item
     document = {
-        "task": item.task, "severity": item.severity, "examples": item.examples,
-        "verdict": view.decision.kind, "waits": item.is_open and view.decision.is_open,
-    }  # fmt: skip
+        "task": item.task,
+        "severity": item.severity,
+        "examples": item.examples,
+        "verdict": view.decision.kind,
+        "waits": item.is_open and view.decision.is_open,
+    }
     return document | ({"reason": view.last.reason if view.last else None} if inside else {})

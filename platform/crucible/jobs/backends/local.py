@@ -107,10 +107,14 @@ class LocalBackend:
     def _spawn(self, directory: Path, module: str) -> None:
         with (directory / LOG).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, str(directory)], cwd=REPOSITORY,
-                env=job_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [sys.executable, "-m", module, str(directory)],
+                cwd=REPOSITORY,
+                env=job_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         _reap_later(process)
 
     def _launched_at(self, job: JobDirectory) -> float:

@@ -66,8 +66,13 @@ class RayJobs:
         """
         own = {f"entrypoint_{name}": resources[name] for name in OWN_ARGUMENTS if name in resources}
         others = {name: value for name, value in resources.items() if name not in OWN_ARGUMENTS}
-        document = {"submission_id": id, "entrypoint": command, "metadata": {"crucible": note},
-                    "entrypoint_resources": others, **own}  # fmt: skip
+        document = {
+            "submission_id": id,
+            "entrypoint": command,
+            "metadata": {"crucible": note},
+            "entrypoint_resources": others,
+            **own,
+        }
         answer = self._ask("POST", "", document)
         if answer.status_code == 400:
             raise Refused(last_line(answer.text))
@@ -103,9 +108,13 @@ class RayJobs:
             ):  # a new session: connections to a head that died are dead
                 session.trust_env = False  # no proxy, and no password from ~/.netrc
                 return session.request(
-                    method, f"{self.address}/api/jobs/{quote(path)}", json=document,
-                    headers=headers, timeout=self.timeout, allow_redirects=False,
-                )  # fmt: skip
+                    method,
+                    f"{self.address}/api/jobs/{quote(path)}",
+                    json=document,
+                    headers=headers,
+                    timeout=self.timeout,
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
             logger.info("Ray: %s", error)
             raise BackendAway("its head does not answer") from error

@@ -127,9 +127,15 @@ class Scheduler:
         }
         try:
             return subprocess.run(
-                command, capture_output=True, text=True, timeout=self.timeout, check=False,
-                env=environment, stdin=subprocess.DEVNULL, cwd="/",
-            )  # fmt: skip
+                command,
+                capture_output=True,
+                text=True,
+                timeout=self.timeout,
+                check=False,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+            )
         except FileNotFoundError as error:
             raise BackendAway(f"{command[0]} is not installed on this machine") from error
 

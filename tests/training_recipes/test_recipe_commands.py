@@ -168,11 +168,11 @@ def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, brief:
     sha256 = combined_sha256(file_sha256(path) for path in dataset.iterdir())
     parameters = {"scale": "smoke", "seed": 7}
     inputs = {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}}
-    job = job_directory(tmp_path, "tokenize", inputs, parameters, tiny.recipe_sha256)
+    job = job_directory(tmp_path, "tokenize", inputs, parameters, brief.recipe_sha256)
     assert run_stage(tokenize.stage, [str(job)]) == 0
     tokenised = json.loads((job / "result.json").read_text())
     parameters |= {"engine": "composer"}
-    job = job_directory(tmp_path, "train", tokenised["outputs"], parameters, tiny.recipe_sha256)
+    job = job_directory(tmp_path, "train", tokenised["outputs"], parameters, brief.recipe_sha256)
     assert run_stage(train.stage, [str(job)]) == 0
     result = json.loads((job / "result.json").read_text())
     assert (result["figures"]["steps"], result["figures"]["seed"]) == (brief.steps, 7)

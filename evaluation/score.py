@@ -102,6 +102,7 @@ def score_file(
         from evaluation.likelihood import likelihood_document
         from evaluation.rescore import check_records, score_with_records
 
+        _require_same_suite(examples, document)
         answers = read_answers(examples)
         check_records(results, answers, examples.name)
         score = score_with_records(suite, results, answers, metric_version)
@@ -155,6 +156,19 @@ def _suite_of(path: Path, document: ResultsFile, asked: str | None) -> Suite:
             f"({found[:12]}, here {suite.hash[:12]})",
         )
     return load_suite("full") if name == "core" else suite
+
+
+def _require_same_suite(examples: Path, document: ResultsFile) -> None:
+    """Refuses records of another version of the suite; those in JSON lines do not name it."""
+    from evaluation.records import suite_hash_of
+
+    found = suite_hash_of(examples) if examples.suffix == ".parquet" else ""
+    if found and document.suite_hash and found != document.suite_hash:
+        raise Failure(
+            "results_invalid",
+            f"{examples.name} answers another version of the suite ({found[:12]}) than the results "
+            f"({document.suite_hash[:12]})",
+        )
 
 
 def _task_result(path: Path, label: str, value: msgspec.Raw) -> TaskResult:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
 import requests
 from urllib3.exceptions import NewConnectionError
 
+from submissions.codec import MisfitError, convert_or_misfit
 from submissions.failures import FAILURES, Failure
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
@@ -161,12 +163,15 @@ class Client:
         if answer.ok and not answer.is_redirect and known:
             return document  # type: ignore[no-any-return]
         status = answer.status_code
-        if known and document.get("code") in FAILURES:
+        refusal = _refusal_in(document)
+        if refusal.code in FAILURES:
             failure = Failure(
-                document["code"], str(document.get("message") or "no reason given"),
-                shard=document.get("shard"), line=document.get("line"),
-            )  # fmt: skip
-            failure.next_step = str(document.get("next_step") or failure.next_step)
+                refusal.code,
+                refusal.message or "no reason given",
+                shard=refusal.shard,
+                line=refusal.line,
+            )
+            failure.next_step = refusal.next_step or failure.next_step
             raise failure
         if answer.is_redirect:
             said = f"{self._server} redirects to {answer.headers['Location']}: give that address"
@@ -176,9 +181,27 @@ class Client:
         if status == 404 and known:
             raise Failure("not_found", "the server knows no such thing")
         if 400 <= status < 500 and known:
-            raise Failure("refused", str(document.get("message") or f"status {status}"))
+            raise Failure("refused", refusal.message or f"status {status}")
         said = f"{self._server} gives no answer of Crucible's (status {status})"
         raise Failure("server_unreachable", said)
+
+
+class _Refusal(msgspec.Struct):
+    """What a server may say of a request that it refuses."""
+
+    code: str = ""
+    message: str | None = None
+    shard: str | None = None
+    line: int | None = None
+    next_step: str | None = None
+
+
+def _refusal_in(document: Any) -> _Refusal:
+    """An empty one where an answer is not Crucible's."""
+    try:
+        return convert_or_misfit(_Refusal, document)
+    except MisfitError:
+        return _Refusal()
 
 
 def _may_repeat(method: str, error: requests.RequestException) -> bool:

@@ -201,9 +201,9 @@ def show_results(document: Document) -> str:
     score = document["score"] or {}
     lines = [f"{document['id']}: {document['state']}"]
     lines += [
-        f"{name.upper()} {score[name]:.4f}"
-        for name in ("core", "extended", "mmlu", "smoke")
-        if isinstance(score.get(name), float)
+        f"{score['label'] if name == 'mean' else name.upper()} {value:.4f}"
+        for name, value in score.items()
+        if f"{name}_stderr" in score and value is not None
     ]
     scan = document.get("scan")  # not of a site of an older release
     if scan:

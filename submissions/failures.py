@@ -16,10 +16,28 @@ from submissions.states import Fault
 
 @dataclass(frozen=True)
 class FailureKind:
-    """Who caused a failure, and the sentence that says what to do about it."""
+    """Who caused a failure, and the sentence that says what to do about it.
+
+    `from_data`: a dataset can bring it about. A job's other inputs come from the platform: whatever
+    else fails in it is the platform's fault, even where the same code at the command line would be
+    the user's.
+    """
 
     fault: Fault
     next_step: str
+    from_data: bool = False
+
+
+def _of_data(next_step: str) -> FailureKind:
+    return FailureKind(Fault.PARTICIPANT, next_step, from_data=True)
+
+
+def _theirs(next_step: str) -> FailureKind:
+    return FailureKind(Fault.PARTICIPANT, next_step)
+
+
+def _ours(next_step: str) -> FailureKind:
+    return FailureKind(Fault.INFRASTRUCTURE, next_step)
 
 
 _FIX = "Correct the shard, run `crucible check` again and submit the dataset again."
@@ -27,179 +45,115 @@ _ORGANISER = "Ask an organiser to read the log, repair the cause and retry the s
 
 FAILURES: dict[str, FailureKind] = {
     # The dataset as submitted.
-    "dataset_missing": FailureKind(Fault.PARTICIPANT, "Give a path that exists and can be read."),
-    "dataset_empty": FailureKind(Fault.PARTICIPANT, "Add at least one shard with documents."),
-    "unknown_format": FailureKind(
-        Fault.PARTICIPANT,
+    "dataset_missing": _of_data("Give a path that exists and can be read."),
+    "dataset_empty": _of_data("Add at least one shard with documents."),
+    "unknown_format": _of_data(
         "Use .jsonl, .jsonl.gz, .jsonl.zst or .parquet shards; remove other files.",
     ),
-    "shard_unreadable": FailureKind(Fault.PARTICIPANT, _FIX),
-    "shard_empty": FailureKind(
-        Fault.PARTICIPANT, "Remove the empty shard, or add documents to it."
+    "shard_unreadable": _of_data(_FIX),
+    "shard_empty": _of_data("Remove the empty shard, or add documents to it."),
+    "shard_truncated": _of_data("Write or copy the whole shard again: its end is missing."),
+    "shard_corrupt": _of_data("Write or copy the shard again."),
+    "line_too_long": _of_data("Split the document into several."),
+    "not_utf8": _of_data(_FIX),
+    "not_json": _of_data(_FIX),
+    "not_an_object": _of_data('Write one JSON object a line: {"text": "…"}.'),
+    "text_missing": _of_data('Give every document a key "text".'),
+    "text_not_a_string": _of_data('Make "text" a string in every document.'),
+    "mixture_invalid": _of_data(
+        "Correct mixture.json; docs/mixtures.md has the rules and an example."
     ),
-    "shard_truncated": FailureKind(
-        Fault.PARTICIPANT, "Write or copy the whole shard again: its end is missing."
+    "dataset_too_small": _of_data(
+        "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),
-    "shard_corrupt": FailureKind(Fault.PARTICIPANT, "Write or copy the shard again."),
-    "line_too_long": FailureKind(Fault.PARTICIPANT, "Split the document into several."),
-    "not_utf8": FailureKind(Fault.PARTICIPANT, _FIX),
-    "not_json": FailureKind(Fault.PARTICIPANT, _FIX),
-    "not_an_object": FailureKind(Fault.PARTICIPANT, 'Write one JSON object a line: {"text": "…"}.'),
-    "text_missing": FailureKind(Fault.PARTICIPANT, 'Give every document a key "text".'),
-    "text_not_a_string": FailureKind(Fault.PARTICIPANT, 'Make "text" a string in every document.'),
-    "mixture_invalid": FailureKind(
-        Fault.PARTICIPANT, "Correct mixture.json; docs/mixtures.md has the rules and an example."
-    ),
-    "dataset_too_small": FailureKind(
-        Fault.PARTICIPANT, "Add documents, or choose a smaller scale: see `crucible recipe list`."
-    ),
-    "unknown_scale": FailureKind(
-        Fault.PARTICIPANT, "Choose a scale that `crucible recipe list` prints."
-    ),
-    "unknown_track": FailureKind(Fault.PARTICIPANT, "Choose the track filtering or mixing."),
+    "unknown_scale": _theirs("Choose a scale that `crucible recipe list` prints."),
+    "unknown_track": _theirs("Choose the track filtering or mixing."),
     # The work that was asked for.
-    "unknown_suite": FailureKind(
-        Fault.PARTICIPANT, "Choose smoke, core, full or the path of a suite file."
+    "unknown_suite": _theirs("Choose smoke, core, full or the path of a suite file."),
+    "suite_invalid": _theirs("Correct the suite file; docs/evaluation.md describes its form."),
+    "unknown_task": _theirs("Choose labels that `crucible suite list` prints."),
+    "unknown_engine": _theirs("Choose an engine that `--help` lists."),
+    "fetch_failed": _theirs(
+        "Check --from and run the command again: it continues where it stopped."
     ),
-    "suite_invalid": FailureKind(
-        Fault.PARTICIPANT, "Correct the suite file; docs/evaluation.md describes its form."
-    ),
-    "unknown_task": FailureKind(
-        Fault.PARTICIPANT, "Choose labels that `crucible suite list` prints."
-    ),
-    "unknown_engine": FailureKind(Fault.PARTICIPANT, "Choose an engine that `--help` lists."),
-    "fetch_failed": FailureKind(
-        Fault.PARTICIPANT, "Check --from and run the command again: it continues where it stopped."
-    ),
-    "task_file_missing": FailureKind(
-        Fault.PARTICIPANT, "Give the folder that holds the task files with --data."
-    ),
-    "task_file_invalid": FailureKind(Fault.PARTICIPANT, "Fetch or write the task file again."),
-    "index_invalid": FailureKind(
-        Fault.PARTICIPANT,
+    "task_file_missing": _theirs("Give the folder that holds the task files with --data."),
+    "task_file_invalid": _theirs("Fetch or write the task file again."),
+    "index_invalid": _theirs(
         "Give a folder that `crucible contamination index` wrote, or build the index again.",
     ),
-    "reports_differ": FailureKind(Fault.PARTICIPANT, "Scan all shards again with the same index."),
-    "runs_invalid": FailureKind(
-        Fault.PARTICIPANT, "Correct the table; docs/mixture-lab.md describes its columns."
+    "reports_differ": _theirs("Scan all shards again with the same index."),
+    "runs_invalid": _theirs("Correct the table; docs/mixture-lab.md describes its columns."),
+    "too_few_runs": _theirs("Train further mixtures: `crucible mix design` suggests which."),
+    "fit_invalid": _theirs("Name a file that `crucible mix fit` wrote."),
+    "sources_invalid": _theirs('Name every source with a number: {"web": 1e9, "code": 2e8}.'),
+    "limits_infeasible": _theirs(
+        "Take a smaller budget, more epochs, lower floors or more tokens."
     ),
-    "too_few_runs": FailureKind(
-        Fault.PARTICIPANT, "Train further mixtures: `crucible mix design` suggests which."
+    "results_invalid": _theirs(
+        "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
     ),
-    "fit_invalid": FailureKind(Fault.PARTICIPANT, "Name a file that `crucible mix fit` wrote."),
-    "sources_invalid": FailureKind(
-        Fault.PARTICIPANT, 'Name every source with a number: {"web": 1e9, "code": 2e8}.'
+    "checkout_invalid": _theirs(
+        "Name a checkout of DCLM that holds exp_data/evals and exp_data/models."
     ),
-    "limits_infeasible": FailureKind(
-        Fault.PARTICIPANT, "Take a smaller budget, more epochs, lower floors or more tokens."
-    ),
-    "results_invalid": FailureKind(
-        Fault.PARTICIPANT, "Give a results.json of `crucible evaluate` or an eval JSON of DCLM."
-    ),
-    "checkout_invalid": FailureKind(
-        Fault.PARTICIPANT, "Name a checkout of DCLM that holds exp_data/evals and exp_data/models."
-    ),
-    "not_comparable": FailureKind(
-        Fault.PARTICIPANT, "Give results of one suite, metric version and recipe."
-    ),
-    "too_few_pairs": FailureKind(
-        Fault.PARTICIPANT,
+    "not_comparable": _theirs("Give results of one suite, metric version and recipe."),
+    "too_few_pairs": _theirs(
         "Train more datasets at both scales, or name two scales that have enough.",
     ),
-    "out_of_range": FailureKind(
-        Fault.PARTICIPANT, "Only a run at the larger scale can tell: the line knows no such scores."
+    "out_of_range": _theirs(
+        "Only a run at the larger scale can tell: the line knows no such scores."
     ),
-    "model_invalid": FailureKind(
-        Fault.PARTICIPANT, "Give a folder with params.json, checkpoint.pt and tokenizer/."
-    ),
-    "tokens_invalid": FailureKind(
-        Fault.PARTICIPANT, "Give a folder that `crucible tokenize` wrote for this scale."
-    ),
-    "recipe_frozen": FailureKind(
-        Fault.PARTICIPANT,
+    "model_invalid": _theirs("Give a folder with params.json, checkpoint.pt and tokenizer/."),
+    "tokens_invalid": _theirs("Give a folder that `crucible tokenize` wrote for this scale."),
+    "recipe_frozen": _theirs(
         "Leave the parameter out: `crucible recipe show` lists those that you may choose.",
     ),
-    "hardware_unfit": FailureKind(
-        Fault.PARTICIPANT, "Choose another number of processes, or other hardware options."
-    ),
-    "output_exists": FailureKind(
-        Fault.PARTICIPANT, "Choose an empty output folder, or resume the run in it."
-    ),
-    "diverged": FailureKind(
-        Fault.PARTICIPANT,
+    "hardware_unfit": _theirs("Choose another number of processes, or other hardware options."),
+    "output_exists": _theirs("Choose an empty output folder, or resume the run in it."),
+    "diverged": _of_data(
         "Look at the loss curve and the documents before that step; submit a corrected dataset.",
     ),
     # Talking to a server.
-    "not_authorised": FailureKind(
-        Fault.PARTICIPANT, "Create a token on the site's account page and set CRUCIBLE_TOKEN."
-    ),
-    "not_found": FailureKind(
-        Fault.PARTICIPANT, "Check the number: `crucible status` lists your submissions."
-    ),
-    "budget_exceeded": FailureKind(
-        Fault.PARTICIPANT,
+    "not_authorised": _theirs("Create a token on the site's account page and set CRUCIBLE_TOKEN."),
+    "not_found": _theirs("Check the number: `crucible status` lists your submissions."),
+    "budget_exceeded": _theirs(
         "Wait until another submission of your team is over, or ask an organiser for more hours.",
     ),
-    "refused": FailureKind(
-        Fault.PARTICIPANT,
+    "refused": _theirs(
         "Correct what the message names; `--help` and docs/urls.md list what is allowed.",
     ),
-    "server_unreachable": FailureKind(
-        Fault.INFRASTRUCTURE, "Check --server and that the site runs, then try again."
-    ),
+    "server_unreachable": _ours("Check --server and that the site runs, then try again."),
     # The platform and the machine.
-    "storage_unreachable": FailureKind(
-        Fault.INFRASTRUCTURE, "Check the network and AWS_ENDPOINT_URL, then run the command again."
+    "storage_unreachable": _ours(
+        "Check the network and AWS_ENDPOINT_URL, then run the command again."
     ),
-    "cluster_unreachable": FailureKind(
-        Fault.INFRASTRUCTURE,
+    "cluster_unreachable": _ours(
         "Check the address with `ray status --address`; install one Ray version everywhere.",
     ),
-    "torch_unfit": FailureKind(
-        Fault.INFRASTRUCTURE, "Install the torch that the lock files in requirements/ name."
+    "torch_unfit": _ours("Install the torch that the lock files in requirements/ name."),
+    "artifact_missing": _ours(_ORGANISER),
+    "artifact_corrupt": _ours(_ORGANISER),
+    "disk_full": _ours("Free disk space, then retry."),
+    "out_of_memory": _ours(_ORGANISER),
+    "missing_dependency": _ours(
+        "Run `make setup`, which installs what training and evaluation need."
     ),
-    "artifact_missing": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "artifact_corrupt": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "disk_full": FailureKind(Fault.INFRASTRUCTURE, "Free disk space, then retry."),
-    "out_of_memory": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "missing_dependency": FailureKind(
-        Fault.INFRASTRUCTURE, "Run `make setup`, which installs what training and evaluation need."
-    ),
-    "encoder_differs": FailureKind(
-        Fault.INFRASTRUCTURE, "Report the document: the two tokenizer libraries disagree on it."
-    ),
-    "not_a_number": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "audit_differs": FailureKind(
-        Fault.INFRASTRUCTURE,
+    "encoder_differs": _ours("Report the document: the two tokenizer libraries disagree on it."),
+    "not_a_number": _ours(_ORGANISER),
+    "audit_differs": _ours(
         "Ask an organiser to compare the answers in `audit` of results.json; there is no score.",
     ),
-    "time_limit": FailureKind(
-        Fault.INFRASTRUCTURE,
+    "time_limit": _ours(
         "Retry, or ask an organiser for a longer time limit; the stage has resumed several times.",
     ),
-    "recipe_changed": FailureKind(
-        Fault.INFRASTRUCTURE,
+    "recipe_changed": _ours(
         "The organiser installs the same release on the site and on every machine that runs jobs.",
     ),
-    "launch_refused": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
-    "lost": FailureKind(
-        Fault.INFRASTRUCTURE,
+    "launch_refused": _ours(_ORGANISER),
+    "lost": _ours(
         "Retry, or ask an organiser to read the log; the stage has run several times.",
     ),
-    "internal_error": FailureKind(Fault.INFRASTRUCTURE, _ORGANISER),
+    "internal_error": _ours(_ORGANISER),
 }
-
-
-# What a dataset can cause. A job's other inputs come from the platform, so every other failure of a
-# job is the platform's fault, even where the same code on the command line would be the user's.
-CAUSED_BY_A_DATASET = frozenset(
-    {
-        "dataset_missing", "dataset_empty", "unknown_format", "shard_unreadable", "shard_empty",
-        "shard_truncated", "shard_corrupt", "line_too_long", "not_utf8", "not_json",
-        "not_an_object", "text_missing", "text_not_a_string", "mixture_invalid",
-        "dataset_too_small", "diverged",
-    }
-)  # fmt: skip
 
 
 class FailureDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,7 +189,7 @@ class Failure(Exception):
         self.next_step = kind.next_step
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles it, so that a worker process can raise it in its parent."""
+        """How it comes back from a worker process."""
         return _failure_again, (self.code, self.message, self.shard, self.line)
 
     @property

@@ -29,7 +29,7 @@ import msgspec
 from msgspec import structs
 
 from submissions.codec import convert, encode, read, to_json
-from submissions.failures import CAUSED_BY_A_DATASET, FAILURES, Failure, FailureDocument
+from submissions.failures import FAILURES, Failure, FailureDocument
 from submissions.files import written_atomically
 from submissions.states import Fault
 
@@ -238,7 +238,7 @@ def as_failure(error: BaseException) -> Failure:
 
 def _document_of(failure: Failure) -> FailureDocument:
     """The failure as it looks from a job, whose parameters no participant chose."""
-    if failure.code in CAUSED_BY_A_DATASET or failure.fault != Fault.PARTICIPANT:
+    if FAILURES[failure.code].from_data or failure.fault != Fault.PARTICIPANT:
         return failure.document
     return structs.replace(
         failure.document,

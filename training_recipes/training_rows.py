@@ -87,14 +87,6 @@ def read_batches(tokens: Path, summary: Summary, part: Part) -> Iterator[Rows]:
     return _ahead(_batches(shards, summary.seq_len, part), BATCHES_AHEAD)
 
 
-def read_rows(tokens: Path, summary: Summary, vocab: int = 1 << 16) -> Iterator[Row]:
-    """One pass over all rows in the manifest's order, each [seq_len + 1]; checked as above."""
-    for shard in summary.shards:
-        opened = _opened(tokens, shard, verify=True)
-        for position in range(shard.num_sequences):
-            yield opened.row(position, summary.seq_len, vocab)
-
-
 def shard_order(summary: Summary, seed: int, number: int) -> list[RowShard]:
     """The shards in the order in which pass `number` (from 0) reads them."""
     if number == 0:

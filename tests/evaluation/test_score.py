@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evaluation.examples import Example, result_of, write_examples
-from evaluation.records import read_records, suite_hash_of
+from evaluation.records import read_records, suite_hash_of, write_records
 from evaluation.score import ScoreResult, score_file, stage
 from evaluation.suite import load_suite, rows_by_category, task_path
 from submissions import cli
@@ -217,6 +217,15 @@ def test_records_add_intervals_and_change_no_score(tmp_path: Path) -> None:
     assert task.interval[0] < task.score < task.interval[1]
     assert 0 < task.chance_p < 0.01
     assert score_file(results, examples=examples) == full
+
+
+def test_records_of_another_version_of_the_suite_are_refused(tmp_path: Path) -> None:
+    results, examples = a_run(tmp_path / "run")
+    for name in (load_suite("smoke").hash, "0" * 64):
+        write_records(tmp_path / f"{name}.parquet", read_records(examples), name)
+    assert score_file(results, examples=tmp_path / f"{load_suite('smoke').hash}.parquet")
+    with pytest.raises(Failure, match=r"answers another version of the suite \(000000000000\)"):
+        score_file(results, examples=tmp_path / f"{'0' * 64}.parquet")
 
 
 def test_records_of_another_run_are_refused(tmp_path: Path) -> None:

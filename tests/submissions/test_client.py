@@ -40,6 +40,7 @@ class Server(ThreadingHTTPServer):
         self.script: list[int | str] = []  # a status to answer with, or "drop" the connection
         self.states: list[str] = ["published"]
         self.failure: dict[str, Any] | None = None
+        self.score: dict[str, Any] = {}
 
     @property
     def url(self) -> str:
@@ -113,7 +114,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, self.submission("cancelled"))
             case ("GET", "submissions", "3", "results"):
                 tasks = {"smoke_article": {"score": 0.75, "n": 100}}
-                score = {"smoke": 0.41, "core": None}
+                score = {"label": "SMOKE", "smoke": 0.41, "smoke_stderr": 0.02, "core": None,
+                         "core_stderr": None, "loss": 3.5} | self.server.score  # fmt: skip
                 self.answer(200, {"id": 3, "state": "published", "score": score, "tasks": tasks})
             case ("GET", "leaderboard"):
                 row = {"rank": 1, "id": 3, "name": "mine", "user": "ada", "score": 0.41,
@@ -409,11 +411,18 @@ def test_waiting_ends_in_every_state_that_is_final_and_in_no_other(
     assert asked == (1 if state in TERMINAL else 2)
 
 
+def test_results_of_a_suite_of_ones_own_show_its_mean(crucible: Any, server: Server) -> None:
+    server.score = {"label": "EUROPE", "smoke": None, "mean": 0.25, "mean_stderr": None}
+    code, output, _ = crucible("results", "3")
+    assert (code, "EUROPE 0.2500" in output) == (0, True)
+
+
 def test_results_cancel_and_leaderboard(crucible: Any) -> None:
     code, output, _ = crucible("results", "3")
     assert code == 0
     assert "SMOKE 0.4100" in output
     assert "CORE" not in output
+    assert "3.5" not in output
     assert "smoke_article  0.7500  100" in output
     assert "mine: cancelled" in crucible("cancel", "3")[1]
     board = ("leaderboard", "--track", "filtering", "--scale", "smoke")

@@ -12,7 +12,7 @@ import pytest
 from submissions import validate
 from submissions.check import Report, check_dataset
 from submissions.dataset import Dataset, find_dataset
-from submissions.failures import CAUSED_BY_A_DATASET, Failure
+from submissions.failures import FAILURES, Failure
 from submissions.hashing import combined_sha256, file_sha256
 from submissions.job import run_stage
 from submissions.mixture import MAX_BYTES
@@ -204,7 +204,7 @@ def test_what_a_mixture_must_not_say(folder: Path, sources: list[Any], said: str
 def test_what_is_no_mixture(folder: Path, content: bytes, said: str) -> None:
     (folder / "mixture.json").write_bytes(content)
     assert said in str(refusal(folder))
-    assert "mixture_invalid" in CAUSED_BY_A_DATASET
+    assert FAILURES["mixture_invalid"].from_data
 
 
 def test_links_lead_nowhere(folder: Path, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from training_recipes.packed_rows import Summary
 from training_recipes.scales import Scale, scale_of
 from training_recipes.tokenize import tokenize_dataset
 from training_recipes.train import train
+from training_recipes.training_rows import Part, read_batches
 
 WORDS = ["the", "a", "data", "model", "token", "list", "text", "file", "of", "in", "to", "is",
          "and", "returns", "value", "name"]  # fmt: skip
@@ -100,3 +102,9 @@ def trained(
     """An uninterrupted run of the tiny scale: its model directory and its figures."""
     output = tmp_path_factory.mktemp("trained") / "model"
     return output, train(tokens, output, tiny)
+
+
+def rows_in_order(tokens: Path, summary: Summary, vocab: int = 1 << 16) -> list[Any]:
+    """One pass over all rows of a folder in the manifest's order, each [seq_len + 1]."""
+    part = Part(seed=0, vocab=vocab, batch=1, batches=summary.sequences)
+    return [rows[0] for rows in read_batches(tokens, summary, part)]

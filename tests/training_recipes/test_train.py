@@ -23,6 +23,7 @@ from submissions.codec import encode
 from submissions.failures import Failure
 from submissions.job import FAILURE, JOB, run_stage
 from tests.rounding import openlm_operations, rounding
+from tests.training_recipes.conftest import rows_in_order
 from training_recipes.engines import composer_engine, recorder
 from training_recipes.hardware import Hardware
 from training_recipes.model import OpenLM
@@ -36,7 +37,6 @@ from training_recipes.results import TrainResult
 from training_recipes.run_state import FILE, load_state
 from training_recipes.scales import Scale
 from training_recipes.train import loss_curve, stage, train
-from training_recipes.training_rows import read_rows
 from training_recipes.training_rules import build_optimizer, learning_rate, training_loss
 
 # Trains the scale in argv[3] and kills its own process with SIGKILL after the step in argv[4] or,
@@ -85,7 +85,7 @@ def test_composer_runs_exactly_the_rules(trained: Report, tokens: Path, tiny: Sc
     torch.manual_seed(tiny.seed)
     model = OpenLM(tiny.model)
     optimizer = build_optimizer(model, tiny.optimizer)
-    packed = list(read_rows(tokens, read_summary(tokens)))
+    packed = rows_in_order(tokens, read_summary(tokens))
     rows = torch.from_numpy(np.stack(packed).astype(np.int64))
     for step in range(tiny.steps):
         for group in optimizer.param_groups:
@@ -292,7 +292,7 @@ def test_bfloat16_is_autocast_over_a_residual_stream_in_bfloat16(
     assert {tensor.dtype for tensor in state.model.values()} == {torch.float32}
     torch.manual_seed(tiny.seed)
     model = OpenLM(tiny.model)
-    rows = np.stack(list(islice(read_rows(tokens, read_summary(tokens)), 32))).astype(np.int64)
+    rows = np.stack(rows_in_order(tokens, read_summary(tokens))[:32]).astype(np.int64)
     batch = torch.from_numpy(rows)
     low = {name: tensor.bfloat16() for name, tensor in model.named_parameters()}
     with torch.autocast("cpu", torch.bfloat16):
@@ -355,7 +355,7 @@ def in_small_shards(tokens: Path, folder: Path, most: int | None = None) -> Path
     """The same rows in shards of 256, or the first of them in at most so many shards."""
     folder.mkdir()
     summary = read_summary(tokens)
-    rows = (json.dumps(row.tolist()).encode() for row in read_rows(tokens, summary))
+    rows = (json.dumps(row.tolist()).encode() for row in rows_in_order(tokens, summary))
     numbers = range(summary.sequences // 256)[:most]
     shards = [write_shard(folder, index, islice(rows, 256)) for index in numbers]
     sequences = sum(shard.num_sequences for shard in shards)

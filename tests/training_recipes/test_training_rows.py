@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from submissions.failures import Failure
+from tests.training_recipes.conftest import rows_in_order
 from training_recipes.packed_rows import (
     MANIFEST,
     Summary,
     write_manifest_and_summary,
     write_shard,
 )
-from training_recipes.training_rows import Part, read_batches, read_rows, require_consistent
+from training_recipes.training_rows import Part, read_batches, require_consistent
 
 SEQ_LEN, VOCAB = 4, 1000
 SIZES = (5, 7, 3, 6)
@@ -141,7 +142,7 @@ def test_a_shard_that_is_no_tar_or_holds_other_rows(tmp_path: Path) -> None:
     summary = write_rows(tmp_path, [[[1] * 5] * 3])
     lie = replace(summary.shards[0], num_sequences=4)
     with pytest.raises(Failure, match="holds 3 rows, not 4"):
-        list(read_rows(tmp_path, replace(summary, shards=[lie])))
+        rows_in_order(tmp_path, replace(summary, shards=[lie]))
     (tmp_path / summary.shards[0].name).write_bytes(b"?" * 2000)
     with pytest.raises(Failure, match="no readable tar"):
         list(read_batches(tmp_path, summary, Part(0, VOCAB, 1, 1, verify=False)))

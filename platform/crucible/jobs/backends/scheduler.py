@@ -78,7 +78,7 @@ class Scheduler:
             raise BackendAway(f"sbatch did not answer within {self.timeout:.0f} s") from error
         if done.returncode == 0:
             return done.stdout.strip().split(";")[0]
-        text = _first_line(done.stderr) or f"sbatch ended with {done.returncode}"
+        text = _last_line(done.stderr) or f"sbatch ended with {done.returncode}"
         if done.returncode < 0 or any(word in done.stderr.lower() for word in PASSING):
             raise BackendAway(text)
         raise Refused(text)
@@ -114,7 +114,7 @@ class Scheduler:
         except subprocess.TimeoutExpired as error:
             raise BackendAway(f"squeue did not answer within {self.timeout:.0f} s") from error
         if done.returncode:
-            raise BackendAway(_first_line(done.stderr) or f"squeue ended with {done.returncode}")
+            raise BackendAway(_last_line(done.stderr) or f"squeue ended with {done.returncode}")
         lines = [line.split("|", 4) for line in done.stdout.splitlines()]
         entries = [SlurmJob(*fields) for fields in lines if len(fields) == 5]
         self._entries, self._asked_at = entries, asked_at
@@ -140,6 +140,7 @@ class Scheduler:
             raise BackendAway(f"{command[0]} is not installed on this machine") from error
 
 
-def _first_line(text: str) -> str:
+def _last_line(text: str) -> str:
+    """Where a scheduler's command says what was wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removeprefix("sbatch: error: ")[:300] if lines else ""

@@ -93,10 +93,18 @@ def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
 
 def result_of(stage: str) -> dict[str, Any]:
     """A result document of about the size of a real one."""
-    figures: dict[str, Any] = {"documents": 1000, "manifest_sha256": HASH}
-    if stage == "train":
-        figures |= {"loss_curve": [[n, 8 - n / 40] for n in range(200)], "weights_sha256": HASH}
-    return {"stage": stage, "figures": figures, "seconds": 2.0, "outputs": {}}
+    figures: dict[str, Any] = {
+        "validate": {"documents": 1000, "manifest_sha256": HASH},
+        "tokenize": {"tokens": 9, "unique_tokens": 9, "epochs": 1, "tokenizer_sha256": HASH},
+        "train": {
+            "loss": 3.0, "flops": 1e12, "engine": "composer", "recipe_sha256": HASH,
+            "weights_sha256": HASH, "loss_curve": [[n, 8 - n / 40] for n in range(200)],
+        },
+        "evaluate": {"suite_hash": HASH, "engine": "native"},
+        "score": {"metric_version": "v2", "label": "SMOKE", "categories": {}, "tasks": {}},
+    }[stage]  # fmt: skip
+    return {"key": f"1-{stage}-a1", "stage": stage, "figures": figures, "seconds": 2.0,
+            "outputs": {}}  # fmt: skip
 
 
 class Publisher:

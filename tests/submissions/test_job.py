@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import structs
 
-from submissions.failures import Failure
+from submissions.codec import convert, decode, to_json
+from submissions.failures import Failure, FailureDocument
 from submissions.job import (
     Artifact,
     Job,
+    ProgressLine,
+    ResultDocument,
     StageResult,
     path_of_uri,
     run_stage,
@@ -202,3 +207,40 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json_atomically(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The figures of a stage that counts."""
+
+    order: str
+    steps: int = 10
+
+
+def test_a_result_is_read_as_its_stages_type(directory: Path) -> None:
+    assert start(directory).wait() == 0
+    data = (directory / "result.json").read_bytes()
+    result = decode(ResultDocument, data, code="artifact_corrupt", where="it")
+    assert result.figures_as(Counted) == Counted("0123456789")  # with what an older release lacked
+    assert result.hardware.cores == os.cpu_count()
+    assert convert(ResultDocument, to_json(result), code="artifact_corrupt", where="it") == result
+    wrong = structs.replace(result, figures={"order": 3})
+    with pytest.raises(Failure, match="result of 7-count-a1, figures: order is a whole") as caught:
+        wrong.figures_as(Counted)
+    assert (caught.value.code, caught.value.fault) == ("artifact_corrupt", "infrastructure")
+
+
+def test_a_line_of_progress_is_read_as_its_type(directory: Path) -> None:
+    assert start(directory).wait() == 0
+    last = (directory / "progress.jsonl").read_bytes().splitlines()[-1]
+    line = decode(ProgressLine, last, code="artifact_corrupt", where="it")
+    assert (line.step, line.of, line.unit, line.metrics) == (10, 10, "steps", {})
+
+
+@pytest.mark.parametrize("code", ["disk_full", "a_code_of_a_newer_release"])
+def test_a_failure_comes_back_from_its_document(code: str) -> None:
+    told = {"code": code, "fault": "infrastructure", "message": "it broke", "shard": "a.jsonl",
+            "line": 2, "next_step": "mend it"}  # fmt: skip
+    failure = Failure.of(convert(FailureDocument, told, code="internal_error", where="it"))
+    known = code if code == "disk_full" else "internal_error"
+    assert failure.as_dict() == told | {"code": known}
+    assert str(failure) == "a.jsonl:2: it broke"

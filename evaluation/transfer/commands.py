@@ -175,6 +175,8 @@ def _notes(calibration: Calibration) -> list[str]:
 
 def _quality(calibration: Calibration, quality: Quality | None) -> dict[str, Any]:
     """The measured part of the document; None in the place of what too few pairs cannot tell."""
+    from evaluation.transfer.calibration import NAMED, NAMED_FROM_SMALL
+
     pairs: list[dict[str, Any]] = [
         {"dataset": pair.dataset, "source": pair.source, "target": pair.target}
         for pair in calibration.pairs
@@ -204,7 +206,7 @@ def _quality(calibration: Calibration, quality: Quality | None) -> dict[str, Any
             "brier_gain_90": list(quality.brier_gain_interval),
             "log_loss": quality.log_loss,
             "log_loss_baseline": quality.log_loss_order,
-            "named": _count(quality.named(calibration.named_from)),
+            "named": [_count(quality.named(chance)) for chance in (NAMED, NAMED_FROM_SMALL)],
             "gaps": [_count(found) for found in quality.by_gap()],
             "reliability": [_count(found) for found in quality.by_chance()],
             "families": [_count(found) for found in quality.by_family()],
@@ -245,6 +247,7 @@ def render_fit(document: dict[str, Any]) -> str:
         for title, key in (
             ("gap at the source", "gaps"),
             ("chance of the favourite", "reliability"),
+            ("that is", "named"),
             ("kinds", "families"),
         ):
             rows = [

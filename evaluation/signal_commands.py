@@ -6,7 +6,6 @@ import argparse
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from evaluation.metrics import DEFAULT_METRIC_VERSION, TaskResult
@@ -143,6 +142,8 @@ def _datasets(checkout: Path, *scales: str) -> list[dict[str, Results]]:
 
 
 def _averaged(values: list[dict[str, float]]) -> Results:
+    from statistics import fmean  # which takes longer to import than most commands to run
+
     labels = set(values[0]).intersection(*values[1:])
     return {label: TaskResult(fmean(value[label] for value in values)) for label in labels}
 

@@ -13,10 +13,12 @@ from training_recipes.scales import scale_names
 
 if TYPE_CHECKING:
     from evaluation.transfer.calibration import Calibration
+    from evaluation.transfer.line import Pair
     from evaluation.transfer.quality import Count, Quality
     from evaluation.transfer.results import Measured
+    from evaluation.transfer.runs import RecipeName
 
-RECIPES = ("published", "official")  # see runs.py
+RECIPES = ("published", "official")  # RecipeName of runs.py, whose import would slow every start
 
 
 def register(commands: Commands) -> None:
@@ -119,16 +121,16 @@ def _calibrated(arguments: argparse.Namespace, measured: list[Measured]) -> Cali
     return calibrate(source, arguments.target, _recipe(arguments), own=_own(arguments))
 
 
-def _recipe(arguments: argparse.Namespace) -> Any:
+def _recipe(arguments: argparse.Namespace) -> RecipeName:
     """`official` goes with a site's own pairs, whose runs had it."""
     if arguments.pairs is None:
-        return arguments.recipe or "published"
+        return "official" if arguments.recipe == "official" else "published"
     if arguments.recipe == "published":
         raise Failure("refused", "pairs of one's own have the official recipe: leave out --recipe")
     return "official"
 
 
-def _own(arguments: argparse.Namespace) -> Any:
+def _own(arguments: argparse.Namespace) -> list[Pair]:
     from evaluation.transfer.results import read_pairs
 
     return [] if arguments.pairs is None else read_pairs(arguments.pairs)

@@ -18,7 +18,6 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale, scale_names
 
 RecipeName = Literal["published", "official"]
-RECIPES: tuple[RecipeName, ...] = ("published", "official")
 By = Literal["core", "loss"]
 # Most of DCLM's 7B runs: exp_data/models at commit 361714b. All other scales: the official recipe.
 PUBLISHED = {"7b-1x": (3e-4, 0.33), "7b-2x": (3e-4, 0.33)}

@@ -19,6 +19,7 @@ from evaluation.transfer.published import read_published
 from evaluation.transfer.student import cdf, quantile
 
 PRIOR_DF = 1.0  # what is known from elsewhere counts as one repeat beside a scale's own
+MOST_DF = 1e9  # a normal distribution, to all digits
 PUBLISHED = "DCLM's published repeats"
 
 
@@ -106,26 +107,38 @@ def score_with_runs(score: Estimate, spread: RunSpread, runs: int = 1) -> WholeE
     return _whole(score, spread, spread.error(runs))
 
 
+def p_with_runs(difference: float, questions: float, spread: RunSpread) -> float:
+    """Two-sided p-value of a difference of two single runs with this error from the questions."""
+    return _p(difference, questions, math.sqrt(2) * spread.stdev, spread.df)
+
+
 def _whole(estimate: Estimate, spread: RunSpread, runs: float) -> WholeError | None:
     if estimate.stderr is None:
         return None
     total = math.hypot(estimate.stderr, runs)
-    if total == 0:
-        p = 1.0 if abs(estimate.value) < 1e-12 else 0.0
-        ends = (estimate.value, estimate.value)
-        return WholeError(estimate.value, 0.0, 0.0, 0.0, ends, p, 0.0, spread.source)
-    share = (runs / total) ** 2
-    # Welch and Satterthwaite: only the runs' variance is estimated from few.
-    df = spread.df / share**2 if share > 0 else math.inf
-    df = min(df, 1e9)
-    reach = quantile((1 + LEVEL) / 2, df) * total
+    share = (runs / total) ** 2 if total else 0.0
+    reach = quantile((1 + LEVEL) / 2, _freedom(share, spread.df)) * total
     return WholeError(
         value=estimate.value,
         questions=estimate.stderr,
         runs=runs,
         stderr=total,
         interval=(estimate.value - reach, estimate.value + reach),
-        p=2 * cdf(-abs(estimate.value) / total, df),
+        p=_p(estimate.value, estimate.stderr, runs, spread.df),
         runs_share=share,
         source=spread.source,
     )
+
+
+def _p(value: float, questions: float, runs: float, df: float) -> float:
+    if abs(value) < 1e-12:  # rounding: the same score
+        return 1.0
+    total = math.hypot(questions, runs)
+    if total == 0:
+        return 0.0
+    return 2 * cdf(-abs(value) / total, _freedom((runs / total) ** 2, df))
+
+
+def _freedom(share: float, df: float) -> float:
+    """Welch's and Satterthwaite's: of the two variances the runs' alone is measured from few."""
+    return min(df / share**2, MOST_DF) if share > 0 else MOST_DF

@@ -1,4 +1,4 @@
-"""Which places on a board the test questions leave open: rank intervals with Holm's correction.
+"""Which places on a board questions and runs leave open: rank intervals with Holm's correction.
 
 Every pair of entries is tested for a difference. With m entries there are m(m − 1)/2 tests, so
 their p-values are corrected by Holm's step-down procedure (Scandinavian Journal of Statistics 6,
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.run_spread import RunSpread, p_with_runs
 from evaluation.statistics import p_of
 
 ERROR_RATE = 0.05  # of a board, not of a pair
@@ -31,15 +32,24 @@ class Places:
     worst: int
 
 
-def places_of(values: Sequence[float], covariance: NDArray[np.float64]) -> list[Places]:
-    """The places of entries with these scores, whose errors have this covariance [m, m]."""
+def places_of(
+    values: Sequence[float], covariance: NDArray[np.float64], spread: RunSpread | None = None
+) -> list[Places]:
+    """The places of entries with these scores, whose errors have this covariance [m, m].
+
+    That is the error from the questions. With a `spread` each entry is one run of its dataset, and
+    places are of the datasets: what another seed would change is left open too.
+    """
     count = len(values)
     one, other = np.triu_indices(count, 1)  # every pair once
-    scores, spread = np.asarray(values, dtype=np.float64), np.diag(covariance)
+    scores, own = np.asarray(values, dtype=np.float64), np.diag(covariance)
     apart = scores[one] - scores[other]
-    variance = spread[one] + spread[other] - 2 * covariance[one, other]
+    variance = own[one] + own[other] - 2 * covariance[one, other]
     errors = np.sqrt(np.maximum(variance, 0.0))
-    tests = [p_of(*pair) for pair in zip(apart.tolist(), errors.tolist(), strict=True)]
+    tests = [
+        p_of(*pair) if spread is None else p_with_runs(*pair, spread)
+        for pair in zip(apart.tolist(), errors.tolist(), strict=True)
+    ]
     differs = np.array(holm(tests, ERROR_RATE), dtype=np.bool_)
     ahead = apart > 0
     beaten = np.bincount(np.where(ahead, other, one)[differs], minlength=count)

@@ -11,11 +11,13 @@ from evaluation.run_spread import (
     PUBLISHED,
     RunSpread,
     difference_with_runs,
+    p_with_runs,
     published_spread,
     score_with_runs,
     spread_of,
 )
-from evaluation.statistics import Estimate
+from evaluation.statistics import Estimate, p_of
+from evaluation.ties import Places, places_of
 
 
 def estimate(value: float, stderr: float | None) -> Estimate:
@@ -127,3 +129,25 @@ def test_equally_good_datasets_are_rarely_called_different() -> None:
         blind += abs(value) > 1.96 * questions
     assert called / rounds == pytest.approx(0.05, abs=0.02)
     assert blind / rounds > 0.5
+
+
+def test_places_leave_open_what_another_seed_would_change() -> None:
+    values, questions = [0.30, 0.29, 0.20], np.diag([0.001**2] * 3)
+    assert places_of(values, questions) == [Places(1, 1), Places(2, 2), Places(3, 3)]
+    spread = RunSpread(0.005, 20, 20, "here")
+    assert places_of(values, questions, spread) == [Places(1, 2), Places(1, 2), Places(3, 3)]
+    none = RunSpread(0.0, 20, 20, "here")
+    assert places_of(values, questions, none) == places_of(values, questions)
+    assert p_with_runs(0.01, 0.005, none) == pytest.approx(p_of(0.01, 0.005), rel=1e-6)
+
+
+def test_a_board_of_equals_rarely_has_a_wrong_better_than() -> None:
+    generator = np.random.default_rng(14)
+    true, error, rounds, wrong = 0.005, 0.002, 300, 0
+    questions = np.diag([error**2] * 8)
+    for _ in range(rounds):
+        spread = spread_of(generator.normal(0.0, true, (8, 2)).tolist(), "here")
+        values = generator.normal(0.3, math.hypot(true, error), 8).tolist()
+        found = places_of(sorted(values, reverse=True), questions, spread)
+        wrong += any(places != Places(1, 8) for places in found)
+    assert wrong / rounds <= 0.05 + 0.038  # three standard errors

@@ -26,7 +26,6 @@ RESAMPLES = 100
 BOOTSTRAP_STEPS = 12
 DRAWN_GAP = 1e-5  # nats, of a resample's own optimum
 PAIRS = 20_000
-NUMBERS = 6_000_000  # held at once
 
 
 @dataclass(frozen=True)
@@ -137,13 +136,7 @@ def _slope(target: TargetFit) -> float:
 
 def _resampled(fit: MixtureFit, target: TargetFit, weights: Floats) -> Floats:
     """The parameters of each resample's law: [B, p]."""
-    size = len(target.theta)
-    chunk = max(1, NUMBERS // (len(fit.mixtures) * size))
-    return np.vstack([
-        fit_law(
-            target.candidate.law, fit.mixtures, target.losses, weights[first : first + chunk],
-            target.candidate.lam, np.tile(target.theta, (len(weights[first : first + chunk]), 1)),
-            BOOTSTRAP_STEPS,
-        )
-        for first in range(0, len(weights), chunk)
-    ])  # fmt: skip
+    return fit_law(
+        target.candidate.law, fit.mixtures, target.losses, weights, target.candidate.lam,
+        np.tile(target.theta, (len(weights), 1)), BOOTSTRAP_STEPS,
+    )  # fmt: skip

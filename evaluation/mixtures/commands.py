@@ -58,7 +58,7 @@ def _register_fit(mix: Commands) -> None:
     fit = mix.add("fit", "fit laws to runs", _run("fit"), rendering.fit)
     _runs_arguments(fit)
     fit.add_argument("--law", choices=LAWS, default="auto", help="default %(default)s")
-    fit.add_argument("--seed", type=int, default=0, help="of the folds (default %(default)s)")
+    fit.add_argument("--seed", type=_seed, default=0, help="of the folds (default %(default)s)")
     fit.add_argument("--at-size", metavar="SIZE", help="extrapolate to this size, as 1B or 1e9")
     fit.add_argument("--at-step", type=_positive, metavar="STEP", help="extrapolate to this step")
     fit.add_argument("--tokens", type=Path, metavar="TOKENS", help="what the runs drew from")
@@ -90,7 +90,7 @@ def _register_design(mix: Commands) -> None:
     design.add_argument("--larger-budget", type=_positive, metavar="N",
                         help="tokens at the scale that is meant: matches repetition")  # fmt: skip
     design.add_argument("--fit", type=Path, metavar="FIT", help="the next runs for this fit")
-    design.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    design.add_argument("--seed", type=_seed, default=0, help="default %(default)s")
     design.add_argument("-o", "--output", type=Path, metavar="CSV", help="the mixtures as a table")
 
 
@@ -133,6 +133,13 @@ def _not_negative(text: str) -> float:
     number = float(text)
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError("must be a number of 0 or more")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError("must be a whole number from 0")
     return number
 
 

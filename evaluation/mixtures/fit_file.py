@@ -15,6 +15,7 @@ from evaluation.mixtures.selection import CANDIDATES, Candidate
 from evaluation.mixtures.table import MAX_COLUMNS, MAX_ROWS
 from submissions.failures import Failure
 
+MAX_LOSS = 1e6  # nats
 FORMAT = "crucible mixture fit 1"
 
 
@@ -44,8 +45,11 @@ def read_fit(path: Path) -> MixtureFit:
     if (mixtures < 0).any() or (np.abs(mixtures.sum(axis=1) - 1) > 1e-6).any():
         raise Failure("fit_invalid", f"{where}: a run's proportions do not sum to 1")
     losses = array(runs.get("losses"), (count, len(names)), f"{where}: losses")
-    if (losses <= 0).any():
+    if (losses <= 0).any() or (losses > MAX_LOSS).any():
         raise Failure("fit_invalid", f"{where}: a loss is not above 0")
+    seed = field(document, "seed", int, where)
+    if seed < 0:
+        raise Failure("fit_invalid", f"{where}: the seed is negative")
     folds = array(runs.get("folds"), (count,), f"{where}: folds").astype(np.int64)
     if (folds < 0).any() or len(np.unique(folds)) != folds.max() + 1:
         raise Failure("fit_invalid", f"{where}: the folds are not numbered from 0")
@@ -55,7 +59,7 @@ def read_fit(path: Path) -> MixtureFit:
         raise Failure("fit_invalid", f'{where} has no proper "uncalibrated"')
     return MixtureFit(
         field(document, "data_hash", str, where),
-        field(document, "seed", int, where),
+        seed,
         law,
         domains,
         mixtures,
@@ -114,6 +118,12 @@ def _target(document: Any, name: str, losses: Any, domains: int, folds: int) -> 
     if law not in LAWS:
         raise Failure("fit_invalid", f'{where} names the law "{law[:40]}"')
     size = LAWS[law].count(domains)
+    theta = array(document.get("parameters"), (size,), f"{where}: parameters")
+    parts = array(document.get("fold_parameters"), (folds, size), f"{where}: fold_parameters")
+    box = LAWS[law].box(domains)
+    every = np.vstack([theta, parts])
+    if ((every < box.lower) | (every > box.upper)).any() or every[:, 0].max() > MAX_LOSS:
+        raise Failure("fit_invalid", f"{where} has parameters that no fit gives")
     tried = [
         (Candidate(field(entry, "law", str, where), float(field(entry, "lambda", float, where))),
          float(field(entry, "mae", float, where)))
@@ -122,8 +132,8 @@ def _target(document: Any, name: str, losses: Any, domains: int, folds: int) -> 
     return TargetFit(
         name,
         Candidate(law, float(field(document, "lambda", float, where))),
-        array(document.get("parameters"), (size,), f"{where}: parameters"),
-        array(document.get("fold_parameters"), (folds, size), f"{where}: fold_parameters"),
+        theta,
+        parts,
         array(document.get("out_of_fold_residuals"), losses.shape, f"{where}: residuals"),
         losses,
         tuple(tried),
@@ -142,6 +152,8 @@ def _calibration(document: Any, where: str) -> Calibration | None:
     if deviation is not None:
         deviation = float(array([deviation], (1,), where)[0])
     runs = field(document, "runs", int, where)
+    if spread < 0 or runs < (1 if deviation is None else 3):
+        raise Failure("fit_invalid", f"{where} has a calibration that no runs give")
     return Calibration(slope, intercept, runs, centre, spread, deviation)
 
 

@@ -13,6 +13,7 @@ from evaluation.mixtures.least_squares import ITERATIONS, Problems, minimise
 
 POLISHED = 2  # of the starting points, the best ones
 FIRST_STEPS = 15  # after which only the better one goes on
+NUMBERS = 6_000_000  # of derivatives held at once
 C_ABOVE = 0.25  # c may lie above the smallest loss by this share of the span: losses are noisy
 E_START = 0.01  # of PSLx
 MULTIPLIED = 40  # rounds of the non-negative solve
@@ -29,6 +30,17 @@ def fit_law(
     random number is drawn.
     """
     law = LAWS[name]
+    chunk = max(1, NUMBERS // (len(r) * law.count(r.shape[1])))
+    if len(weights) > chunk:
+        return np.vstack(
+            [
+                fit_law(
+                    name, r, y, weights[first : first + chunk], lam,
+                    None if start is None else start[first : first + chunk], steps,
+                )
+                for first in range(0, len(weights), chunk)
+            ]
+        )  # fmt: skip
     problems = _problems(law, r, y, weights, lam)
     if start is not None:
         return minimise(problems, start, steps)[0]

@@ -107,6 +107,9 @@ def beyond_seen(runs: Floats, mixture: Floats) -> list[int]:
 
 def in_hull(runs: Floats, mixture: Floats) -> bool:
     """Whether a mixture [M] is an average of runs [n, M]: the closest such average is itself."""
+    apart = np.maximum(mixture - runs.max(axis=0), runs.min(axis=0) - mixture)
+    if apart.max() > HULL_DISTANCE:
+        return False
     weight = 10.0  # holds the sum of the shares at one
     system = np.vstack([runs.T, np.full(len(runs), weight)])
     wanted = np.r_[mixture, weight]

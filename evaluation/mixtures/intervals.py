@@ -38,7 +38,7 @@ def cv_plus(by_fold: Floats, folds: NDArray[np.int64], errors: Floats) -> tuple[
     step = max(1, CHUNK // len(errors))
     for first in range(0, by_fold.shape[1], step):
         part = slice(first, first + step)
-        around = by_fold[folds][:, part]
+        around = by_fold[:, part][folds]
         low[part] = np.partition(around - errors[:, None], ends[0], axis=0)[ends[0]]
         high[part] = np.partition(around + errors[:, None], ends[1], axis=0)[ends[1]]
     return low, high

@@ -12,7 +12,7 @@ import orjson
 from evaluation.mixtures.laws import Floats
 from submissions.failures import Failure
 
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 32 * 2**20
 
 
 def read_json(path: Path, code: str, most: int = MAX_BYTES) -> Any:

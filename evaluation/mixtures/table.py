@@ -20,8 +20,10 @@ import numpy as np
 from evaluation.mixtures.laws import Floats
 from submissions.failures import Failure
 
-MAX_BYTES = 64 * 2**20
-MAX_ROWS = 20_000
+MAX_BYTES = 16 * 2**20
+MAX_ROWS = 10_000
+MAX_CELLS = 2_000_000
+MAX_DOMAINS = 100
 MAX_COLUMNS = 1_000
 MIX, LOSS = "mix_", "loss_"
 # Public tables round proportions, and their sums lie in here: they are renormalised.
@@ -109,7 +111,7 @@ def _content(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise Failure("runs_invalid", "the table is larger than 64 MiB", shard=path.name)
+        raise Failure("runs_invalid", "the table is larger than 16 MiB", shard=path.name)
     return content
 
 
@@ -117,7 +119,14 @@ def _lines(path: Path, content: bytes) -> list[list[str]]:
     """The cells of each line, one line more than allowed at most."""
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        return list(itertools.islice(reader, MAX_ROWS + 2))
+        lines, cells = [], 0
+        for line in itertools.islice(reader, MAX_ROWS + 2):
+            cells += len(line)
+            if cells > MAX_CELLS:
+                said = f"the table has more than {MAX_CELLS:,} cells"
+                raise Failure("runs_invalid", said, shard=path.name)
+            lines.append(line)
+        return lines
     except UnicodeDecodeError:
         raise Failure("runs_invalid", "the table is not UTF-8", shard=path.name) from None
     except csv.Error as error:
@@ -150,6 +159,8 @@ def mixtures_of(table: Table, domains: dict[str, str]) -> Mixtures:
     """The proportions of every row, renormalised where their sum is 0.996 to 1.003."""
     if len(domains) < 2:
         raise table.wrong("a mixture has two domains or more")
+    if len(domains) > MAX_DOMAINS:
+        raise table.wrong(f"{len(domains)} domains, and {MAX_DOMAINS} are allowed")
     values = np.empty((len(table.rows), len(domains)))
     renormalised = 0
     for number, row in enumerate(table.rows):

@@ -250,10 +250,12 @@ def test_a_damaged_fit_is_refused(say: Say, fitted: Path, tmp_path: Path) -> Non
         refused(json.dumps({k: v for k, v in document.items() if k != key}))
     for change in (
         {"parameters": [1.0]}, {"parameters": ["x"] * 5}, {"law": "linear"}, {"lambda": "0"},
-        {"fold_parameters": []}, {"out_of_fold_residuals": [1e999]}, {"calibration": {}},
+        {"fold_parameters": []}, {"parameters": [1e300] * 5}, {"calibration": {}},
+        {"out_of_fold_residuals": [1e999]},
     ):  # fmt: skip
         targets = {**document["targets"], "loss_x": {**document["targets"]["loss_x"], **change}}
         refused(json.dumps({**document, "targets": targets}))
+    refused(json.dumps({**document, "seed": -1}))
     for change in ({"folds": [5] * 30}, {"mixtures": [[1, 1, 1]] * 30}, {"losses": [[-1, 1]] * 30}):
         refused(json.dumps({**document, "runs": {**document["runs"], **change}}))
     fitted.write_text(whole)

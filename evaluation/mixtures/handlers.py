@@ -33,6 +33,7 @@ from evaluation.mixtures.table import (
     read_table,
     renormalised_note,
     runs_of,
+    with_rest,
 )
 from evaluation.mixtures.transfer import calibrate
 from submissions.failures import Failure
@@ -113,6 +114,8 @@ def critical(arguments: argparse.Namespace) -> Document:
     """`mix critical`: the share of the first domain at which its loss is the base model's."""
     table = read_table(arguments.runs)
     domains = columns_of(table, arguments.domains, MIX)
+    if len(domains) == 1:
+        table, domains = with_rest(table, domains)
     if len(domains) != 2:
         raise table.wrong("a critical share is between two domains, the old one first: --domains")
     targets = columns_of(table, arguments.targets, LOSS)

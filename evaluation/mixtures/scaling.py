@@ -133,7 +133,10 @@ def _at_step(
     table: Table, rows: list[Row], domains: dict[str, str], targets: dict[str, str],
     step: float | None,
 ) -> tuple[list[Row], Floats]:  # fmt: skip
-    """One row a run and its losses [n, T] at the step; at its last common one without any."""
+    """One row a run and its losses [n, T] at the step, measured where it was reached.
+
+    Without a step, at the last that all runs have.
+    """
     series: dict[str, list[Row]] = {}
     for row in rows:
         series.setdefault(run_of(table, row, domains), []).append(row)
@@ -141,6 +144,11 @@ def _at_step(
         return _last_rows(table, series, domains, targets)
     kept, losses = [], []
     for own in series.values():
+        reached = [row for row in own if step_of(table, row) == step]
+        if reached:
+            kept.append(reached[0])
+            losses.append(runs_of(replace(table, rows=(reached[0],)), domains, targets).losses[0])
+            continue
         last = max(step_of(table, row) for row in own)
         used = [row for row in own if step_of(table, row) >= EARLIEST_STEP * min(last, step)]
         if len({step_of(table, row) for row in used}) < FEWEST_STEPS:

@@ -26,6 +26,7 @@ MAX_CELLS = 2_000_000
 MAX_DOMAINS = 100
 MAX_COLUMNS = 1_000
 MIX, LOSS = "mix_", "loss_"
+REST = "(rest)"
 # Public tables round proportions, and their sums lie in here: they are renormalised.
 LOWEST_SUM, HIGHEST_SUM = 0.996, 1.003
 EXACT_SUM = 1e-6
@@ -153,6 +154,18 @@ def columns_of(table: Table, named: Sequence[str] | None, prefix: str) -> dict[s
             raise table.wrong(f'there is no column "{name}" or "{prefix + name}"')
         found[name] = column
     return found
+
+
+def with_rest(table: Table, domains: dict[str, str]) -> tuple[Table, dict[str, str]]:
+    """A table of one domain's shares, with a second column for all the rest."""
+    ((name, column),) = domains.items()
+    rows = tuple(
+        Row(row.line, row.cells | {REST: repr(1 - _number(table, row, column))})
+        if row.cells[column]
+        else Row(row.line, row.cells | {REST: ""})
+        for row in table.rows
+    )
+    return Table(table.name, (*table.columns, REST), rows, table.sha256), {name: column, REST: REST}
 
 
 def mixtures_of(table: Table, domains: dict[str, str]) -> Mixtures:

@@ -199,6 +199,8 @@ def test_critical(say: Say, tmp_path: Path) -> None:
     assert document["share"] == pytest.approx(0.3, abs=0.003)
     assert document["low"] <= document["share"] <= document["high"]
     assert len(document["runs"]) == 4
+    alone = say("critical", table, "--base", base, "--domains", "old", "--targets", "old")[1]
+    assert alone["share"] == pytest.approx(document["share"], abs=1e-9)
     code, document = say("critical", table, "--base", 9)
     assert (code, document["share"]) == (1, None)
     assert "meets the base's loss 0 times" in document["notes"][-1]

@@ -85,6 +85,9 @@ def test_nested_laws_reach_a_scale_that_was_not_trained(tmp_path: Path, truth: T
     assert label.startswith("uncalibrated: extrapolated to size 1B and step 40000")
     fit = replace(fit_runs(runs, "m4"), uncalibrated=label)
     assert "uncalibrated" in predict(fit, runs.mixtures.values[:1]).flags[0]
+    measured, _ = extrapolated(table, domains, targets, "1B", 8_000)  # all runs reached that
+    expected = truth(measured.mixtures.values) + 20 * 1e9**-0.3 + 9 * 8_000**-0.5
+    assert np.abs(measured.losses - expected).max() < 0.02
     with pytest.raises(Failure, match="2 sizes below 100M: 3 are needed"):
         extrapolated(table, domains, targets, "100M", None)
     with pytest.raises(Failure, match="several sizes"):

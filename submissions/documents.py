@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
+from submissions.expansion import Expansion
 from submissions.failures import Failure
 
 MAX_LINE = 64 * 2**20  # bytes; bounds memory whatever the input, and no document of prose is longer
@@ -24,7 +26,8 @@ CHUNK = 2**20  # bytes of decompressed data that are looked at together
 # A block of 128 KiB can be written in 4 bytes, so this many compressed bytes give at most 32 MiB:
 # however often a decompression bomb is larger than its file, no more is ever held.
 ZSTD_CHUNK = 1024
-PARQUET_ROWS = 256
+ZSTD_HEADER = 18  # bytes of a frame's header at most
+MAX_WINDOW = 512 * 2**20  # bytes that a frame may look back, as `zstd --long=29` writes it
 MAGICS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -46,7 +49,7 @@ def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
     Raises a `Failure` that names the shard and, where there is one, the line.
     """
     found = False
-    for number, line, terminated in _numbered_lines(read_bytes(path, name, compression), name):
+    for number, line, terminated in numbered_lines(read_bytes(path, name, compression), name):
         if not line.strip():
             continue
         found = True
@@ -64,78 +67,35 @@ def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
 
 def read_parquet(path: Path, name: str) -> Iterator[Document]:
     """The rows of a parquet shard's column `text`, in order."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from submissions.parquet import texts
 
     row = 0
-    with _as_shard_failures(name), path.open("rb") as file:
-        _check_parquet_ends(file, name)
-        try:
-            _check_text_column(pq.read_schema(file), name)
-            # A dictionary keeps a value that is repeated a million times as one value in memory.
-            table = pq.ParquetFile(file, read_dictionary=["text"])
-            for batch in table.iter_batches(PARQUET_ROWS, columns=["text"]):
-                for value in batch.column(0):
-                    row += 1
-                    yield Document(row, _parquet_text(value, name, row))
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, UnicodeDecodeError):
-                raise Failure("not_utf8", "the text is not UTF-8", shard=name, line=row) from None
-            raise Failure(
-                "shard_corrupt", f"the parquet data is damaged: {_first_line(error)}", shard=name
-            ) from None
+    with _as_shard_failures(name):
+        for row, text in enumerate(texts(path, name), start=1):
+            if text is None:
+                raise Failure("text_not_a_string", '"text" is null', shard=name, line=row)
+            if len(text) > MAX_LINE:
+                raise _too_long(name, row)
+            yield Document(row, text)
     if row == 0:
         raise Failure("shard_empty", "the shard holds no document", shard=name)
 
 
-def _check_parquet_ends(file: IO[bytes], name: str) -> None:
-    """A parquet file begins and ends with PAR1; a missing end is a copy that was broken off."""
-    if not (start := file.read(4)):
-        raise Failure("shard_empty", "the file is empty", shard=name)
-    if start != b"PAR1":
-        raise Failure("shard_corrupt", "the file is not parquet, whatever its name", shard=name)
-    file.seek(-4, 2)
-    if file.read(4) != b"PAR1" or file.tell() < 12:
-        raise Failure("shard_truncated", "the parquet file's end is missing", shard=name)
-    file.seek(0)
-
-
-def _check_text_column(schema: Any, name: str) -> None:
-    """Refuses a table without a column `text` of strings."""
-    import pyarrow as pa
-
-    if schema.names.count("text") != 1:
-        columns = ", ".join(schema.names[:8]) or "none"
-        raise Failure(
-            "text_missing", f'there is no single column "text" (columns: {columns})', shard=name
-        )
-    kind = schema.field("text").type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(value) or pa.types.is_large_string(value)):
-        raise Failure("text_not_a_string", f'the column "text" is {value}, not string', shard=name)
-
-
-def _parquet_text(value: Any, name: str, row: int) -> str:
-    """One cell as text; pyarrow checks here that it is UTF-8."""
-    text: str | None = value.as_py()
-    if text is None:
-        raise Failure("text_not_a_string", '"text" is null', shard=name, line=row)
-    if len(text) > MAX_LINE:
-        raise _too_long(name, row)
-    return text
-
-
 def read_bytes(path: Path, name: str, compression: str) -> Iterator[bytes]:
-    """The decompressed bytes of a JSON-lines shard, piece by piece; fails at a missing end."""
+    """The decompressed bytes of a JSON-lines shard, at most CHUNK at a time.
+
+    Fails at a missing end, and where they are too many for such a small file (expansion.py).
+    """
     with _as_shard_failures(name), path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
         if not start:
             raise Failure("shard_empty", "the file is empty", shard=name)
+        expansion = Expansion(name, os.fstat(file.fileno()).st_size)
         if compression == "gz":
-            yield from _gzip_chunks(file, name)
+            chunks = _gzip_chunks(file, name)
         elif compression == "zst":
-            yield from _zstd_chunks(file, name)
+            chunks = _zstd_chunks(file, name)
         else:
             for magic, kind in MAGICS.items():
                 if start.startswith(magic):
@@ -143,7 +103,11 @@ def read_bytes(path: Path, name: str, compression: str) -> Iterator[bytes]:
                         "shard_corrupt", f"the file is {kind} data, but its name says .jsonl",
                         shard=name,
                     )  # fmt: skip
-            while chunk := file.read(CHUNK):
+            chunks = iter(lambda: file.read(CHUNK), b"")
+        for whole in chunks:
+            for place in range(0, len(whole), CHUNK):
+                chunk = whole[place : place + CHUNK]
+                expansion.add(len(chunk), chunk.count(b"\n") if compression else 0)
                 yield chunk
 
 
@@ -171,7 +135,10 @@ def _zstd_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
     while block := file.read(ZSTD_CHUNK):
         while block:
             if frame is None:
-                frame = zstandard.ZstdDecompressor().decompressobj()
+                if len(block) < ZSTD_HEADER:
+                    block += file.read(ZSTD_HEADER)
+                _check_frame(block, name)
+                frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
             try:
                 yield frame.decompress(block)
             except zstandard.ZstdError as error:
@@ -183,8 +150,34 @@ def _zstd_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
         raise _cut_off(name, "zstd")
 
 
-def _numbered_lines(chunks: Iterator[bytes], name: str) -> Iterator[tuple[int, bytes, bool]]:
-    """(number from 1, line without its newline, whether a newline ended it) of a byte stream."""
+def _check_frame(block: bytes, name: str) -> None:
+    """Refuses what a frame's header says that it needs and this reader does not have."""
+    import zstandard
+
+    try:
+        header = zstandard.get_frame_parameters(block)
+    except zstandard.ZstdError:
+        return  # no frame, or one to skip: decompressing it says so
+    if header.dict_id:
+        said = (
+            f"the zstd data was compressed with the dictionary {header.dict_id}, which is not in "
+            "the file: compress it without one"
+        )
+        raise Failure("shard_corrupt", said, shard=name)
+    if header.window_size > MAX_WINDOW:
+        said = (
+            f"the zstd data needs a window of {header.window_size / 2**20:,.0f} MiB and may need "
+            f"{MAX_WINDOW / 2**20:g}: compress it with `zstd --long={MAX_WINDOW.bit_length() - 1}` "
+            "or less"
+        )
+        raise Failure("expands_too_much", said, shard=name)
+
+
+def numbered_lines(chunks: Iterator[bytes], name: str) -> Iterator[tuple[int, bytes, bool]]:
+    """(number from 1, line without its newline, whether a newline ended it) of a byte stream.
+
+    Raises `line_too_long`.
+    """
     number = 0
     parts: list[bytes] = []  # of the line that is still open; joined once, not chunk by chunk
     held = 0

@@ -54,6 +54,9 @@ FAILURES: dict[str, FailureKind] = {
     "shard_empty": _of_data("Remove the empty shard, or add documents to it."),
     "shard_truncated": _of_data("Write or copy the whole shard again: its end is missing."),
     "shard_corrupt": _of_data("Write or copy the shard again."),
+    "expands_too_much": _of_data(
+        "Write the shard again with less repetition, smaller pages or window."
+    ),
     "line_too_long": _of_data("Split the document into several."),
     "not_utf8": _of_data(_FIX),
     "not_json": _of_data(_FIX),

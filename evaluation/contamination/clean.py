@@ -19,12 +19,13 @@ from typing import Any
 import orjson
 
 from evaluation.contamination.blocks import Read, candidates
+from evaluation.contamination.clean_parquet import write_parquet
 from evaluation.contamination.evidence import CONTEXT, Match, finding_of, match_of
 from evaluation.contamination.index import Index, load_index
 from evaluation.contamination.rules import SEVERITIES
 from evaluation.contamination.scan import cached_index
 from submissions.dataset import find_dataset
-from submissions.documents import read_bytes
+from submissions.documents import numbered_lines, read_bytes
 from submissions.executor import LocalProcesses, Placement
 from submissions.failures import Failure
 from submissions.progress import Progress, no_progress
@@ -33,7 +34,6 @@ from submissions.shards import LocalShard, Shard
 LOG = "contamination.log"  # a name that a dataset's folder may hold beside its shards
 SCRATCH = ".scratch"  # of workers, some of which may die; it never becomes part of the output
 SHORTEST = 200  # characters of a document that are worth keeping once stretches were cut out
-ROWS = 1000  # of a parquet shard that are written together
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def clean_shard(task: CleanTask) -> dict[str, Any]:
             target = task.folder / _inside(task.shard.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             cleaned = Path(scratch) / f"cleaned {target.name}"
-            (_write_parquet if local.format == "parquet" else _write_jsonl)(local, cleaned, texts)
+            (write_parquet if local.format == "parquet" else _write_jsonl)(local, cleaned, texts)
             cleaned.rename(target)  # whole: the same task may run elsewhere at the same time
     log = [_log_line(task, match, texts[line], index) for line, match in sorted(found.items())]
     return {"documents": read.documents, "removed": removed, "cut": len(found) - removed,
@@ -177,23 +177,14 @@ def _write_jsonl(shard: LocalShard, target: Path, texts: dict[int, str | None]) 
     """Lines that were not found stay as they are, byte for byte."""
     compression = shard.format.removeprefix("jsonl").lstrip(".")
     with _opened(target, compression) as write:
-        for number, line in _lines(read_bytes(shard.path, shard.name, compression)):
+        chunks = read_bytes(shard.path, shard.name, compression)
+        for number, line, terminated in numbered_lines(chunks, shard.name):
             if number not in texts:
                 write(line)
+                if terminated:
+                    write(b"\n")
             elif (text := texts[number]) is not None:
                 write(orjson.dumps({**orjson.loads(line), "text": text}) + b"\n")
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line with its line end) of a byte stream."""
-    number, rest = 0, b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            number += 1
-            yield number, line + b"\n"
-    if rest:
-        yield number + 1, rest
 
 
 @contextlib.contextmanager
@@ -210,25 +201,3 @@ def _opened(target: Path, compression: str) -> Iterator[Callable[[bytes], Any]]:
     else:
         with target.open("wb") as plain:
             yield plain.write
-
-
-def _write_parquet(shard: LocalShard, target: Path, texts: dict[int, str | None]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(shard.path)
-    schema = table.schema_arrow
-    with pq.ParquetWriter(target, schema) as writer:
-        first = 1
-        for batch in table.iter_batches(ROWS):
-            rows = range(first, first + len(batch))
-            first += len(batch)
-            if texts.keys() & rows:
-                place = schema.get_field_index("text")
-                column = batch.column(place).to_pylist()
-                for row in texts.keys() & rows:
-                    column[row - rows[0]] = texts[row]
-                changed = pa.array(column, pa.string()).cast(schema.field(place).type)
-                batch = batch.set_column(place, schema.field(place), changed)
-                batch = batch.filter(pa.array([text is not None for text in column]))
-            writer.write_batch(batch)

@@ -101,3 +101,42 @@ def test_what_is_in_the_way_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(Failure) as failure:
         clean_dataset([tmp_path / "mixture.json"], index.folder, tmp_path / "new")
     assert failure.value.code == "mixture_invalid"
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "none"])
+def test_a_parquet_shard_keeps_codec_row_groups_and_types(
+    codec: str, index: Index, tmp_path: Path
+) -> None:
+    texts = [f"{FILLER} {k}" for k in range(90)]
+    texts[40] = LEAK
+    kinds = {
+        "text": pa.large_string(),
+        "n": pa.int16(),
+        "who": pa.dictionary(pa.int8(), pa.string()),
+    }
+    table = pa.table({"text": texts, "n": range(90), "who": ["a", "b", None] * 30})
+    table = table.cast(pa.schema(list(kinds.items())))
+    source = tmp_path / "a.parquet"
+    pq.write_table(table, source, compression=codec, row_group_size=30)
+    clean_dataset([source], index.folder, tmp_path / "out")
+    kept = pq.ParquetFile(tmp_path / "out" / "a.parquet")
+    assert kept.read().equals(table.filter(pa.array([k != 40 for k in range(90)])))
+    before, after = pq.ParquetFile(source).metadata, kept.metadata
+    groups = [after.row_group(k).num_rows for k in range(after.num_row_groups)]
+    assert groups == [30, 29, 30]
+    for column in range(3):
+        ours, theirs = (m.row_group(0).column(column) for m in (after, before))
+        assert ours.compression == theirs.compression
+        assert ours.has_dictionary_page == theirs.has_dictionary_page
+
+
+def test_cleaning_a_long_line_looks_at_each_byte_once(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    long = json.dumps({"text": FILLER * 40_000})
+    leaked = json.dumps({"text": LEAK})
+    path.write_text(f"{long}\n{leaked}\n{long}")
+    monkeypatch.setattr("submissions.documents.CHUNK", 1_000)  # seven thousand pieces a line
+    clean_dataset([path], index.folder, tmp_path / "out")
+    assert (tmp_path / "out" / "a.jsonl").read_text() == f"{long}\n{long}"

@@ -15,6 +15,7 @@ from evaluation.score import ScoreResult, score_file
 from evaluation.signal_commands import register_signal
 from evaluation.suite import load_suite, verify_rows
 from evaluation.suite_file import METRIC_VERSIONS, SUITE_NAMES
+from submissions.argument_types import output_folder, positive
 from submissions.cli import Commands
 from submissions.failures import Failure
 from submissions.progress import no_progress, progress_for_terminal
@@ -47,16 +48,18 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--model", type=Path, required=True, help="model directory")
     evaluate.add_argument("--suite", required=True, help=", ".join(SUITE_NAMES))
     evaluate.add_argument("--tasks", metavar="LABEL,…", help="only these tasks")
-    evaluate.add_argument("--limit", type=_positive, help="only the first N rows of a task")
+    evaluate.add_argument("--limit", type=positive, help="only the first N rows of a task")
     evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
     evaluate.add_argument("--engine", default=DEFAULT_ENGINE, choices=ENGINES)
     evaluate.add_argument("--precision", choices=PRECISIONS, help="native: fp32 (default), …")
     evaluate.add_argument("--verify-with", choices=(REFERENCE,), help="ask a sample there too")
-    evaluate.add_argument("--sample", type=_positive, default=100, metavar="N", help="its size")
+    evaluate.add_argument("--sample", type=positive, default=100, metavar="N", help="its size")
     evaluate.add_argument(
         "--reference-answers", action="store_true", help="score the answers of written tasks too"
     )
-    evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
+    evaluate.add_argument(
+        "--output", type=output_folder, required=True, help="folder for the results"
+    )
 
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
     score.add_argument("results", type=Path, help="results.json, or an eval JSON of DCLM")
@@ -70,13 +73,6 @@ def register(commands: Commands) -> None:
 def _suite_argument(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(SUITE_NAMES)
     parser.add_argument("--suite", default="full", help=f"{names}, or your own suite's file")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _list(arguments: argparse.Namespace) -> dict[str, Any]:

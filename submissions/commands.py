@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from submissions.argument_types import given_path, seed
 from submissions.check import check_track, check_track_of
 from submissions.cli import Commands
 from submissions.codec import convert
@@ -30,12 +31,14 @@ Document = dict[str, Any]
 def register(commands: Commands) -> None:
     """Adds the subcommands to the `crucible` command."""
     submit = commands.add("submit", "upload a dataset and hand it in", run_submit, show_submission)
-    submit.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    submit.add_argument("paths", nargs="+", type=given_path, metavar="PATH", help=PATH_HELP)
     submit.add_argument("--track", required=True, help=" or ".join(Track))
     submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     submit.add_argument("--name", required=True, help="what the leaderboard shows")
     submit.add_argument("--description", default="", help="how the dataset was made")
-    submit.add_argument("--seed", type=int, help="of shuffling and training (default: the scale's)")
+    submit.add_argument(
+        "--seed", type=seed, help="of shuffling and training (default: the scale's)"
+    )
     submit.add_argument("--upload", metavar="ID", help="go on with an upload that was broken off")
     status = commands.add("status", "show how far submissions are", run_status, show_status)
     status.add_argument("id", nargs="?", metavar="ID", help="one submission (default: all of mine)")

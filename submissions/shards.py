@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ class Shard(ABC):
 
     name: str
     format: str
+
+    def __post_init__(self) -> None:
+        """Raises `shard_unreadable` for a name that no manifest or report could hold."""
+        try:
+            self.name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(self.name).decode(errors="replace")
+            said = "the file's name is not UTF-8: rename it"
+            raise Failure("shard_unreadable", said, shard=shown) from None
 
     @property
     @abstractmethod

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from submissions.argument_types import given_path, output_folder, positive, seed
 from submissions.check import Report, check_dataset
 from submissions.cli import Commands
 from submissions.codec import to_json
@@ -25,7 +26,7 @@ def register(commands: Commands) -> None:
     """Adds the subcommands; libraries that take long to import wait until one of them runs."""
     scales = ", ".join(scale_names())
     check = commands.add("check", "check a dataset before handing it in", run_check, render_check)
-    check.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    check.add_argument("paths", nargs="+", type=given_path, metavar="PATH", help=PATH_HELP)
     check.add_argument("--track", required=True, help=" or ".join(Track))
     check.add_argument("--scale", required=True, help=f"one of {scales}")
 
@@ -33,12 +34,18 @@ def register(commands: Commands) -> None:
         "tokenize", "turn a dataset into shuffled rows of ids", run_tokenize, render_tokenize
     )
     tokenize.add_argument("--scale", required=True, help=f"one of {scales}")
-    tokenize.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
-    tokenize.add_argument("--output", required=True, type=Path, metavar="DIR")
-    tokenize.add_argument("--seed", type=int, help="of the shuffle; the recipe's if left out")
+    tokenize.add_argument(
+        "--input", required=True, nargs="+", type=given_path, metavar="PATH", help=PATH_HELP
+    )
+    tokenize.add_argument("--output", required=True, type=output_folder, metavar="DIR")
+    tokenize.add_argument("--seed", type=seed, help="of the shuffle; the recipe's if left out")
     place = tokenize.add_mutually_exclusive_group()
     place.add_argument(
-        "--workers", type=int, default=cores(), metavar="N", help="processes; all cores if left out"
+        "--workers",
+        type=positive,
+        default=cores(),
+        metavar="N",
+        help="processes; all cores if left out",
     )
     place.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster that does the work")
 

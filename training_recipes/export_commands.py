@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from submissions.argument_types import output_folder
 from submissions.cli import Commands
 
 
@@ -15,7 +16,7 @@ def register(commands: Commands) -> None:
         "export", "write a model as a Hugging Face directory", run_export, render_export
     )
     export.add_argument("--model", required=True, type=Path, metavar="DIR", help="from `train`")
-    export.add_argument("--output", required=True, type=Path, metavar="DIR")
+    export.add_argument("--output", required=True, type=output_folder, metavar="DIR")
 
 
 def run_export(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from submissions.argument_types import output_folder, positive, seed
 from submissions.cli import Commands
 from submissions.codec import to_json
 from submissions.progress import progress_for_terminal
@@ -19,11 +20,11 @@ def register(commands: Commands) -> None:
     train = commands.add("train", "train a model on tokenised rows", run_train, render_train)
     train.add_argument("--scale", required=True, help=f"one of {scales}")
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
-    train.add_argument("--output", required=True, type=Path, metavar="DIR")
+    train.add_argument("--output", required=True, type=output_folder, metavar="DIR")
     train.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
-    train.add_argument("--seed", type=int, help="of the weights; the recipe's if left out")
+    train.add_argument("--seed", type=seed, help="of the weights; the recipe's if left out")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    train.add_argument("--micro-batch", type=int, metavar="ROWS", help=CHOICES["micro_batch"])
+    train.add_argument("--micro-batch", type=positive, metavar="ROWS", help=CHOICES["micro_batch"])
     train.add_argument("--compile", action="store_true", help=CHOICES["compile"])
     train.add_argument("--fsdp", action="store_true", help=CHOICES["fsdp"])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.suite import load_suite
 from evaluation.suite_file import SUITE_NAMES
+from submissions.argument_types import given_path, output_file, output_folder, positive, seed
 from submissions.cli import Commands
 from submissions.commands import table
 from submissions.dataset import PATH_HELP
@@ -29,7 +30,9 @@ def register(commands: Commands) -> None:
     index.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
     index.add_argument("--tasks", metavar="LABEL,…", help="only these tasks, all of them")
     index.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
-    index.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder")
+    index.add_argument(
+        "--output", type=output_folder, required=True, metavar="INDEX", help="folder"
+    )
     index.add_argument(
         "--without-text", action="store_true", help="leave the questions out, to hand it on"
     )
@@ -38,17 +41,23 @@ def register(commands: Commands) -> None:
     clean = group.add("clean", "write a dataset without them", run_clean, render_clean)
     for parser in (scan, clean):
         parser.add_argument("--index", type=Path, required=True, help="folder of an index")
-        parser.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
+        parser.add_argument(
+            "--input", required=True, nargs="+", type=given_path, metavar="PATH", help=PATH_HELP
+        )
         place = parser.add_mutually_exclusive_group()
         place.add_argument(
-            "--workers", type=int, default=cores(), metavar="N", help="processes; default: cores"
+            "--workers",
+            type=positive,
+            default=cores(),
+            metavar="N",
+            help="processes; default: cores",
         )
         place.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster that does the work")
-    scan.add_argument("--output", type=Path, required=True, metavar="REPORT.json")
+    scan.add_argument("--output", type=output_file, required=True, metavar="REPORT.json")
     scan.add_argument(
         "--methods", nargs="*", default=[], choices=METHODS, help="published rules, to compare"
     )
-    clean.add_argument("--output", type=Path, required=True, metavar="DIR")
+    clean.add_argument("--output", type=output_folder, required=True, metavar="DIR")
     clean.add_argument(
         "--severity", default="medium", choices=CLEANED, help="the least grave that leaves"
     )
@@ -59,14 +68,16 @@ def register(commands: Commands) -> None:
     graded.add_argument("--suite", default="full", help=", ".join(SUITE_NAMES))
     graded.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
     graded.add_argument("--index", type=Path, help="folder of an index; default: made for this")
-    graded.add_argument("--seed", type=int, default=1, metavar="N", help="of everything drawn")
-    graded.add_argument("--leaks", type=int, default=200, metavar="N", help="examples to plant")
+    graded.add_argument("--seed", type=seed, default=1, metavar="N", help="of everything drawn")
     graded.add_argument(
-        "--documents", type=int, default=20_000, metavar="N", help="ordinary documents at most"
+        "--leaks", type=positive, default=200, metavar="N", help="examples to plant"
     )
     graded.add_argument(
-        "--ordinary", nargs="+", metavar="PATH", help="shards of ordinary text; default: "
-        "documentation of the installed Python packages",
+        "--documents", type=positive, default=20_000, metavar="N", help="ordinary documents at most"
+    )
+    graded.add_argument(
+        "--ordinary", nargs="+", type=given_path, metavar="PATH",
+        help="shards of ordinary text; default: documentation of the installed Python packages",
     )  # fmt: skip
     graded.add_argument(
         "--methods", nargs="*", default=METHODS, choices=METHODS, help="published rules beside ours"
@@ -160,7 +171,7 @@ def run_grade(arguments: argparse.Namespace) -> dict[str, Any]:
     from evaluation.contamination.index import build_index, load_index
     from evaluation.contamination.ordinary import documents_of, ordinary_documents
 
-    suite, seed = load_suite(arguments.suite), arguments.seed
+    suite, drawn_by = load_suite(arguments.suite), arguments.seed
     with tempfile.TemporaryDirectory(prefix="crucible-grade-") as folder:
         if arguments.index:
             index = load_index(arguments.index)
@@ -170,9 +181,9 @@ def run_grade(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.ordinary:
             texts = documents_of(arguments.ordinary, arguments.documents)
         else:
-            texts = ordinary_documents(arguments.documents, seed)
+            texts = ordinary_documents(arguments.documents, drawn_by)
         return grade(
-            index, suite, texts, seed=seed, leaks=arguments.leaks, methods=arguments.methods,
+            index, suite, texts, seed=drawn_by, leaks=arguments.leaks, methods=arguments.methods,
             progress=progress_for_terminal(),
         )  # fmt: skip
 

@@ -74,9 +74,9 @@ def train(
         shutil.rmtree(work, ignore_errors=True)  # left by a process that died after the rename
         return figures
     from training_recipes.engines.run import Run
-    from training_recipes.initial_weights import require_recipes_draw
+    from training_recipes.engines.usable import require_usable
 
-    require_recipes_draw()
+    require_usable(scale)
     work.mkdir(parents=True, exist_ok=True)
     run = Run(
         scale, seed, tokens, summary, work, identity,

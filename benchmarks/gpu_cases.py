@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from evaluation.evaluate import evaluate_model
 from training_recipes.chunked_loss import chunked_loss
 from training_recipes.cost import training_flops
+from training_recipes.engines.forward import in_bfloat16
 from training_recipes.hardware import peak_flops
 from training_recipes.model import OpenLM
 from training_recipes.model_dir import save_model_dir
@@ -132,7 +133,7 @@ def training(on: Machine, setting: Setting) -> dict[str, Any]:
     if setting.layers is not None:
         scale = replace(scale, model=replace(scale.model, layers=setting.layers))
     model = _fresh(scale, on.device)
-    model.tok_embeddings.register_forward_hook(_in_bfloat16)
+    model.tok_embeddings.register_forward_hook(in_bfloat16)
     optimizer = None
     if setting.layers is None:
         optimizer = build_optimizer(model, scale.optimizer, fused=setting.fused)
@@ -227,7 +228,7 @@ def profile(on: Machine, setting: Setting) -> dict[str, Any]:
     """The twenty operations that take longest in two steps, in microseconds of the device."""
     setting, scale = setting.on(on), on.scale(setting.scale)
     model = _fresh(scale, on.device)
-    model.tok_embeddings.register_forward_hook(_in_bfloat16)
+    model.tok_embeddings.register_forward_hook(in_bfloat16)
     if setting.compile:
         _compile(model, setting, on)
     rows = random_rows(scale, setting.rows, on.device)
@@ -274,10 +275,6 @@ def _wait(on: Machine) -> None:
 def _fresh(scale: Scale, device: torch.device) -> OpenLM:
     torch.manual_seed(SEED)
     return OpenLM(scale.model).to(device)
-
-
-def _in_bfloat16(_module: torch.nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-    return output.bfloat16()
 
 
 def _losses(scale: Scale, batches: tuple[Tensor, ...], device: torch.device) -> list[float]:

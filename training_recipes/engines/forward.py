@@ -28,7 +28,7 @@ class Forward:
         self.amp = run.scale.precision == AMP
         self.criterion = training_loss
         if self.amp:
-            model.tok_embeddings.register_forward_hook(_in_bfloat16)
+            model.tok_embeddings.register_forward_hook(in_bfloat16)
         if run.hardware.compile:
             for layer in model.layers:
                 layer.compile()
@@ -47,5 +47,6 @@ class Forward:
         return lambda hidden, weight: chunked_loss(hidden, weight, targets, self.z_loss)
 
 
-def _in_bfloat16(_module: torch.nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+def in_bfloat16(_module: torch.nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    """A forward hook of the embedding: the residual stream is in bfloat16 from there on."""
     return output.bfloat16()

@@ -104,13 +104,14 @@ def _losses(model: OpenLM, rows: Tensor, precision: str) -> Tensor:
     targets = rows[:, 1:].flatten()
 
     def head(hidden: Tensor, weight: Tensor) -> Tensor:
-        flat = hidden.flatten(0, 1)
+        parts = torch.split(hidden.flatten(0, 1), POSITIONS)
         return torch.cat([
             F.cross_entropy(F.linear(one, weight).float(), wanted, reduction="none")
-            for one, wanted in zip(flat.split(POSITIONS), targets.split(POSITIONS), strict=True)
+            for one, wanted in zip(parts, torch.split(targets, POSITIONS), strict=True)
         ])  # fmt: skip
 
     low = precision == "bf16"
     with torch.inference_mode(), torch.autocast(rows.device.type, torch.bfloat16, enabled=low):
         each = model(rows[:, :-1], head=head)
-    return each.double().view(len(rows), -1).mean(dim=1).cpu()
+    means: Tensor = each.double().view(len(rows), -1).mean(dim=1).cpu()
+    return means

@@ -214,7 +214,7 @@ echo "3|$state|launch failed requeued held|{key}|{root / key}\"""",
     backend = SlurmBackend(root, "")
     status = backend.status(key)
     assert (status.state, status.note) == (
-        JobState.RUNNING, "Slurm: no node could start it; it is taken back",
+        JobState.RUNNING, "Slurm: no node could start it; it is withdrawn",
     )  # fmt: skip
     assert (tmp_path / "cancelled").read_text() == f"--name={key} 3\n"
     assert backend.status(key).state == JobState.LOST

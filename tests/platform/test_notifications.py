@@ -150,7 +150,7 @@ def test_what_is_no_address_is_refused(alice, url):
 def test_a_user_has_a_few_webhooks(alice):
     for number in range(5):
         webhook_create(user=alice, url=f"https://example.org/{number}")
-    with pytest.raises(Failure, match="remove one first"):
+    with pytest.raises(Failure, match="remove a webhook first"):
         webhook_create(user=alice, url="https://example.org/6")
 
 

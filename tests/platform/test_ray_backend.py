@@ -231,8 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, "<html>a page</html>", "is no Ray"),
-        (200, "[]", "is no Ray"),
+        (200, "<html>a page</html>", "is not Ray"),
+        (200, "[]", "is not Ray"),
         (404, "not found", "answers with 404"),
         (302, "", "answers with 302"),
         (500, "Traceback\nRuntimeError: the GCS is away", "answers with 500"),
@@ -256,7 +256,7 @@ def test_a_head_that_is_gone_or_silent_costs_seconds_and_is_no_verdict(repositor
     backend = backend_of(repository, f"http://127.0.0.1:{port}")
     with pytest.raises(BackendAway, match="does not answer"):
         backend.submit("7-train-a1", spec(repository, "7-train-a1"))
-    with pytest.raises(BackendAway, match="no file names its address"):
+    with pytest.raises(BackendAway, match="no longer gives its address"):
         RayBackend(repository / "jobs", "").cancel("7-train-a1")
     silent = HTTPServer(("127.0.0.1", 0), _Handler)  # it accepts, and never reads
     try:

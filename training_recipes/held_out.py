@@ -16,7 +16,8 @@ from torch import Tensor
 
 from submissions.failures import Failure
 from submissions.progress import Progress, no_progress
-from submissions.shards import find_shards, read_documents
+from submissions.shard_search import find_shards
+from submissions.shards import read_documents
 from training_recipes.encoder import Encoder, Ids, pieces
 from training_recipes.engines.forward import in_bfloat16
 from training_recipes.model import OpenLM

@@ -243,14 +243,14 @@ def test_a_long_board_takes_no_query_a_row(alice, publish, client, address):
 
 def test_one_that_leaves_while_a_board_is_made_does_no_harm(alice, publish, client, monkeypatch):
     leaving = publish(alice, name="leaving")
-    real = rows._entries
+    real = rows._shown_scores
 
     def then_it_leaves(*arguments: Any) -> Any:
         entries = real(*arguments)
         Submission.objects.filter(id=leaving.id).update(state="disqualified")
         return entries
 
-    monkeypatch.setattr(rows, "_entries", then_it_leaves)
+    monkeypatch.setattr(rows, "_shown_scores", then_it_leaves)
     assert "leaving" in client.get(PAGE).text  # as the board was when it was asked for
 
 

@@ -75,7 +75,7 @@ def test_a_mixture_by_api(api, alice, settings, tmp_path):
 def test_a_mixture_on_the_other_track_changes_nothing(browser):
     answer = browser.post("/submissions/new/", FIELDS | {"track": "filtering", "shards": files()})
     assert answer.status_code == 422
-    assert "mixture.json belongs to the mixing track" in answer.text
+    assert "remove mixture.json, or choose the mixing track" in answer.text
     assert not Upload.objects.exists()
 
 

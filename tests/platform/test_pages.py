@@ -123,7 +123,7 @@ def test_submitting_by_form(as_user, alice, settings, tmp_path):
         ({"track": "guessing"}, "Select a valid choice"),
         ({"scale": "7b-2x"}, "Select a valid choice"),
         ({"shards": []}, "required"),
-        ({"shards": [shard("a b.jsonl")]}, "not a plain file name"),
+        ({"shards": [shard("a b.jsonl")]}, "a file name has only letters"),
         ({"shards": [shard("empty.jsonl", b"")]}, "empty"),
         ({"seed": "-1"}, "greater than or equal to 0"),
     ],

@@ -107,8 +107,11 @@ def made_suite(tmp_path: Path) -> Callable[..., Suite]:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
             entry = {"shots": 0} | {key: task[key] for key in task if key != "rows"}
             entry |= {"label": label, "category": "made", "file": path.name, "core": False}
-            entries.append(entry | {"sha1": blob_sha1(path), "rows": len(rows), "baselines": {}})
-        document = {"max_seq_len": max_seq_len, "batch_size": 2, "tasks": entries}
+            entries.append(
+                entry
+                | {"sha1": blob_sha1(path), "rows": len(rows), "baselines": {"v1": 0, "v2": 0}}
+            )
+        document = {"name": "made", "max_seq_len": max_seq_len, "batch_size": 2, "tasks": entries}
         (folder / "suite.json").write_text(json.dumps(document))
         return read_suite(folder / "suite.json", "made", folder)
 

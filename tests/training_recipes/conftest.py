@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from training_recipes.packed_rows import Summary
+from training_recipes.results import TrainResult
 from training_recipes.scales import Scale, scale_of
 from training_recipes.tokenize import tokenize_dataset
 from training_recipes.train import train
@@ -98,10 +99,12 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, dataset: Path, tiny: Scale)
 @pytest.fixture(scope="session")
 def trained(
     tmp_path_factory: pytest.TempPathFactory, tokens: Path, tiny: Scale
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, TrainResult]:
     """An uninterrupted run of the tiny scale: its model directory and its figures."""
     output = tmp_path_factory.mktemp("trained") / "model"
-    return output, train(tokens, output, tiny)
+    figures = train(tokens, output, tiny)
+    assert figures is not None
+    return output, figures
 
 
 def rows_in_order(tokens: Path, summary: Summary, vocab: int = 1 << 16) -> list[Any]:

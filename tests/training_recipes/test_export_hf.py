@@ -19,6 +19,7 @@ from training_recipes import safetensors_file
 from training_recipes.export_hf import centred_columns, centred_rows, export_model
 from training_recipes.model import OpenLM
 from training_recipes.model_dir import load_model_dir, save_model_dir
+from training_recipes.results import TrainResult
 from training_recipes.scales import Scale
 from training_recipes.tokenizer import tokenizer_folder
 
@@ -46,7 +47,7 @@ torch.save({"class": type(model).__name__, "told": {k: list(map(str, v)) for k, 
 
 
 @pytest.fixture(scope="module")
-def shaken(tmp_path_factory: pytest.TempPathFactory, trained: tuple[Path, dict[str, Any]]) -> Path:
+def shaken(tmp_path_factory: pytest.TempPathFactory, trained: tuple[Path, TrainResult]) -> Path:
     """The trained model with means and gains that a careless export would get wrong."""
     model = load_model_dir(trained[0])
     generator = torch.Generator().manual_seed(7)
@@ -160,10 +161,10 @@ def test_large_models_are_cut_into_shards(
     assert gap_in_roundings(shaken, tmp_path / "hf") <= 1
 
 
-def test_it_says_what_it_is(tmp_path: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+def test_it_says_what_it_is(tmp_path: Path, trained: tuple[Path, TrainResult]) -> None:
     export_model(trained[0], tmp_path / "hf")
     card = (tmp_path / "hf" / "README.md").read_text()
-    assert f"| Weights as trained, SHA-256 | {trained[1]['weights_sha256']} |" in card
+    assert f"| Weights as trained, SHA-256 | {trained[1].weights_sha256} |" in card
     assert 'from_pretrained("hf")' in card
     tokenizer = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())
     assert (tokenizer["pad_token"], tokenizer["model_max_length"]) == ("<|endoftext|>", 32)

@@ -126,7 +126,15 @@ def encode(value: Any) -> bytes:
 
 def to_json(value: Any) -> Any:
     """The value as dicts, lists or tuples, strings, numbers, truth values and None."""
-    return msgspec.to_builtins(value, str_keys=True)
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A number or string of a subclass, such as NumPy's float64 or a version of torch."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"{type(value).__name__} is no data")
 
 
 def _misfit(error: Exception, data: bytes) -> MisfitError:

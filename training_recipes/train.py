@@ -157,7 +157,7 @@ def _write_model(run: Run, trained: Trained, output: Path) -> TrainResult:
         tokenizer_sha256=run.summary.tokenizer_sha256,
         weights_sha256=weights_sha256(trained.model),
         engine=str(run.identity["engine"]),
-        torch=str(torch.__version__),  # a TorchVersion is no plain string
+        torch=torch.__version__,
         cuda=torch.version.cuda,
         gpu=trained.gpu,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from submissions.codec import (
@@ -148,3 +149,18 @@ def test_without_a_failure_a_misfit_is_a_value_error() -> None:
         with pytest.raises(MisfitError) as caught:
             misfit()
         assert caught.value.told_of("a row") == 'a row has no "shots"'
+
+
+def test_numbers_and_strings_of_other_kinds_are_written_as_what_they_are():
+    """As libraries return them: a float64 is a float, and torch's version a string."""
+
+    class Version(str):
+        pass
+
+    class Count(int):
+        pass
+
+    value = {"loss": np.float64(0.5), "torch": Version("2.13"), "n": [Count(3)]}
+    assert encode(value) == encode({"loss": 0.5, "torch": "2.13", "n": [3]})
+    with pytest.raises(TypeError, match="object is no data"):
+        encode({"it": object()})

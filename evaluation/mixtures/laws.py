@@ -31,6 +31,10 @@ class Box:
     upper: Floats
 
 
+# A loss with its gradient [M] and Hessian [M, M] by the proportions.
+Slope = tuple[float, Floats, Floats]
+
+
 class Law(Protocol):
     """One form of law, for mixtures r [n, M] and B sets of parameters theta [B, p]."""
 
@@ -56,8 +60,8 @@ class Law(Protocol):
         """Losses [B, n] and their derivatives by the parameters [B, n, p]."""
         ...
 
-    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        """For one law [p] and mixture [M]: loss, gradient [M] and Hessian [M, M] by proportions."""
+    def slope(self, theta: Floats, weights: Floats, point: Floats) -> Slope:
+        """The sum of B laws, each times its weight [B], at one mixture [M]."""
         ...
 
 
@@ -93,10 +97,10 @@ class M4:
         np.multiply((values - theta[:, :1])[:, :, None], r, out=found[:, :, 1:])
         return values, found
 
-    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        above = math.exp(min(float(point @ theta[1:]), 60.0))
-        t = theta[1:]
-        return float(theta[0]) + above, above * t, above * np.outer(t, t)
+    def slope(self, theta: Floats, weights: Floats, point: Floats) -> Slope:
+        t = theta[:, 1:]
+        above = weights * np.exp(np.minimum(t @ point, 60.0))
+        return float(weights @ theta[:, 0] + above.sum()), above @ t, (t.T * above) @ t
 
 
 class EDP:
@@ -130,12 +134,12 @@ class EDP:
         found[:, :, -1] = -a * above * np.log(total)
         return theta[:, :1] + above, found
 
-    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        w, a = np.exp(theta[1:-1]), math.exp(theta[-1])
-        total = float(point @ w)
-        above = total**-a
-        curved = a * (a + 1) * above / total**2 * np.outer(w, w)
-        return float(theta[0]) + above, -a * above / total * w, curved
+    def slope(self, theta: Floats, weights: Floats, point: Floats) -> Slope:
+        w, a = np.exp(theta[:, 1:-1]), np.exp(theta[:, -1])
+        total = w @ point
+        above = weights * total**-a
+        curved = (w.T * (a * (a + 1) * above / total**2)) @ w
+        return float(weights @ theta[:, 0] + above.sum()), (-a * above / total) @ w, curved
 
 
 class PSLx:
@@ -182,16 +186,17 @@ class PSLx:
         found[:, :, -1] = e[:, None] * (by_g / moved).sum(axis=2)
         return theta[:, :1] + above, found
 
-    def slope(self, theta: Floats, point: Floats) -> tuple[float, Floats, Floats]:
-        log_c, g, a, e = (part[0] for part in self._parts(theta[None]))
-        moved = point + e
+    def slope(self, theta: Floats, weights: Floats, point: Floats) -> Slope:
+        log_c, g, a, e = self._parts(theta)
+        moved = point + e[:, None]
         terms = np.exp(log_c + g * np.log(moved))
-        total = float(terms.sum())
-        above = total**-a
+        total = terms.sum(axis=1)
+        above = weights * total**-a
+        pull = a * above / total
         first = terms * g / moved
-        curved = a * (a + 1) * above / total**2 * np.outer(first, first)
-        curved += np.diag(a * above / total * first * (1 - g) / moved)
-        return float(theta[0]) + above, -a * above / total * first, curved
+        curved = (first.T * (pull * (a + 1) / total)) @ first
+        curved += np.diag(pull @ (first * (1 - g) / moved))
+        return float(weights @ theta[:, 0] + above.sum()), -pull @ first, curved
 
     def _parts(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """log C [B, M], g [B, M], a [B] and e [B]."""

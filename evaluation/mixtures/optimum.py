@@ -39,16 +39,21 @@ def law_objective(
     laws: Sequence[tuple[str, Floats, float]], kl: float = 0.0, natural: Floats | None = None
 ) -> Objective:
     """The weighted sum of laws (name, parameters, weight >= 0), plus kl × KL(r || natural)."""
-    parts = [(LAWS[name], theta, weight) for name, theta, weight in laws if weight > 0]
+    parts = []
+    for name, law in LAWS.items():  # those of one form together
+        own = [(theta, weight) for form, theta, weight in laws if form == name and weight > 0]
+        if own:
+            thetas = np.array([theta for theta, _ in own])
+            parts.append((law, thetas, np.array([weight for _, weight in own])))
 
     def objective(point: Floats) -> tuple[float, Floats, Floats]:
         size = len(point)
         value, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
-        for law, theta, weight in parts:
-            own, slope, curved = law.slope(theta, point)
-            value += weight * own
-            gradient += weight * slope
-            hessian += weight * curved
+        for law, thetas, weights in parts:
+            own, slope, curved = law.slope(thetas, weights, point)
+            value += own
+            gradient += slope
+            hessian += curved
         if kl > 0 and natural is not None:
             held = natural > 0
             ratio = np.log(np.maximum(point[held], 1e-300) / natural[held])

@@ -33,16 +33,17 @@ def test_derivatives_by_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_derivatives_by_proportions(name: str) -> None:
+def test_derivatives_of_a_weighted_sum_by_proportions(name: str) -> None:
     law = LAWS[name]
-    theta = some(law)[0]
+    theta, weights = some(law), np.array([0.5, 2.0, 1.0])
     for point in R:
-        value, gradient, hessian = law.slope(theta, point)
-        assert value == pytest.approx(law.values(theta[None], point[None])[0, 0], abs=1e-12)
+        value, gradient, hessian = law.slope(theta, weights, point)
+        assert value == pytest.approx(weights @ law.values(theta, point[None])[:, 0], abs=1e-12)
         for k in range(4):
             step = np.zeros(4)
             step[k] = 1e-6
-            up, down = law.slope(theta, point + step), law.slope(theta, point - step)
+            up = law.slope(theta, weights, point + step)
+            down = law.slope(theta, weights, point - step)
             assert gradient[k] == pytest.approx((up[0] - down[0]) / 2e-6, abs=1e-6)
             assert np.allclose(hessian[k], (up[1] - down[1]) / 2e-6, atol=1e-4)
 

@@ -1,11 +1,13 @@
 """How well the mixture laws predict on public tables: held-out error, coverage, transfer, time.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.mixtures --regmix REGMIX/data [--tables FOLDER] [PART …]
+    OMP_NUM_THREADS=1 python -m benchmarks.mixtures [--regmix REGMIX/data] [--tables FOLDER]
+        [--slimpajama CSV] [PART …]
 
 REGMIX is a checkout of sail-sg/regmix (commit b004d3a). FOLDER holds tables of yegcjs/mixinglaws
 (commit 8ad3e12, its data/) with columns size, run, step, mix_* and loss_*: mixinglaws_3Mix.csv and
-mixinglaws_5Mix.csv. Parts: laws, runs, coverage, transfer (RegMix); splits (tables). The figures
-are in docs/mixture-lab.md.
+mixinglaws_5Mix.csv. CSV is data/dmsl_llm_slimpajama.csv of
+meiqwq/Explaining-Data-Mixing-Scaling-Laws (commit c2bf110). Parts: laws, runs, coverage, transfer
+(RegMix); splits (tables); slimpajama. The figures are in docs/mixture-lab.md.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from evaluation.mixtures.quality import linear_prediction, quality
 from evaluation.mixtures.scales_of_runs import chosen
 from evaluation.mixtures.selection import CANDIDATES, clip
 from evaluation.mixtures.table import Mixtures, Runs, columns_of, read_table, runs_of
-from evaluation.mixtures.transfer import line_of
+from evaluation.mixtures.transfer import calibrate, line_of
 
 SPLITS = {"mixinglaws_3Mix.csv": ("410M", 60_000, 24), "mixinglaws_5Mix.csv": ("410M", 30_000, 20)}
 NAMES = ("m4", "edp", "pslx", "auto")
@@ -154,15 +156,54 @@ def transfer(folder: Path) -> None:
     """170 runs of 1M, a line through k of 64 runs of 1B; errors on the others, 40 draws."""
     train, large = regmix(folder, "train_1m"), regmix(folder, "test_1B")
     train = some(train, np.random.default_rng(1).permutation(512)[:170])
+    _lines(train, large)
+    fit = fit_runs(train, "edp")
+    for k in (3, 4, 8, 16):
+        covered = []
+        for seed in range(40):
+            order = np.random.default_rng(seed).permutation(64)
+            there, _ = calibrate(fit, some(large, order[:k]))
+            far = some(large, order[k:])
+            _, low, high = both(there, far.mixtures.values)
+            covered.append(((low <= far.losses) & (far.losses <= high)).mean())
+        print(f"edp   k={k} Student's intervals hold {np.mean(covered):.3f}", flush=True)
+
+
+def slimpajama(path: Path) -> None:
+    """122M to 1.24B on SlimPajama: a table whose columns are weight_*, *_loss, model_size."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    domains = [name for name in rows[0] if name.startswith("weight_")]
+    targets = [n for n in rows[0] if n.endswith("_loss") and all(row[n] for row in rows)]
+
+    def scale(size: float, tokens: float) -> Runs:
+        found = {
+            tuple(round(float(row[name]), 6) for name in domains): [float(row[n]) for n in targets]
+            for row in rows
+            if float(row["model_size"]) == size and float(row["n_tokens"]) == tokens
+        }
+        r = np.array(list(found))
+        mixtures = Mixtures(tuple(domains), r / r.sum(axis=1, keepdims=True), 0)
+        return Runs(mixtures, tuple(targets), np.array(list(found.values())), "")
+
+    small, large = scale(122e6, 20e9), scale(1.235e9, 46.08e9)
+    seen = {tuple(r) for r in np.round(large.mixtures.values, 5)}
+    other = [k for k, r in enumerate(np.round(small.mixtures.values, 5)) if tuple(r) not in seen]
+    print(f"{len(other)} runs of 122M, {len(large.losses)} of 1.24B, {len(targets)} targets")
+    _lines(some(small, np.array(other)), large)
+
+
+def _lines(train: Runs, large: Runs) -> None:
+    """Errors of a line through k larger runs, on the other ones; 40 draws."""
     variances = train.losses.var(axis=0)
     y = large.losses
     for law in ("pslx", "m4"):
         x = law_values(law, train, large.mixtures.values)
-        shown = [f"uncalibrated {np.mean(np.abs(x / y - 1)):.0%}"]
+        shown = [f"uncalibrated {np.mean(np.abs(x / y - 1)):.1%}"]
         for k in (1, 2, 4, 8):
             errors = []
             for seed in range(40):
-                order = np.random.default_rng(seed).permutation(64)
+                order = np.random.default_rng(seed).permutation(len(y))
                 near, far = order[:k], order[k:]
                 for t in range(y.shape[1]):
                     line = line_of(x[near, t], y[near, t], float(variances[t]))
@@ -202,19 +243,26 @@ def splits(folder: Path) -> None:
 
 
 def main() -> None:
-    """Runs the parts asked for."""
-    parts = {"laws": laws, "runs": runs, "coverage": coverage, "transfer": transfer}
+    """Runs the parts asked for whose data are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regmix", type=Path)
     parser.add_argument("--tables", type=Path)
-    parser.add_argument("parts", nargs="*", default=[*parts, "splits"])
+    parser.add_argument("--slimpajama", type=Path)
+    parser.add_argument("parts", nargs="*")
     arguments = parser.parse_args()
-    for name in arguments.parts:
-        folder = arguments.tables if name == "splits" else arguments.regmix
-        if folder is None:
-            continue
-        print(f"-- {name}")
-        (splits if name == "splits" else parts[name])(folder)
+    parts = {
+        "laws": (laws, arguments.regmix),
+        "runs": (runs, arguments.regmix),
+        "coverage": (coverage, arguments.regmix),
+        "transfer": (transfer, arguments.regmix),
+        "slimpajama": (slimpajama, arguments.slimpajama),
+        "splits": (splits, arguments.tables),
+    }
+    for name in arguments.parts or parts:
+        run, data = parts[name]
+        if data is not None:
+            print(f"-- {name}", flush=True)
+            run(data)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from evaluation.mixtures.laws import LAWS, Floats
 from submissions.failures import Failure
 
 FEWEST = 4
-LAMBDA = 1e-6  # two domains are identified: the ridge only keeps the solve regular
+LAMBDA = 1e-8  # two domains are identified: the ridge only keeps the solve regular
 GRID = 201
 
 

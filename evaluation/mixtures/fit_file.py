@@ -50,7 +50,8 @@ def read_fit(path: Path) -> MixtureFit:
     seed = field(document, "seed", int, where)
     if seed < 0:
         raise Failure("fit_invalid", f"{where}: the seed is negative")
-    folds = array(runs.get("folds"), (count,), f"{where}: folds").astype(np.int64)
+    named = array(runs.get("folds"), (count,), f"{where}: folds")
+    folds = named.clip(-1, count).astype(np.int64)
     if (folds < 0).any() or len(np.unique(folds)) != folds.max() + 1:
         raise Failure("fit_invalid", f"{where}: the folds are not numbered from 0")
     targets = field(document, "targets", dict, where)

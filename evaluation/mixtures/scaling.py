@@ -87,6 +87,8 @@ def extrapolated(
     The table has columns `step` (for `step`), `size` (for `size`) and, better, `run`. Raises
     `runs_invalid` where runs have too few steps or mixtures too few sizes.
     """
+    if step is not None and STEP not in table.columns:
+        raise table.wrong("the table has no column step")
     table, notes = trained_rows(table, domains)
     rows = list(table.rows)
     by_size: dict[str, tuple[list[Row], Floats]] = {}

@@ -258,6 +258,7 @@ def test_a_damaged_fit_is_refused(say: Say, fitted: Path, tmp_path: Path) -> Non
         targets = {**document["targets"], "loss_x": {**document["targets"]["loss_x"], **change}}
         refused(json.dumps({**document, "targets": targets}))
     refused(json.dumps({**document, "seed": -1}))
+    refused(json.dumps({**document, "runs": {**document["runs"], "folds": [1e300] * 30}}))
     for change in ({"folds": [5] * 30}, {"mixtures": [[1, 1, 1]] * 30}, {"losses": [[-1, 1]] * 30}):
         refused(json.dumps({**document, "runs": {**document["runs"], **change}}))
     fitted.write_text(whole)
@@ -278,3 +279,6 @@ def test_an_extrapolated_fit_is_labelled_wherever_it_is_used(say: Say, tmp_path:
     assert "uncalibrated" in say("predict", path, new)[1]["rows"][0]["flags"]
     assert say("optimise", path)[1]["uncalibrated"] is not None
     assert say("fit", table, "--at-step", 9, "--step", 9, "-o", path)[0] == 1
+    assert say("fit", table, "--at-size", "1B", "-o", path)[0] == 1  # no column size
+    table.write_text(table.read_text().replace("step", "steps"))
+    assert say("fit", table, "--at-step", 9, "-o", path)[0] == 1

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from submissions.failures import Failure
 from training_recipes.engines import native_engine, recorder
 from training_recipes.engines.recorder import READ_EVERY, Recorder
 from training_recipes.engines.run import Run
-from training_recipes.hardware import DEFAULT, Processes
+from training_recipes.hardware import DEFAULT, Hardware, Processes
 from training_recipes.model import OpenLM
 from training_recipes.packed_rows import read_summary
 from training_recipes.run_state import FILE, load_state
@@ -82,10 +83,20 @@ def report(output: Path) -> dict[str, Any]:
     return figures
 
 
+@pytest.fixture
+def _no_group_is_left() -> Iterator[None]:
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.usefixtures("_no_group_is_left")
 def test_one_process_ends_with_composers_weights(
-    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report
+    tmp_path: Path, tokens: Path, tiny: Scale, trained: Report, sharded: bool
 ) -> None:
-    figures = train(tokens, tmp_path / "model", tiny, engine="native")
+    hardware = Hardware(fsdp=sharded)
+    figures = train(tokens, tmp_path / "model", tiny, engine="native", hardware=hardware)
     assert figures["weights_sha256"] == trained[1]["weights_sha256"]
     assert figures["loss_curve"] == trained[1]["loss_curve"]
     assert figures["engine"] == "native"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import torch
@@ -41,7 +42,13 @@ def agreed(value: float, run: Run, device: torch.device) -> float:
 
 
 def join(device: torch.device) -> None:
-    """Joins torchrun's other processes, once."""
-    if not distributed.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=timedelta(seconds=PATIENCE))
+    """Joins torchrun's other processes, once; without torchrun a process is a group of its own."""
+    if distributed.is_initialized():
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    patience = timedelta(seconds=PATIENCE)
+    if "RANK" in os.environ:
+        distributed.init_process_group(backend, timeout=patience)
+    else:
+        store = distributed.HashStore()
+        distributed.init_process_group(backend, timeout=patience, store=store, world_size=1, rank=0)

@@ -50,5 +50,5 @@ def join(device: torch.device) -> None:
     if "RANK" in os.environ:
         distributed.init_process_group(backend, timeout=patience)
     else:
-        store = distributed.HashStore()
+        store = distributed.HashStore()  # type: ignore[attr-defined, unused-ignore]
         distributed.init_process_group(backend, timeout=patience, store=store, world_size=1, rank=0)

@@ -19,6 +19,7 @@ from msgspec import structs
 from evaluation.suite import Suite, Task
 from evaluation.suite_file import METRIC_VERSIONS
 
+Z = 1.959963984540054  # the normal distribution's quantile for 95 per cent
 DEFAULT_METRIC_VERSION = "v2"
 MMLU = "mmlu_fewshot"
 AGGREGATES = ("core", "extended", "smoke", "mean")
@@ -81,18 +82,26 @@ def accuracy_with_error(outcomes: Mapping[str, list[bool]]) -> TaskResult:
 
     With several categories the score is their unweighted mean, as in LLM Foundry; the error of that
     mean is the root of the summed squares over the number of categories. A standard error needs two
-    examples in every category.
+    examples in every category. Where no category holds both right and wrong answers, and that error
+    would be 0, it is taken from Wilson's interval: a few answers that agree are no certainty.
     """
     means = [sum(values) / len(values) for values in outcomes.values()]
     errors = [
         math.sqrt(mean * (1 - mean) / (len(values) - 1)) if len(values) > 1 else None
         for mean, values in zip(means, outcomes.values(), strict=True)
     ]
+    if not any(errors) and None not in errors:
+        errors = [error_of_agreement(len(values)) for values in outcomes.values()]
     return TaskResult(
         score=math.fsum(means) / len(means),
         n=sum(len(values) for values in outcomes.values()),
         stderr=error_of_mean(errors),
     )
+
+
+def error_of_agreement(count: int) -> float:
+    """Standard error of an accuracy of 0 or 1: half of Wilson's 95 % interval over its quantile."""
+    return Z / (2 * (count + Z * Z))
 
 
 def error_of_mean(errors: Iterable[float | None]) -> float | None:

@@ -30,7 +30,12 @@ def write(tmp_path: Path, *rows: Any, **changes: Any) -> str:
 def test_a_task_is_added_without_code(tmp_path: Path) -> None:
     file = tmp_path / "data" / ROW["file"]
     file.parent.mkdir(parents=True)
-    file.write_text('{"query": "France", "choices": ["Paris", "Rome"], "gold": 0}\n' * 3)
+    file.write_text(
+        "".join(
+            f'{{"query": "{country}", "choices": ["Paris", "Rome"], "gold": 0}}\n'
+            for country in ("France", "La France", "Frankreich")
+        )
+    )
     name = write(tmp_path, ROW | {"sha1": blob_sha1(file)})
     suite = load_suite(name)
     assert (suite.name, suite.max_seq_len, suite.bundled) == ("europe", 256, None)

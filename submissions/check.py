@@ -5,8 +5,9 @@ The same function stands behind `crucible check` and behind the `validate` stage
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,11 @@ from submissions.dataset import Dataset, find_dataset
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.progress import Progress, no_progress
-from submissions.shards import LocalShard, Shard, read_documents
+from submissions.shards import LocalShard, read_documents
 from submissions.states import Fault, Track
+from submissions.token_sample import CountTokens, Tokens, TokenSample
 
 MAX_PROBLEMS = 20  # shards that are reported as bad before the check stops looking
-# Bytes a token differ between texts by about this factor, so a dataset is only refused here when it
-# is surely too small; the tokenize stage counts exactly.
-ESTIMATE_SLACK = 1.2
 DOCUMENTS_A_LINE = 10_000  # documents between two signs of life within one shard
 
 
@@ -47,6 +46,7 @@ class CheckedSource:
     bytes: int
     text_bytes: int
     tokens_estimate: int
+    tokens_error: int | None
     epochs_estimate: float | None
 
 
@@ -54,6 +54,7 @@ class CheckedSource:
 class Report:
     """What a check found; `problems` holds the first problem of each bad shard.
 
+    `tokens_error` is the standard error of `tokens_estimate`, None where nothing was tokenised.
     `manifest_sha256` is the dataset's hash. It, `epochs_estimate` and `sources` stay empty where
     there is a bad shard: they would not be of this dataset.
     """
@@ -61,6 +62,7 @@ class Report:
     shards: list[CheckedShard] = field(default_factory=list)
     problems: list[Failure] = field(default_factory=list)
     tokens_estimate: int = 0
+    tokens_error: int | None = None
     epochs_estimate: float | None = None
     sources: list[CheckedSource] = field(default_factory=list)
     manifest_sha256: str = ""
@@ -92,6 +94,7 @@ class Report:
             "bytes": self.bytes,
             "text_bytes": self.text_bytes,
             "tokens_estimate": self.tokens_estimate,
+            "tokens_error": self.tokens_error,
             "epochs_estimate": self.epochs_estimate,
             "manifest_sha256": self.manifest_sha256,
             "shards": [asdict(shard) for shard in self.shards],
@@ -110,35 +113,41 @@ def check_dataset(
     tokens_needed: int,
     bytes_per_token: float,
     max_epochs: int,
+    count_tokens: CountTokens | None = None,
     progress: Progress = no_progress,
 ) -> Report:
     """Reads the whole dataset and reports its figures and the first problem of each bad shard.
 
-    `scale` is only named in messages; `tokens_needed` is what it trains on, `bytes_per_token` the
-    average by which tokens are estimated from `text_bytes`, and `max_epochs` how often training may
-    go through a source at most. Raises `unknown_track`, what `find_dataset` raises when there is
-    nothing to look at, `mixture_invalid` for a mixture outside the mixing track, and what the
-    platform is to blame for, such as `storage_unreachable`.
+    `scale` is only named in messages; `tokens_needed` is what it trains on, and `max_epochs` how
+    often training may go through a source at most. Tokens are estimated from a sample of each
+    source by `count_tokens`; where the tokenizer is not at hand, by the average `bytes_per_token`.
+    A dataset is only refused as too small when it surely is: the tokenize stage counts. Raises
+    `unknown_track`, what `find_dataset` raises when there is nothing to look at, `mixture_invalid`
+    for a mixture outside the mixing track, and what the platform is to blame for, such as
+    `storage_unreachable`.
     """
     check_track(track)
     dataset = find_dataset(paths)
     check_track_of(dataset, track)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="crucible-check-") as scratch:
-        _check_shards(dataset.shards, Path(scratch), report, progress)
-    report.tokens_estimate = round(report.text_bytes / bytes_per_token)
+        samples = _check_shards(dataset, Path(scratch), report, progress)
+    tokens = {name: one.tokens(count_tokens, bytes_per_token) for name, one in samples.items()}
+    report.tokens_estimate = sum(one.estimate for one in tokens.values())
+    errors = [one.error for one in tokens.values() if one.error is not None]
+    report.tokens_error = math.ceil(math.hypot(*errors)) if errors else None
     # With a bad shard the count is incomplete, and to say "too small" as well would be a guess.
     if report.ok:
         hash_of = {shard.name: shard.sha256 for shard in report.shards}
         report.manifest_sha256 = dataset.sha256(hash_of)
         report.epochs_estimate = _epochs(tokens_needed, report.tokens_estimate)
-        report.sources = _checked_sources(dataset, report, tokens_needed, bytes_per_token)
-        report.problems += _too_small(report, scale, tokens_needed, max_epochs)
+        report.sources = _checked_sources(dataset, report, tokens_needed, tokens)
+        report.problems += _too_small(report, scale, tokens_needed, max_epochs, tokens)
     return report
 
 
 def _checked_sources(
-    dataset: Dataset, report: Report, tokens_needed: int, bytes_per_token: float
+    dataset: Dataset, report: Report, tokens_needed: int, tokens: Mapping[str, Tokens]
 ) -> list[CheckedSource]:
     """The figures by source; an empty list without weights."""
     checked = {shard.name: shard for shard in report.shards}
@@ -148,7 +157,6 @@ def _checked_sources(
             continue
         own = [checked[shard.name] for shard in source.shards]
         text_bytes = sum(shard.text_bytes for shard in own)
-        tokens = round(text_bytes / bytes_per_token)
         figures = CheckedSource(
             name=source.name,
             weight=source.weight,
@@ -156,8 +164,9 @@ def _checked_sources(
             documents=sum(shard.documents for shard in own),
             bytes=sum(shard.bytes for shard in own),
             text_bytes=text_bytes,
-            tokens_estimate=tokens,
-            epochs_estimate=_epochs(source.weight * tokens_needed, tokens),
+            tokens_estimate=tokens[source.name].estimate,
+            tokens_error=tokens[source.name].error,
+            epochs_estimate=_epochs(source.weight * tokens_needed, tokens[source.name].estimate),
         )
         sources.append(figures)
     return sources
@@ -169,11 +178,11 @@ def _epochs(tokens_needed: float, tokens: int) -> float | None:
 
 
 def _too_small(
-    report: Report, scale: str, tokens_needed: int, max_epochs: int
+    report: Report, scale: str, tokens_needed: int, max_epochs: int, tokens: Mapping[str, Tokens]
 ) -> Iterator[Failure]:
     """A problem for the dataset, or for each source, that would be repeated too often."""
     rule = f"and documents may be read {max_epochs} times at most"
-    available = report.tokens_estimate * ESTIMATE_SLACK * max_epochs
+    available = sum(one.most for one in tokens.values()) * max_epochs
     if not report.sources and available < tokens_needed:
         said = (
             f"the dataset holds about {report.tokens_estimate:,} tokens, "
@@ -182,7 +191,7 @@ def _too_small(
         yield Failure("dataset_too_small", said)
     for source in report.sources:
         needed = source.weight * tokens_needed
-        if source.tokens_estimate * ESTIMATE_SLACK * max_epochs < needed:
+        if tokens[source.name].most * max_epochs < needed:
             said = (
                 f'the source "{source.name}" holds about {source.tokens_estimate:,} tokens, but at '
                 f"weight {source.weight:g} scale {scale} takes {needed:,.0f} of it, {rule}"
@@ -204,30 +213,39 @@ def check_track_of(dataset: Dataset, track: str) -> None:
 
 
 def _check_shards(
-    shards: Sequence[Shard], scratch: Path, report: Report, progress: Progress
-) -> None:
-    """Fills the report; stops looking after `MAX_PROBLEMS` bad shards."""
+    dataset: Dataset, scratch: Path, report: Report, progress: Progress
+) -> dict[str, TokenSample]:
+    """Fills the report, and a sample by source; stops looking after `MAX_PROBLEMS` bad shards."""
+    shards = dataset.shards
+    samples = {source.name: TokenSample(source.name) for source in dataset.sources}
+    source_of = {shard.name: source.name for source in dataset.sources for shard in source.shards}
     for index, shard in enumerate(shards):
         progress(index, len(shards), "shard", shard.name)
         try:
             with shard.fetched(scratch) as local:
-                report.shards.append(_check_shard(local, index, len(shards), progress))
+                sample = samples[source_of[shard.name]]
+                report.shards.append(_check_shard(local, sample, index, len(shards), progress))
         except Failure as problem:
             if problem.fault == Fault.INFRASTRUCTURE:
                 raise
             report.problems.append(problem)
             if len(report.problems) == MAX_PROBLEMS:
-                return
+                return samples
     progress(len(shards), len(shards), "shard", "checked", documents=report.documents)
+    return samples
 
 
-def _check_shard(shard: LocalShard, index: int, of: int, progress: Progress) -> CheckedShard:
+def _check_shard(
+    shard: LocalShard, sample: TokenSample, index: int, of: int, progress: Progress
+) -> CheckedShard:
     """Reads every document of one shard, then hashes the file."""
     documents = text_bytes = 0
     for document in read_documents(shard):
         documents += 1
         text = document.text
-        text_bytes += len(text) if text.isascii() else len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
+        text_bytes += size
+        sample.add(text, size)
         if documents % DOCUMENTS_A_LINE == 0:
             progress(index, of, "shard", shard.name, documents=documents)
     return CheckedShard(shard.name, file_sha256(shard.path), shard.bytes, documents, text_bytes)

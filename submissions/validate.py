@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from submissions.check import CheckedShard, CheckedSource, check_dataset
 from submissions.failures import Failure
 from submissions.job import Artifact, Job, StageResult, run_stage
+from submissions.token_sample import CountTokens
 
 
 class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         tokens_needed=job.parameters["tokens"],
         bytes_per_token=job.parameters["bytes_per_token"],
         max_epochs=job.parameters["max_epochs"],
+        count_tokens=_token_counter(job.parameters.get("tokenizer")),
         progress=job.progress,
     )
     if report.problems:
@@ -61,6 +64,16 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         sources=report.sources,
     )
     return StageResult({"dataset": Artifact(dataset.uri, sha256)}, figures)
+
+
+def _token_counter(tokenizer: str | None) -> CountTokens | None:
+    """By name, as in cli.py: this package does not import those that build on it."""
+    if tokenizer is None:
+        return None
+    count: CountTokens | None = importlib.import_module("training_recipes.encoder").token_counter(
+        tokenizer
+    )
+    return count
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
     Whatever is wrong is a problem of the report, an unknown scale or an empty folder too: a script
     looks in one place.
     """
+    from training_recipes.encoder import token_counter
+
     try:
         scale = load_scale(arguments.scale)
         report = check_dataset(
@@ -65,6 +67,7 @@ def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
             tokens_needed=scale.tokens_needed,
             bytes_per_token=scale.bytes_per_token,
             max_epochs=scale.max_epochs,
+            count_tokens=token_counter(scale.tokenizer),
             progress=progress_for_terminal(),
         )
     except Failure as failure:
@@ -79,6 +82,7 @@ def render_check(report: dict[str, Any]) -> str:
     lines = [
         f"{len(report['shards'])} shards, {report['documents']:,} documents, "
         f"{report['bytes'] / 1e6:,.1f} MB, about {report['tokens_estimate']:,} tokens"
+        + (f" (± {report['tokens_error']:,})" if report["tokens_error"] else "")
     ]
     lines += [
         f"{source['name']}: weight {source['weight']:g}, {source['documents']:,} documents, "

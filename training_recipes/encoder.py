@@ -8,7 +8,7 @@ work where the fast one is missing or does not know a tokenizer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -94,6 +94,15 @@ class Encoder:
 def encoder_of(tokenizer: str) -> Encoder:
     """The encoder of that name, loaded once a process."""
     return Encoder(tokenizer)
+
+
+def token_counter(tokenizer: str) -> Callable[[Sequence[str]], list[int]] | None:
+    """Counts the ids of each of some texts; None where the tokenizer is not at hand."""
+    try:
+        encoder = encoder_of(tokenizer)
+    except Failure:
+        return None
+    return lambda texts: np.diff(encoder.encode(texts).starts).tolist()
 
 
 def _fast_tokenizer(path: str) -> Any:

@@ -59,6 +59,7 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
         return {
             "track": submission.track, "scale": scale.name, "tokens": scale.tokens_needed,
             "bytes_per_token": scale.bytes_per_token, "max_epochs": scale.max_epochs,
+            "tokenizer": scale.tokenizer,
         }  # fmt: skip
     if stage == Stage.SCAN:
         return {"suite": suite_name(scale.name), "data": settings.CRUCIBLE_EVAL_DATA or None}

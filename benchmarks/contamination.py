@@ -1,6 +1,6 @@
-"""Speed, recall and false alarms of the search for leaked questions, in one run.
+"""Speed and false alarms of the search for leaked questions.
 
-    python benchmarks/contamination.py --data FOLDER [--megabytes 100] [--seed N] [--leaks 1000]
+    python benchmarks/contamination.py --data FOLDER [--megabytes 100] [--seed N]
                                        [--text FOLDER ...] [--peer PYTHON]
 
 FOLDER holds task files of the full suite; the index is of all that are there. Speed is megabytes of
@@ -8,7 +8,7 @@ raw JSON lines for a second of CPU time of one process, from start to end with i
 .jsonl.zst shards that hold the texts three times over: beside the floor (decompress and parse every
 line, no more) and, with --peer, a Python that has datatrove with spacy, its n-gram filter on a part
 of the same text. Ordinary text is the example pool, and the plain text below each --text folder.
-Seeds up to 100 were used while rules were made; figures are to be taken with others.
+Recall is measured by `crucible contamination grade`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,16 +31,11 @@ import zstandard
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from planted_leaks import CASES, Leak, draw_leaks, planted  # noqa: E402
 from tokenise import Cost, documentation, measured  # noqa: E402
 
-from evaluation.contamination.hits import grams_in, running_sums  # noqa: E402
 from evaluation.contamination.index import Index, load_index, read_examples  # noqa: E402
 from evaluation.contamination.rules import SEVERITIES  # noqa: E402
-from evaluation.contamination.verify import findings_of  # noqa: E402
-from evaluation.contamination.words import Words  # noqa: E402
 
-CARRIER = 6_000  # characters of a document that a leak is planted in, at most
 LONGEST = 100_000  # characters of a document
 PEER_MEGABYTES = 4  # of the shard for the peer, which is slow
 # Linux hands a child its parent's peak on, so a process tells its own.
@@ -185,39 +179,6 @@ def speeds(
     return costs, found
 
 
-def recall(
-    leaks: Sequence[Leak], carriers: Sequence[str], index: Index, seed: int
-) -> dict[str, dict[str, float]]:
-    """By case: the share of leaks found, by the gravest severity of the example that leaked."""
-    table = {}
-    for case in CASES:
-        counts: Counter[str] = Counter()
-        documents = planted(leaks, case, carriers, seed)
-        for leak, text in documents:
-            counts[_severity(leak, text, index)] += 1
-            if case == "truncated" and len(leak.asked.split()) >= 24:
-                counts["long"] += 1
-                counts["long found"] += _severity(leak, text, index) in SEVERITIES[:3]
-        n = max(len(documents), 1)
-        found = sum(counts[name] for name in SEVERITIES[:3])
-        table[case] = {"n": n, "found": found / n,
-                       **{name: counts[name] / n for name in SEVERITIES}}  # fmt: skip
-        row = "  ".join(f"{name} {counts[name] / n:.3f}" for name in SEVERITIES)
-        print(f"{case:<22} n {n:>5}  found {found / n:.3f}  {row}", flush=True)
-        if counts["long"]:
-            share = counts["long found"] / counts["long"]
-            table[case]["found_of_24_words"] = share
-            print(f"{'':<22} of 24 words or more: n {counts['long']}  found {share:.3f}")
-    return table
-
-
-def _severity(leak: Leak, text: str, index: Index) -> str:
-    sums = running_sums(Words(text.encode(), index.fold).hashes)
-    rows, _ = findings_of(sums, grams_in(sums, index.grams), index.units)
-    found = [int(row[1]) for row in rows if row[0] == leak.example]
-    return SEVERITIES[min(found)] if found else "none"
-
-
 def false_alarms(report: dict[str, Any]) -> dict[str, Any]:
     """Documents of ordinary text by their gravest finding."""
     documents = report["documents"]
@@ -253,8 +214,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of task files")
     parser.add_argument("--megabytes", type=float, default=100, help="of the example pool")
     parser.add_argument("--text", type=Path, nargs="*", default=[], help="folders of plain text")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of leaks and carriers")
-    parser.add_argument("--leaks", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is planted")
     parser.add_argument("--peer", metavar="PYTHON", help="with datatrove and spacy installed")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="crucible-bench-"))
@@ -264,14 +224,9 @@ def main() -> None:
         random.Random(arguments.seed).shuffle(texts)
         costs, report = speeds(texts, index, work, arguments.seed, arguments.peer)
         alarms = false_alarms(report)
-        leaks = draw_leaks(index, arguments.leaks, arguments.seed)
-        carriers = [text for text in texts if len(text) < CARRIER]
-        print(f"recall, seed {arguments.seed}")
-        figures = recall(leaks, carriers, index, arguments.seed)
     finally:
         shutil.rmtree(work)
-    print(json.dumps({"seed": arguments.seed, "speed": costs, "recall": figures,
-                      "ordinary": alarms}))  # fmt: skip
+    print(json.dumps({"seed": arguments.seed, "speed": costs, "ordinary": alarms}))  # fmt: skip
 
 
 if __name__ == "__main__":

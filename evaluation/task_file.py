@@ -49,7 +49,9 @@ def _row(task: Task, index: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _invalid(task, f"row {index} of its file is not JSON, or is cut off: {error}") from None
+        raise _invalid(
+            task, f"row {index} of its file is not JSON, or is cut off: {error}"
+        ) from None
     if not isinstance(row, dict):
         raise _invalid(task, f"row {index} of its file is not a JSON object")
     for key, value in row.items():
@@ -57,7 +59,9 @@ def _row(task: Task, index: int, line: str) -> dict[str, Any]:
             json.dumps([key, value], ensure_ascii=False).encode()
         except UnicodeEncodeError:
             shown = key.encode(errors="replace").decode()
-            raise _invalid(task, f"row {index} of its file: {shown!r} holds half a surrogate pair") from None
+            raise _invalid(
+                task, f"row {index} of its file: {shown!r} holds half a surrogate pair"
+            ) from None
     return row
 
 

@@ -30,8 +30,8 @@ def check_rows(task: Task, path: Path) -> None:
     try:
         lines = [line for line in data.decode().split("\n") if line.strip()]
     except UnicodeDecodeError as error:
-        row = data[: error.start].count(b"\n")
-        raise _invalid(task, f"its file is not UTF-8 in line {row + 1}") from None
+        number = data[: error.start].count(b"\n") + 1
+        raise _invalid(task, f"its file is not UTF-8 in line {number}") from None
     if not lines:
         raise _invalid(task, "its file holds no row")
     seen: dict[str, int] = {}

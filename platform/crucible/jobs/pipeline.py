@@ -1,4 +1,4 @@
-"""Moves one submission one step on. Everything here may be called at any time, any number of times.
+"""Moves one submission one step forward. Every function may be called at any time, repeatedly.
 
 Each step is one transaction under the submission's row lock. A launch takes two: the first commits
 the intent (an `Attempt` with its key), the second acts on it and adopts what an interrupted
@@ -41,16 +41,15 @@ LOOKS_A_SECOND = 10  # at running jobs together, so that many of them do not dro
 POLL_PERIOD = timedelta(seconds=1)  # between looks at one of them, while they are few
 AWAY_PERIOD = timedelta(seconds=5)  # before a scheduler that did not answer is asked again
 LONGEST_PERIOD = timedelta(minutes=1)
-# How often in a row a submission may meet an unexpected error before that ends it. A bug hardly
-# passes: a few minutes. A disk or a network may: pauses grow up to a minute, 40 of them are 38
-# minutes.
+# Unexpected errors in a row that end a submission. A bug rarely passes: a few minutes of tries. A
+# disk or a network may recover: pauses grow up to a minute, and 40 of them take 37 minutes.
 MOST_BUGS, BUG_PERIOD = 10, timedelta(seconds=20)
 MOST_OS_ERRORS, FIRST_PAUSE = 40, timedelta(seconds=5)
 MAX_STEPS = 8  # a hint goes on while there is something to do, but a task stays short
 
 
 def submission_advance(*, submission_id: int) -> None:
-    """Does what can be done now; returns when the submission waits for something or is over."""
+    """Takes every step that is possible now; returns when the submission waits or is over."""
     with logged_about(submission_id):
         for _ in range(MAX_STEPS):
             try:
@@ -76,21 +75,21 @@ def _advance_once(submission_id: int) -> bool:
     try:
         with transaction.atomic():
             return _step(submission)
-    except BackendAway as away:  # no verdict on a job: everything is as it was before
-        logger.warning("to be asked again: %s", away)
+    except BackendAway as away:  # says nothing about the job: nothing changes
+        logger.warning("will ask again: %s", away)
         submission.refresh_from_db()
         return _wait(submission, str(away), AWAY_PERIOD)
-    except OSError as error:  # a full disk, a file that is gone: it may pass, or not
-        logger.warning("to be tried again: %s", error)
+    except OSError as error:  # a full disk or a missing file: it may pass, or not
+        logger.warning("will try again: %s", error)
         submission.refresh_from_db()
         pause = min(FIRST_PAUSE * 2 ** min(submission.troubles, 10), LONGEST_PERIOD)
         return _trouble(submission, error, MOST_OS_ERRORS, pause)
-    except Failure as failure:  # the chain itself cannot go on: a result or the recipe is not there
+    except Failure as failure:  # the chain cannot continue: a result or the recipe is missing
         submission.refresh_from_db()
         return _end(submission, failure.as_dict())
-    except (OperationalError, InterfaceError):  # the database is away, not the submission at fault
+    except (OperationalError, InterfaceError):  # the database is away: not the submission's fault
         raise
-    except Exception as error:  # a bug: it is said, tried again a while, and then ends it
+    except Exception as error:  # a bug: say so, retry for a while, then end the submission
         logger.exception("an unexpected error")
         submission.refresh_from_db()
         return _trouble(submission, error, MOST_BUGS, BUG_PERIOD)
@@ -150,7 +149,7 @@ def _scan(submission: Submission, attempt: Attempt | None) -> bool:
 
 
 def _given_up(submission: Submission) -> Attempt | None:
-    """The scan's last attempt, where no other will follow."""
+    """The scan's last attempt, if no other will follow."""
     last: Attempt | None = submission.attempts.filter(stage=Stage.SCAN).last()
     return last if last and last.failure and not _may_try_again(submission, last) else None
 
@@ -186,7 +185,7 @@ def _launch(submission: Submission, attempt: Attempt) -> bool:
 
 
 def _ask_for_a_slot(submission: Submission, attempt: Attempt) -> bool:
-    """Launches next if it is its turn; otherwise the queue wakes it when it is."""
+    """Asks the queue for a slot; without one, the queue sends a hint when the slot is free."""
     granted = slots_grant(attempt.backend)
     for other in granted.values():
         if other != submission.id:
@@ -197,7 +196,7 @@ def _ask_for_a_slot(submission: Submission, attempt: Attempt) -> bool:
 
 
 def _follow(submission: Submission, attempt: Attempt) -> bool:
-    """Looks at a running job and takes over what it says."""
+    """Reads the status of a running job and acts on it."""
     status = backend_get(attempt.backend).status(attempt.key)
     silent = _heard(attempt, status)
     if attempt.stage == Stage.TRAIN and _has_begun(attempt, status):
@@ -217,9 +216,9 @@ def _follow(submission: Submission, attempt: Attempt) -> bool:
 
 
 def _heard(attempt: Attempt, status: JobStatus) -> float:
-    """Takes over what is new; returns the seconds since anything was, by the database's clock.
+    """Stores new progress; returns the seconds since the last, by the database's clock.
 
-    A job that a scheduler says still waits is not silent.
+    A job that still waits in its scheduler is not silent.
     """
     with connection.cursor() as cursor:
         cursor.execute("select clock_timestamp()")
@@ -232,7 +231,7 @@ def _heard(attempt: Attempt, status: JobStatus) -> float:
 
 
 def _give_up_on(submission: Submission, attempt: Attempt) -> bool:
-    """A job that hangs is stopped and counts as lost; the next attempt goes on from its work."""
+    """Stops a job that hangs; it counts as lost, and the next attempt resumes its work."""
     if not backend_get(attempt.backend).cancel(attempt.key):
         return _wait(submission, "a job that hangs to stop")
     attempt.finished_at = timezone.now()
@@ -250,7 +249,7 @@ def _has_begun(attempt: Attempt, status: JobStatus) -> bool:
 
 
 def _launch_again(submission: Submission, attempt: Attempt) -> bool:
-    """The backend never heard of it or was told to forget it: that counts as no attempt."""
+    """The backend does not know the job, so nothing ran: this counts as no attempt."""
     attempt.state = AttemptState.LAUNCHING
     attempt.save(update_fields=["state"])
     event_add(submission=submission, kind=EventKind.LAUNCHED_AGAIN, detail={"key": attempt.key})
@@ -290,10 +289,10 @@ def _settle(submission: Submission) -> bool:
 
 
 def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
-    """A participant's fault ends the submission; ours is tried again a bounded number of times."""
+    """Ends the submission after a participant's fault; retries the platform's faults a few times."""
     lost = status.state == JobState.LOST
     failure = (
-        Failure("lost", "the job ended without a word").as_dict()
+        Failure("lost", "the job ended without a result or a failure").as_dict()
         if lost
         else cleaned(status.document or {})
     )
@@ -312,7 +311,7 @@ def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
 
 
 def _end(submission: Submission, failure: dict[str, Any]) -> bool:
-    """Fails the submission; the step that follows stops what else runs of it."""
+    """Fails the submission; the next step stops its other jobs."""
     submission_move(
         submission=submission, to=State.FAILED, failure=failure, detail=_without_text(failure)
     )
@@ -320,7 +319,7 @@ def _end(submission: Submission, failure: dict[str, Any]) -> bool:
 
 
 def _may_try_again(submission: Submission, attempt: Attempt) -> bool:
-    """Our faults are tried again, so often since the submission was handed in or last retried."""
+    """Whether a failure of the platform has attempts left since submission or the last retry."""
     attempts = submission.attempts.filter(stage=attempt.stage)
     if submission.retried_at:
         attempts = attempts.filter(created_at__gte=submission.retried_at)
@@ -335,7 +334,7 @@ def _without_text(failure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cancel(submission: Submission) -> bool:
-    """Stops what runs; the last step is the move."""
+    """Stops every job, then moves the submission to `cancelled`."""
     if not _stopped(submission):
         return _wait(submission, "its processes to stop")
     submission_move(submission=submission, to=State.CANCELLED)
@@ -343,7 +342,7 @@ def _cancel(submission: Submission) -> bool:
 
 
 def _stop_rest(submission: Submission) -> bool:
-    """Stops what still runs beside a stage that failed for good; the reconciler comes by again."""
+    """Stops other live attempts of a submission that is over; the reconciler calls this again."""
     try:
         _stopped(submission)
     except BackendAway as away:
@@ -352,7 +351,7 @@ def _stop_rest(submission: Submission) -> bool:
 
 
 def _stopped(submission: Submission) -> bool:
-    """Stops one live attempt after another; True when none is left."""
+    """Stops every live attempt; True when none is left."""
     for attempt in submission.attempts.filter(state__in=LIVE):
         # One that waits for a slot was never launched.
         if attempt.state != AttemptState.QUEUED and not backend_get(attempt.backend).cancel(
@@ -366,9 +365,9 @@ def _stopped(submission: Submission) -> bool:
 
 
 def _wait(submission: Submission, what: str, period: timedelta | None = POLL_PERIOD) -> bool:
-    """Says what it waits for and when to look again (None: somebody wakes it); ends this round.
+    """Stores what the submission waits for and when it is due (None: a hint will come).
 
-    By the database's clock, as the reconciler reads it: a worker's may be wrong.
+    Times are the database's, as the reconciler reads them: a worker's clock may be wrong.
     """
     Submission.objects.filter(id=submission.id).update(
         waiting_for=what[:200],

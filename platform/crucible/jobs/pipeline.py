@@ -289,7 +289,7 @@ def _settle(submission: Submission) -> bool:
 
 
 def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
-    """Ends the submission after a participant's fault; retries the platform's faults a few times."""
+    """A participant's fault ends the submission; the platform's faults are retried a few times."""
     lost = status.state == JobState.LOST
     failure = (
         Failure("lost", "the job ended without a result or a failure").as_dict()

@@ -24,12 +24,12 @@ from evaluation.results import EvaluateResult
 from evaluation.suite import (
     Suite,
     Task,
-    check_task_file,
     hash_of,
     load_suite,
     rows_by_category,
     task_path,
 )
+from evaluation.task_file import check_task_file
 from evaluation.task_results import (
     EXAMPLES,
     FINISHED,

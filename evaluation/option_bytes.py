@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evaluation.suite import Suite, Task, check_task_file
+from evaluation.suite import Suite, Task
+from evaluation.task_file import check_task_file
 from submissions.failures import Failure
 
 

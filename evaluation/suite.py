@@ -238,26 +238,3 @@ def verify_rows(suite: Suite, data: Path | None) -> list[dict[str, Any]]:
                 row["rows"] = count_rows(path)
         rows.append(row)
     return rows
-
-
-def check_task_file(suite: Suite, task: Task, data: Path | None) -> Path:
-    """The path of a task's file, known to be the expected one.
-
-    Raises `task_file_missing` or `task_file_invalid` (another content than the suite names, or in a
-    suite of one's own a row that is not sound: task_file.py).
-    """
-    path = task_path(suite, task, data)
-    if not path.is_file():
-        made = " (made from GPQA's archive: crucible suite fetch --gpqa)" if task.made_from else ""
-        raise Failure("task_file_missing", f"{task.label}: there is no file {path}{made}")
-    found = blob_sha1(path)
-    if found != task.sha1:
-        raise Failure(
-            "task_file_invalid",
-            f"{task.label}: {path} has blob sha1 {found}, the suite names {task.sha1}",
-        )
-    if suite.own:
-        from evaluation.task_file import check_rows  # which knows this module's names
-
-        check_rows(task, path)
-    return path

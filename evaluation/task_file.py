@@ -1,6 +1,7 @@
-"""A task file of one's own, read as strictly as a shard: every row is sound before any compute.
+"""Whether a task's file is the expected one and sound, before any compute.
 
-The files of the published suites are known by their sha1, with their faults; these are not.
+Published suites know their files by sha1, with their faults. The files of a suite of your own are
+read as strictly as shards.
 """
 
 from __future__ import annotations
@@ -10,10 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.native.answers import clean
-from evaluation.suite import Task
+from evaluation.suite import Suite, Task, blob_sha1, task_path
 from submissions.failures import Failure
 
 OPTIONS = {"multiple_choice": "choices", "schema": "context_options"}
+
+
+def check_task_file(suite: Suite, task: Task, data: Path | None) -> Path:
+    """The path of a task's file, known to be the expected one.
+
+    Raises `task_file_missing` or `task_file_invalid` (another content than the suite names, or in a
+    suite of your own a row that is not sound).
+    """
+    path = task_path(suite, task, data)
+    if not path.is_file():
+        made = " (made from GPQA's archive: crucible suite fetch --gpqa)" if task.made_from else ""
+        raise Failure("task_file_missing", f"{task.label}: there is no file {path}{made}")
+    found = blob_sha1(path)
+    if found != task.sha1:
+        raise Failure(
+            "task_file_invalid",
+            f"{task.label}: {path} has blob sha1 {found}, the suite names {task.sha1}",
+        )
+    if suite.own:
+        check_rows(task, path)
+    return path
 
 
 def check_rows(task: Task, path: Path) -> None:

@@ -30,7 +30,8 @@ from evaluation.contamination.rules import RULES
 from evaluation.contamination.scanner import Grams
 from evaluation.contamination.verify import STRONG_ANSWER
 from evaluation.contamination.words import LONG, SHORT, Words
-from evaluation.suite import Suite, Task, check_task_file, hash_of
+from evaluation.suite import Suite, Task, hash_of
+from evaluation.task_file import check_task_file
 from submissions.failures import Failure
 from submissions.job import write_json_atomically
 from submissions.progress import Progress, no_progress

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from evaluation.evaluate import evaluate_model, load_engine
 from evaluation.examples import Example
 from evaluation.llm_foundry import LLMFoundryEngine
-from evaluation.suite import check_task_file, load_suite
+from evaluation.suite import load_suite
+from evaluation.task_file import check_task_file
 from submissions.failures import Failure
 from tests.rounding import openlm_operations, rounding, rounding_a_token
 from training_recipes.model import OpenLM

@@ -14,13 +14,13 @@ import pytest
 from evaluation.suite import (
     Suite,
     blob_sha1,
-    check_task_file,
     hash_of,
     load_suite,
     rows_by_category,
     suite_of,
     verify_rows,
 )
+from evaluation.task_file import check_task_file
 from submissions import cli
 from submissions.failures import Failure
 from training_recipes.scales import scale_names

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from evaluation.score import score_file
-from evaluation.suite import blob_sha1, check_task_file, load_suite
+from evaluation.suite import blob_sha1, load_suite
+from evaluation.task_file import check_task_file
 from submissions import cli
 from submissions.failures import Failure
 

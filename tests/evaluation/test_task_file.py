@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from evaluation.metrics import accuracy_with_error, error_of_agreement
-from evaluation.suite import Task, blob_sha1, check_task_file, load_suite
-from evaluation.task_file import check_rows
+from evaluation.suite import Task, blob_sha1, load_suite
+from evaluation.task_file import check_rows, check_task_file
 from submissions.failures import Failure
 
 ROWS = [

@@ -14,6 +14,7 @@ import numpy as np
 
 from evaluation.mixtures.fit import MixtureFit, TargetFit
 from evaluation.mixtures.fitting import fit_law
+from evaluation.mixtures.identify import escapes, never_varied
 from evaluation.mixtures.intervals import LEVEL
 from evaluation.mixtures.laws import Floats
 from evaluation.mixtures.limits import Limits
@@ -57,9 +58,37 @@ class Gain:
     high: float
 
 
+def within_span(fit: MixtureFit, limits: Limits) -> Limits:
+    """The limits with never varied domains held at their share: nothing is known of another.
+
+    Raises `limits_infeasible` where a limit forbids that share, or the others cannot fill up.
+    """
+    floors, caps = limits.floors.copy(), limits.caps.copy()
+    for k in never_varied(fit.mixtures):
+        share = float(fit.mixtures[:, k].mean())
+        if not floors[k] - BINDING <= share <= caps[k] + BINDING:
+            said = (
+                f"{fit.domains[k]} was never varied from {share:.4g}, and the limits allow "
+                f"{floors[k]:.4g} to {caps[k]:.4g}: train runs that vary it"
+            )
+            raise Failure("limits_infeasible", said)
+        floors[k] = caps[k] = share
+    held = Limits(floors, caps)
+    held.check(fit.domains)
+    return held
+
+
 def recommend(fit: MixtureFit, goal: Goal, limits: Limits) -> Optimum:
-    """The best mixture. Raises `refused` for a calibration that turns the order around."""
-    return optimise(_objective(fit, goal, [target.theta for target in fit.targets]), limits)
+    """The best mixture.
+
+    Raises `refused` for a calibration that turns the order around, and where the best mixture moves
+    along a direction that no run varied.
+    """
+    best = optimise(_objective(fit, goal, [target.theta for target in fit.targets]), limits)
+    if escapes(fit.span, best.mixture[None]).any():
+        said = "the best mixture moves where the runs cannot tell: " + "; ".join(fit.span.sentences)
+        raise Failure("refused", f"{said}. Train runs that vary it")
+    return best
 
 
 def spread_of(
@@ -103,10 +132,12 @@ def gain_over(fit: MixtureFit, goal: Goal, best: Floats, natural: Floats) -> Gai
 
 
 def binding(fit: MixtureFit, limits: Limits, mixture: Floats) -> list[tuple[str, str]]:
-    """The domains that a limit holds, with `cap` or `floor`."""
+    """The domains that a limit holds, with `cap`, `floor` or `fixed`."""
     found = []
     for k, name in enumerate(fit.domains):
-        if limits.caps[k] < 1 and mixture[k] >= limits.caps[k] - BINDING:
+        if limits.caps[k] == limits.floors[k]:
+            found.append((name, "fixed"))
+        elif limits.caps[k] < 1 and mixture[k] >= limits.caps[k] - BINDING:
             found.append((name, "cap"))
         elif limits.floors[k] > 0 and mixture[k] <= limits.floors[k] + BINDING:
             found.append((name, "floor"))

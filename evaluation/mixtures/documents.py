@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,6 @@ from evaluation.mixtures.transfer import Transfer
 
 Document = dict[str, Any]
 AT_LEAST = {"spearman", "coverage"}  # the other tolerances of a check are upper bounds
-
-
-def labelled(found: MixtureFit, label: str) -> MixtureFit:
-    """The fit of losses that were extrapolated, with the label that every prediction carries."""
-    return replace(found, uncalibrated=label)
 
 
 def fit(found: MixtureFit, path: Path) -> Document:
@@ -81,8 +75,8 @@ def predictions(found: MixtureFit, mixtures: Floats, notes: Sequence[str]) -> Do
 
 
 def optimum(
-    found: MixtureFit, limits: Limits, best: Optimum, natural: Floats, spread: Spread, gain: Gain,
-    tokens: Floats | None, budget: float | None, warnings: Sequence[str],
+    found: MixtureFit, limits: Limits, best: Optimum, natural: Floats, spread: Spread,
+    gain: Gain | None, tokens: Floats | None, budget: float | None, warnings: Sequence[str],
 ) -> Document:  # fmt: skip
     """What `mix optimise` prints."""
     said = predicted_of(found, np.vstack([best.mixture, natural]))
@@ -95,7 +89,7 @@ def optimum(
         "certificate": {"convex": True, "gap": best.gap},
         "predicted": _row(found, said, 0),
         "natural": {"mixture": _by_domain(found, natural), **_row(found, said, 1)},
-        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+        "gain": gain and {"value": gain.value, "low": gain.low, "high": gain.high},
         "caps": _by_domain(found, limits.caps),
         "floors": _by_domain(found, limits.floors),
         "binding": [{"domain": name, "limit": limit} for name, limit in binding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -155,8 +155,3 @@ def fit_runs(
     return MixtureFit(
         runs.data_hash, seed, law, runs.domains, r, folds, tuple(targets), tuple(notes)
     )
-
-
-def with_pool(fit: MixtureFit, tokens: Floats, budget: float) -> MixtureFit:
-    """The fit with what its runs were drawn from, for which repetition is compared."""
-    return replace(fit, pool=Pool(tokens, budget))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from evaluation.mixtures import documents
-from evaluation.mixtures.advice import Goal, gain_over, recommend, spread_of
+from evaluation.mixtures.advice import Goal, gain_over, recommend, spread_of, within_span
 from evaluation.mixtures.critical import critical_share
 from evaluation.mixtures.design import Proposal, first_design, next_runs
 from evaluation.mixtures.documents import Document
-from evaluation.mixtures.fit import MixtureFit, fit_runs, with_pool
+from evaluation.mixtures.fit import MixtureFit, Pool, fit_runs
 from evaluation.mixtures.fit_file import read_fit, write_fit
-from evaluation.mixtures.identify import distinct
+from evaluation.mixtures.identify import distinct, escapes
 from evaluation.mixtures.json_input import numbers_by_name, read_json
 from evaluation.mixtures.laws import Floats
 from evaluation.mixtures.limits import Limits, in_order, limits_of
@@ -48,6 +49,7 @@ def fit(arguments: argparse.Namespace) -> Document:
     table = read_table(arguments.runs)
     domains = columns_of(table, arguments.domains, MIX)
     targets = columns_of(table, arguments.targets, LOSS)
+    pool = _pool(arguments, tuple(domains))
     label = None
     if arguments.at_size is not None or arguments.at_step is not None:
         if arguments.size is not None or arguments.step is not None:
@@ -63,14 +65,10 @@ def fit(arguments: argparse.Namespace) -> Document:
         progress(done, len(targets), "targets", name)
         done += 1
 
-    found = fit_runs(runs, arguments.law, arguments.seed, tick)
-    if label is not None:
-        found = documents.labelled(found, label)
-    if (arguments.tokens is None) != (arguments.budget is None):
-        raise Failure("refused", "--tokens and --budget of the runs go together")
-    if arguments.tokens is not None:
-        tokens = in_order(found.domains, _tokens(arguments.tokens), arguments.tokens.name)
-        found = with_pool(found, tokens, arguments.budget)
+    found = replace(
+        fit_runs(runs, arguments.law, arguments.seed, tick), uncalibrated=label, pool=pool
+    )
+    progress(done, len(targets), "targets")
     write_fit(found, arguments.output)
     return documents.fit(found, arguments.output)
 
@@ -102,11 +100,14 @@ def optimise(arguments: argparse.Namespace) -> Document:
     if arguments.kl > 0:  # what is not in the natural mixture is infinitely far from it
         limits = Limits(limits.floors, np.where(natural > 0, limits.caps, limits.floors))
     goal = Goal(_weights(found, arguments.weights), arguments.kl, natural)
+    limits = within_span(found, limits)
     best = recommend(found, goal, limits)
+    gain = None
+    if not escapes(found.span, natural[None]).any():
+        gain = gain_over(found, goal, best.mixture, natural)
     return documents.optimum(
-        found, limits, best, natural, spread_of(found, goal, limits, best),
-        gain_over(found, goal, best.mixture, natural), tokens, arguments.budget,
-        _warnings(found, best, tokens, arguments.budget),
+        found, limits, best, natural, spread_of(found, goal, limits, best), gain, tokens,
+        arguments.budget, _warnings(found, best, tokens, arguments.budget),
     )  # fmt: skip
 
 
@@ -188,10 +189,13 @@ def _chosen_runs(
 
 def _domains_of(found: MixtureFit, table: Table) -> dict[str, str]:
     """The fit's domains in the table, which must name no further one."""
-    domains = columns_of(table, list(found.domains), MIX)
-    bare = {column.removeprefix(MIX): column for column in table.columns}
-    for name, column in list(domains.items()):
-        domains[name] = column if column in table.columns else bare[name.removeprefix(MIX)]
+    columns = {column.removeprefix(MIX): column for column in table.columns}
+    named = [
+        name if name in table.columns else columns.get(name.removeprefix(MIX), name)
+        for name in found.domains
+    ]
+    resolved = columns_of(table, named, MIX)
+    domains = dict(zip(found.domains, resolved.values(), strict=True))
     unknown = [c for c in table.columns if c.startswith(MIX) and c not in domains.values()]
     if unknown:
         raise table.wrong(f"the fit does not know the domain {unknown[0]}")
@@ -208,6 +212,16 @@ def _runs_of_fit(found: MixtureFit, table: Table, arguments: argparse.Namespace)
     if not targets:
         raise table.wrong("the table has none of the fit's targets")
     return _chosen_runs(table, _domains_of(found, table), targets, arguments)
+
+
+def _pool(arguments: argparse.Namespace, domains: tuple[str, ...]) -> Pool | None:
+    """What the runs drew from, where it is told."""
+    if (arguments.tokens is None) != (arguments.budget is None):
+        raise Failure("refused", "--tokens and --budget of the runs go together")
+    if arguments.tokens is None:
+        return None
+    tokens = in_order(domains, _tokens(arguments.tokens), arguments.tokens.name)
+    return Pool(tokens, arguments.budget)
 
 
 def _tokens(path: Path) -> dict[str, float]:

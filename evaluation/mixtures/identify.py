@@ -91,6 +91,11 @@ def _sentences(domains: Sequence[str], mixtures: Floats, fixed: Floats) -> list[
     return found
 
 
+def never_varied(mixtures: Floats) -> list[int]:
+    """The domains that have one proportion in all runs [n, M]."""
+    return [int(k) for k in np.flatnonzero(mixtures.std(axis=0) < SMALLEST_SPREAD)]
+
+
 def escapes(span: Span, mixtures: Floats) -> NDArray[np.bool_]:
     """Which mixtures [n] lie along a direction that no run varied: their loss is unknown."""
     if not len(span.fixed):

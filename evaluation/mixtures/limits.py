@@ -22,6 +22,19 @@ class Limits:
     floors: Floats
     caps: Floats
 
+    def check(self, domains: Sequence[str]) -> None:
+        """Raises `limits_infeasible` where no mixture lies between."""
+        for domain, floor, cap in zip(domains, self.floors, self.caps, strict=True):
+            if floor > cap + ROUNDING:
+                said = f"the floor of {domain} is {floor:.4g}, and its tokens allow {cap:.4g}"
+                raise Failure("limits_infeasible", said)
+        if self.floors.sum() > 1 + ROUNDING:
+            said = f"the floors sum to {self.floors.sum():.4g}, more than 1"
+            raise Failure("limits_infeasible", said)
+        if self.caps.sum() < 1 - ROUNDING:
+            said = f"the caps sum to {self.caps.sum():.4g}, less than 1"
+            raise Failure("limits_infeasible", said)
+
 
 def in_order(
     domains: Sequence[str], named: Mapping[str, float], name: str, default: float | None = None
@@ -57,14 +70,9 @@ def limits_of(
                 f"{budget:.4g}: a budget of up to {most:.4g}, or {epochs:.3g} epochs, would do"
             )
             raise Failure("limits_infeasible", said)
-    low = np.zeros(len(domains)) if floors is None else floors
-    for domain, floor, cap in zip(domains, low, caps, strict=True):
-        if floor > cap + ROUNDING:
-            said = f"the floor of {domain} is {floor:.4g}, and its tokens allow {cap:.4g}"
-            raise Failure("limits_infeasible", said)
-    if low.sum() > 1 + ROUNDING:
-        raise Failure("limits_infeasible", f"the floors sum to {low.sum():.4g}, more than 1")
-    return Limits(low, caps)
+    found = Limits(np.zeros(len(domains)) if floors is None else floors, caps)
+    found.check(domains)
+    return found
 
 
 def _bare(name: str) -> str:

@@ -48,9 +48,11 @@ def optimise(document: Document) -> str:
         held = f"  held by its {limits[name]}" if name in limits else ""
         lines.append(f"{name:{width}}  {share:8.4%}  ({low:.1%} to {high:.1%}){epochs}{held}")
     gain = document["gain"]
+    worth = "not known: no run tells of it"
+    if gain is not None:
+        worth = f"{gain['value']:.4f} nats ({gain['low']:.4f} to {gain['high']:.4f})"
     lines += [
-        f"gain over the natural mixture: {gain['value']:.4f} nats "
-        f"({gain['low']:.4f} to {gain['high']:.4f})",
+        f"gain over the natural mixture: {worth}",
         f"expected regret {document['expected_regret']:.4f} nats; no allowed mixture is better by "
         f"more than {document['certificate']['gap']:.1g} under this law",
     ]

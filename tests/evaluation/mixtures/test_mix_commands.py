@@ -75,7 +75,7 @@ def test_predict(say: Say, fitted: Path, tmp_path: Path, truth: Truth) -> None:
             assert set(own) == {"value", "low", "high"}
             assert own["low"] <= own["value"] <= own["high"]
             assert own["value"] == pytest.approx(loss, abs=0.15)
-    corner = write_table(tmp_path / "c.csv", ["mix_a", "mix_b", "mix_c"], [[0, 0, 1]])
+    corner = write_table(tmp_path / "c.csv", ["c", "mix_a", "b"], [[1, 0, 0]])
     flags = say("predict", fitted, corner)[1]["rows"][0]["flags"]
     assert "outside_hull" in flags
 
@@ -112,6 +112,33 @@ def test_an_unidentified_mixture_is_refused_and_the_others_are_not(
     assert document["rows"][0]["targets"]["loss_x"]["value"] > 0
     assert document["rows"][1]["targets"]["loss_x"] == {"value": None, "low": None, "high": None}
     assert "unidentified" in document["rows"][1]["flags"]
+
+
+def test_the_best_mixture_stays_where_the_runs_can_tell(
+    say: Say, runs_of_truth: Callable[..., Runs], tmp_path: Path
+) -> None:
+    runs = runs_of_truth(20)
+    r, path = runs.mixtures.values, tmp_path / "f.json"
+    names = ["mix_a", "mix_b", "mix_c", "mix_d", "loss_x", "loss_y"]
+
+    def fit(shares: Any) -> None:
+        rows = np.hstack([shares, runs.losses])
+        table = write_table(tmp_path / "r.csv", names, rows.tolist())
+        assert say("fit", table, "--law", "edp", "-o", path)[0] == 0
+
+    fit(np.hstack([0.9 * r, np.full((20, 1), 0.1)]))
+    code, document = say("optimise", path)
+    assert (code, document["mixture"]["mix_d"]) == (0, pytest.approx(0.1, abs=1e-9))
+    assert {"domain": "mix_d", "limit": "fixed"} in document["binding"]
+    assert document["predicted"]["targets"]["loss_x"]["value"] > 0
+    assert document["gain"] is None  # the even mixture has 0.25 of d
+    code, document = say("optimise", path, "--floors", "d=0.2")
+    assert (code, document["error"]["code"]) == (1, "limits_infeasible")
+    assert "mix_d was never varied from 0.1" in document["error"]["message"]
+    fit(np.column_stack([r[:, 0] / 2, r[:, 1:], r[:, 0] / 2]))
+    code, document = say("optimise", path, "--floors", "d=0.5")
+    assert (code, document["error"]["code"]) == (1, "refused")
+    assert "mix_a and mix_d always moved together" in document["error"]["message"]
 
 
 def test_too_few_runs_are_refused(

@@ -42,9 +42,3 @@ def cv_plus(by_fold: Floats, folds: NDArray[np.int64], errors: Floats) -> tuple[
         low[part] = np.partition(around - errors[:, None], ends[0], axis=0)[ends[0]]
         high[part] = np.partition(around + errors[:, None], ends[1], axis=0)[ends[1]]
     return low, high
-
-
-def conformal_half_width(errors: Floats) -> float | None:
-    """Half the width of a split-conformal interval from absolute out-of-fold residuals [n]."""
-    ends = ranks_of(len(errors))
-    return None if ends is None else float(np.sort(errors)[ends[1]])

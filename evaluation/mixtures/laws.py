@@ -13,7 +13,6 @@ folds of a cross-validation, the resamples of a bootstrap.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -206,4 +205,3 @@ class PSLx:
 
 
 LAWS: dict[str, Law] = {law.name: law for law in (M4(), EDP(), PSLx())}
-LAW_NAMES: Sequence[str] = tuple(LAWS)

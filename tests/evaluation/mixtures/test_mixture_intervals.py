@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.mixtures.fit import fit_runs
-from evaluation.mixtures.intervals import conformal_half_width, cv_plus, ranks_of
+from evaluation.mixtures.intervals import cv_plus, ranks_of
 from evaluation.mixtures.predict import predict
 from evaluation.mixtures.student import distribution, quantile
 from evaluation.mixtures.table import Runs
@@ -31,8 +31,7 @@ def test_nine_runs_are_the_fewest_for_an_interval() -> None:
     assert ranks_of(8) is None
     assert ranks_of(9) == (0, 8)
     assert np.isnan(cv_plus(np.ones((1, 2)), np.zeros(8, dtype=int), np.ones(8))).all()
-    assert conformal_half_width(np.arange(8.0)) is None
-    assert conformal_half_width(np.arange(19.0)) == 17.0
+    assert ranks_of(19) == (1, 17)
 
 
 @pytest.mark.parametrize("law", ["m4", "pslx"])

@@ -131,7 +131,7 @@ def _entity(buffer: Any, i: Any, json: Any, fold: Any) -> Any:
     """The same of an entity whose "&" ended at `i`; the "&" itself where it begins none."""
     while True:
         code, k = raw_at(buffer, i, json)
-        number = 0
+        number: Any = 0
         if code == HASH:
             number, k = _entity_number(buffer, k, json)
         else:

@@ -19,8 +19,11 @@ _SECONDS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 @register.filter
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.1234 → 12.3; a dash for None."""
-    return "–" if value is None else f"{100 * value:.{digits}f}"
+    """0.1234 → 12.3, −0.05 → −5.0; a dash for None."""
+    if value is None:
+        return "–"
+    rounded = round(100 * value, digits) + 0.0  # −0.0 becomes 0.0
+    return f"{rounded:.{digits}f}".replace("-", "\u2212")
 
 
 @register.filter

@@ -104,7 +104,7 @@ def summary(found: dict[str, Any]) -> str:
     """An audit in a sentence."""
     different, total = found["different"], found["examples"]
     text = (
-        f"{total - len(different)} of {total} examples are as with {found['engine']} "
+        f"{total - len(different)} of {total} examples agree with {found['engine']} "
         f"({found['precision']}), log-probabilities within {found['largest_difference']:.1e}"
     )
     if different:

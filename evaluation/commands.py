@@ -26,11 +26,11 @@ def register(commands: Commands) -> None:
     suite = commands.group("suite", "the tasks a model is asked")
     listing = suite.add("list", "list the tasks of a suite", _list, _render_suite)
     _suite_argument(listing)
-    listing.add_argument("--data", type=Path, help="folder of task files: say which are there")
+    listing.add_argument("--data", type=Path, help="folder of task files: show which are there")
     verify = suite.add("verify", "check task files against the suite", _verify, _render_suite)
     _suite_argument(verify)
     verify.add_argument("--data", type=Path, required=True, help="folder of task files")
-    fetch = suite.add("fetch", "bring task files into a folder", _fetch, _render_fetch)
+    fetch = suite.add("fetch", "copy or download task files into a folder", _fetch, _render_fetch)
     fetch.add_argument("--suite", default="full", help="core, full, or your own suite's file")
     fetch.add_argument("--data", type=Path, required=True, help="folder to fill")
     fetch.add_argument(
@@ -38,24 +38,30 @@ def register(commands: Commands) -> None:
         dest="source",
         required=True,
         metavar="FOLDER|URL",
-        help="where the files lie, for instance LLM Foundry's local_data",
+        help="folder or address of the files, for instance LLM Foundry's local_data",
     )
     fetch.add_argument("--gpqa", metavar="FILE|URL", help="GPQA's archive, dataset.zip")
 
     register_signal(suite)
 
-    evaluate = commands.add("evaluate", "ask a model the tasks", _evaluate, _render_results)
+    evaluate = commands.add(
+        "evaluate", "ask a model the questions of a suite", _evaluate, _render_results
+    )
     evaluate.add_argument("--model", type=Path, required=True, help="model directory")
     evaluate.add_argument("--suite", required=True, help=", ".join(SUITE_NAMES))
     evaluate.add_argument("--tasks", metavar="LABEL,…", help="only these tasks")
     evaluate.add_argument("--limit", type=positive, help="only the first N rows of a task")
     evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
     evaluate.add_argument("--engine", default=DEFAULT_ENGINE, choices=ENGINES)
-    evaluate.add_argument("--precision", choices=PRECISIONS, help="native: fp32 (default), …")
-    evaluate.add_argument("--verify-with", choices=(REFERENCE,), help="ask a sample there too")
-    evaluate.add_argument("--sample", type=positive, default=100, metavar="N", help="its size")
     evaluate.add_argument(
-        "--reference-answers", action="store_true", help="score the answers of written tasks too"
+        "--precision", choices=PRECISIONS, help="of the native engine (default: fp32)"
+    )
+    evaluate.add_argument("--verify-with", choices=(REFERENCE,), help="audit a sample with it")
+    evaluate.add_argument(
+        "--sample", type=positive, default=100, metavar="N", help="size of that sample"
+    )
+    evaluate.add_argument(
+        "--reference-answers", action="store_true", help="score the right answers of written tasks"
     )
     evaluate.add_argument(
         "--output", type=output_folder, required=True, help="folder for the results"
@@ -66,7 +72,7 @@ def register(commands: Commands) -> None:
     score.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
     score.add_argument("--examples", type=Path, metavar="FILE", help="examples.jsonl of the run")
     score.add_argument("--data", type=Path, help="folder of task files: adds bits per byte")
-    score.add_argument("--suite", metavar="FILE", help="your own suite, if it is one's results")
+    score.add_argument("--suite", metavar="FILE", help="your own suite's file, for its results")
     score.add_argument("--dclm", type=Path, metavar="FILE", help="write DCLM's eval JSON too")
 
 
@@ -154,17 +160,17 @@ def _state(row: dict[str, Any]) -> str:
     if row["ok"]:
         return "  ok"
     if row["present"]:
-        return "  ANOTHER CONTENT"
+        return "  OTHER CONTENT"
     return "  missing (made from GPQA's archive)" if row["made_from"] else "  missing"
 
 
 def _render_fetch(document: dict[str, Any]) -> str:
     meanings = {
-        "present": "was there",
+        "present": "already there",
         "fetched": "fetched",
         "absent": "MISSING at the source",
-        "wrong": "ANOTHER CONTENT at the source",
-        "archive": "MISSING: made from GPQA's protected archive, which --gpqa names",
+        "wrong": "OTHER CONTENT at the source",
+        "archive": "MISSING: name GPQA's archive with --gpqa",
     }
     return "\n".join(f"{row['file']}  {meanings[row['state']]}" for row in document["files"])
 
@@ -182,7 +188,7 @@ def _render_results(document: dict[str, Any]) -> str:
     if "audit" in document:
         lines.append("audit: " + summary(document["audit"]))
         if not document["audit"]["ok"]:
-            lines.append("NOT the reference's answers: do not use these results")
+            lines.append("the answers DIFFER from the reference's: do not use these results")
     return "\n".join(lines)
 
 

@@ -33,7 +33,7 @@ def write_dclm_json(results: Path, target: Path) -> None:
     if document.suite not in ("core", "full") or document.limit is not None:
         raise Failure(
             "results_invalid",
-            f"{results.name} is not a whole run of the suite core or full: DCLM's JSON holds those",
+            f"{results.name} is not a whole run of core or full: DCLM's JSON needs one",
         )
     write_json_atomically(target, dclm_document(document, values))
 

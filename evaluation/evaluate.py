@@ -174,10 +174,12 @@ def evaluate_model(
         raise Failure(
             "refused",
             "the reference engine runs in one process: evaluate without --verify-with, then run "
-            "the same command with it in one process, which takes the answers from --output",
+            "the same command with it in one process: it reuses the answers in --output",
         )
     if reference_answers and engine_name == REFERENCE:
-        raise Failure("unknown_engine", f"{REFERENCE} scores no reference answers: native does")
+        raise Failure(
+            "unknown_engine", f"{REFERENCE} scores no reference answers: use the engine native"
+        )
     suite = load_suite(suite_name)
     tasks, missing = _find_tasks(suite, data, labels)
     run = Evaluation(suite, tasks, missing, limit, model_sha256(model), output)
@@ -223,7 +225,9 @@ def load_engine(name: str, model: Path, precision: str | None = None) -> TaskEng
     if name not in ENGINES:
         raise Failure("unknown_engine", f"there is no engine {name!r}: {', '.join(ENGINES)}")
     if precision is not None and name == REFERENCE:
-        raise Failure("unknown_engine", f"{REFERENCE} has no choice of precision: native has")
+        raise Failure(
+            "unknown_engine", f"{REFERENCE} has no choice of precision: use the engine native"
+        )
     from training_recipes.model_dir import load_model_dir
 
     transformer = load_model_dir(model)

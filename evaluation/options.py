@@ -98,7 +98,7 @@ def _of_jsonl(path: Path) -> _Columns:
             np.array([value for t in tokens for value in t], dtype=np.int64),
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise _invalid(path.name, "something else than numbers") from error
+        raise _invalid(path.name, "values that are not numbers") from error
 
 
 def _of_parquet(path: Path) -> _Columns:

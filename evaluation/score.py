@@ -143,7 +143,7 @@ def _suite_of(path: Path, document: ResultsFile, asked: str | None) -> Suite:
     if name not in SUITE_NAMES and asked is None:
         raise Failure(
             "results_invalid",
-            f"{path.name} names an unknown suite {name!r}: give the file of your own with --suite",
+            f"{path.name} names an unknown suite {name!r}: give your own suite's file with --suite",
         )
     suite = load_suite(asked or name)
     if suite.name != name:
@@ -152,7 +152,7 @@ def _suite_of(path: Path, document: ResultsFile, asked: str | None) -> Suite:
     if found is not None and found != suite.hash:
         raise Failure(
             "results_invalid",
-            f"{path.name} was made with another version of the suite {name} "
+            f"{path.name} belongs to another version of the suite {name} "
             f"({found[:12]}, here {suite.hash[:12]})",
         )
     return load_suite("full") if name == "core" else suite

@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
 def register_signal(suite: Commands) -> None:
     """Adds it to the group `crucible suite`."""
-    signal = suite.add("signal", "which tasks tell datasets apart", run_signal, render_signal)
+    signal = suite.add(
+        "signal", "rank tasks by how well they tell datasets apart", run_signal, render_signal
+    )
     signal.add_argument("results", type=Path, nargs="*", metavar="RESULTS.json")
     signal.add_argument(
-        "--target", type=Path, nargs="+", metavar="FILE", help="of the same datasets, larger scale"
+        "--target",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="results of the same datasets at a larger scale",
     )
-    signal.add_argument("--suite", metavar="FILE", help="your own suite, if it is one's results")
+    signal.add_argument("--suite", metavar="FILE", help="your own suite's file, for its results")
     signal.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
-    signal.add_argument("--dclm", type=Path, metavar="CHECKOUT", help="DCLM's runs, not files")
+    signal.add_argument("--dclm", type=Path, metavar="CHECKOUT", help="use DCLM's published runs")
     signal.add_argument("--from", dest="source", metavar="SCALE", help="with --dclm")
     signal.add_argument("--to", dest="target_scale", metavar="SCALE", help="with --dclm")
 
@@ -61,7 +67,7 @@ def _of_files(
     if not arguments.results:
         raise Failure("refused", "give results files, or a checkout with --dclm, --from and --to")
     if arguments.source or arguments.target_scale:
-        raise Failure("refused", "--from and --to go with --dclm")
+        raise Failure("refused", "--from and --to need --dclm")
     if arguments.target is not None and len(arguments.target) != len(arguments.results):
         raise Failure(
             "refused",
@@ -106,7 +112,7 @@ def _of_checkout(
     from evaluation.transfer.runs import check_order
 
     if arguments.results or arguments.target or arguments.suite:
-        raise Failure("refused", "--dclm stands in the place of files and of --suite")
+        raise Failure("refused", "--dclm replaces files and --suite: leave them out")
     if arguments.source is None or arguments.target_scale is None:
         raise Failure("refused", "--dclm needs --from and --to")
     check_order(arguments.source, arguments.target_scale)

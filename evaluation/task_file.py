@@ -106,7 +106,7 @@ def _problem(task: Task, row: dict[str, Any]) -> str | None:
         given += [("aliases", one) for one in aliases] if isinstance(aliases, list) else []
         for name, answer in given:
             if isinstance(answer, str) and not clean(answer):
-                return f"{name!r} holds {answer!r}, of which nothing is left when it is compared"
+                return f"{name!r} holds {answer!r}, of which normalisation leaves nothing"
     return None
 
 

@@ -148,7 +148,7 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: Exception) -> Failure:
-        reason = "it does not answer in time" if isinstance(error, requests.Timeout) else (
+        reason = "no answer in time" if isinstance(error, requests.Timeout) else (
             "the connection failed"
         )  # fmt: skip
         return Failure("server_unreachable", f"cannot reach {self._server}: {reason}")
@@ -179,7 +179,7 @@ class Client:
         if status in (401, 403):
             raise Failure("not_authorised", f"{self._server} does not accept the token")
         if status == 404 and known:
-            raise Failure("not_found", "the server knows no such thing")
+            raise Failure("not_found", "the server has no such object")
         if 400 <= status < 500 and known:
             raise Failure("refused", refusal.message or f"status {status}")
         said = f"{self._server} gives no answer of Crucible's (status {status})"

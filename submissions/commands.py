@@ -30,22 +30,24 @@ Document = dict[str, Any]
 
 def register(commands: Commands) -> None:
     """Adds the subcommands to the `crucible` command."""
-    submit = commands.add("submit", "upload a dataset and hand it in", run_submit, show_submission)
+    submit = commands.add("submit", "upload a dataset and submit it", run_submit, show_submission)
     submit.add_argument("paths", nargs="+", type=given_path, metavar="PATH", help=PATH_HELP)
     submit.add_argument("--track", required=True, help=" or ".join(Track))
     submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     submit.add_argument("--name", required=True, help="what the leaderboard shows")
     submit.add_argument("--description", default="", help="how the dataset was made")
     submit.add_argument(
-        "--seed", type=seed, help="of shuffling and training (default: the scale's)"
+        "--seed", type=seed, help="seed of shuffling and training (default: the scale's)"
     )
-    submit.add_argument("--upload", metavar="ID", help="go on with an upload that was broken off")
-    status = commands.add("status", "show how far submissions are", run_status, show_status)
-    status.add_argument("id", nargs="?", metavar="ID", help="one submission (default: all of mine)")
-    status.add_argument("--wait", action="store_true", help="follow it until it has ended")
+    submit.add_argument("--upload", metavar="ID", help="continue an upload that broke off")
+    status = commands.add("status", "show the progress of submissions", run_status, show_status)
+    status.add_argument(
+        "id", nargs="?", metavar="ID", help="one submission (default: all of yours)"
+    )
+    status.add_argument("--wait", action="store_true", help="follow it until it is over")
     results = commands.add("results", "show a submission's score", run_results, show_results)
     results.add_argument("id", metavar="ID")
-    cancel = commands.add("cancel", "stop a submission", run_cancel, show_submission)
+    cancel = commands.add("cancel", "cancel a submission", run_cancel, show_submission)
     cancel.add_argument("id", metavar="ID")
     board = commands.add("leaderboard", "show a ranking", run_leaderboard, show_leaderboard)
     board.add_argument("--track", required=True, help=" or ".join(Track))
@@ -196,7 +198,7 @@ def show_status(document: Document) -> str:
         return show_submission(document)
     keys = ("id", "name", "track", "scale", "state", "created_at")
     rows = [[str(row[key]) for key in keys] for row in document["submissions"]]
-    return table(keys, rows) if rows else "You have handed in nothing yet."
+    return table(keys, rows) if rows else "You have no submissions yet."
 
 
 def show_results(document: Document) -> str:

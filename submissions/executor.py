@@ -88,8 +88,8 @@ class LocalProcesses:
             if max(deaths) == MAX_DEATHS:
                 raise Failure(
                     "out_of_memory",
-                    f"{MAX_DEATHS} processes died at the same work; on Linux that is mostly the "
-                    "kernel, short of memory",
+                    f"{MAX_DEATHS} processes died at the same work; on Linux the usual cause "
+                    "is too little memory",
                 )
 
 

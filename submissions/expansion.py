@@ -24,7 +24,6 @@ class Expansion:
         self.left -= max(size, LINE * lines)
         if self.left < 0:
             said = (
-                f"the shard holds more than {MOST} times the bytes of its file; "
-                "leave out what it repeats"
+                f"the shard holds more than {MOST} times the bytes of its file; remove repetition"
             )
             raise Failure("expands_too_much", said, shard=self.name)

@@ -102,9 +102,7 @@ FAILURES: dict[str, FailureKind] = {
     "too_few_pairs": _theirs(
         "Train more datasets at both scales, or name two scales that have enough.",
     ),
-    "out_of_range": _theirs(
-        "Only a run at the larger scale can tell: the line knows no such scores."
-    ),
+    "out_of_range": _theirs("Train at the larger scale: the line does not cover such scores."),
     "model_invalid": _theirs("Give a folder with params.json, checkpoint.pt and tokenizer/."),
     "tokens_invalid": _theirs("Give a folder that `crucible tokenize` wrote for this scale."),
     "recipe_frozen": _theirs(
@@ -149,7 +147,7 @@ FAILURES: dict[str, FailureKind] = {
         "Retry, or ask an organiser for a longer time limit; the stage has resumed several times.",
     ),
     "recipe_changed": _ours(
-        "The organiser installs the same release on the site and on every machine that runs jobs.",
+        "Ask the organiser to install one release on the site and on all machines that run jobs.",
     ),
     "launch_refused": _ours(_ORGANISER),
     "lost": _ours(

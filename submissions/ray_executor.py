@@ -54,7 +54,7 @@ class RayCluster:
             import ray
         except ModuleNotFoundError:
             failure = Failure("missing_dependency", "the Python package ray is not installed")
-            failure.next_step = "Install it here and on the cluster: docs/ray.md says how."
+            failure.next_step = "Install it here and on the cluster, as docs/ray.md describes."
             raise failure from None
         if not ray.is_initialized():
             try:
@@ -86,7 +86,7 @@ def _result(ray: Any, future: Any) -> Any:
         raise error.cause from None
     except ray.exceptions.RayError as error:
         said = (
-            f"{MAX_DEATHS} workers died at the same work ({type(error).__name__}); that is mostly "
-            "the kernel or Ray, short of memory, or machines that went away"
+            f"{MAX_DEATHS} workers died at the same work ({type(error).__name__}); the usual "
+            "causes are too little memory and lost machines"
         )
         raise Failure("out_of_memory", said) from None

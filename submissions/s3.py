@@ -41,7 +41,7 @@ REASONS = {
     "NoSuchBucket": "there is no such bucket",
     "NoSuchKey": "there is no such object any more",
     "404": "there is no such object any more",
-    "InvalidBucketName": "this is no name of a bucket",
+    "InvalidBucketName": "the name of the bucket is not valid",
     "InvalidObjectState": "the object is archived: restore it first",
     "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_REGION",
@@ -175,7 +175,7 @@ def _fetch_from(shard: S3Shard, start: int, file: IO[bytes]) -> None:
 
 
 def _changed(name: str | None) -> Failure:
-    said = "the object was replaced after it had been listed: start again"
+    said = "the object was replaced after it was listed: start again"
     return Failure("shard_unreadable", said, shard=name)
 
 

@@ -127,9 +127,7 @@ def format_of(name: str) -> str | None:
 
 def unknown_format(name: str) -> Failure:
     """The refusal of a file whose content is not known."""
-    return Failure(
-        "unknown_format", "the file's name ends in none of the known formats", shard=name
-    )
+    return Failure("unknown_format", "the file's name has no ending of a known format", shard=name)
 
 
 def is_companion(name: str) -> bool:

@@ -42,14 +42,14 @@ def upload_dataset(
         number = str(there["id"])
         hashes = {shard["name"]: shard["sha256"] for shard in there["shards"]}
         if foreign := sorted(hashes.keys() - shards.keys()):
-            said = f"upload {number} holds {foreign[0]}, which is not in this dataset: begin anew"
+            said = f"upload {number} holds {foreign[0]}, not in this dataset: start a new upload"
             raise Failure("refused", said)
         try:
             _send(client, number, shards, hashes, scratch, progress)
         except OSError as error:
             raise Failure("shard_unreadable", f"{error.filename}: {error.strerror}") from None
         except Failure as failure:
-            failure.next_step += f" The upload goes on with `--upload {number}`."
+            failure.next_step += f" Continue the upload with `--upload {number}`."
             raise
     return number
 
@@ -89,7 +89,7 @@ def _named_shards(dataset: Dataset) -> dict[str, Shard]:
     for shard in dataset.shards:
         name = flat_name(shard.name)
         if name in named:
-            said = f"it would be uploaded as {name}, like {named[name].name}: rename one of them"
+            said = f"{name} is also the upload's name of {named[name].name}: rename one of them"
             raise Failure("refused", said, shard=shard.name)
         if shard.bytes == 0:
             raise Failure("shard_empty", "the file is empty", shard=shard.name)

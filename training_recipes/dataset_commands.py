@@ -25,7 +25,7 @@ from training_recipes.scales import load_scale, scale_names
 def register(commands: Commands) -> None:
     """Adds the subcommands; libraries that take long to import wait until one of them runs."""
     scales = ", ".join(scale_names())
-    check = commands.add("check", "check a dataset before handing it in", run_check, render_check)
+    check = commands.add("check", "check a dataset before you submit it", run_check, render_check)
     check.add_argument("paths", nargs="+", type=given_path, metavar="PATH", help=PATH_HELP)
     check.add_argument("--track", required=True, help=" or ".join(Track))
     check.add_argument("--scale", required=True, help=f"one of {scales}")
@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
         "--input", required=True, nargs="+", type=given_path, metavar="PATH", help=PATH_HELP
     )
     tokenize.add_argument("--output", required=True, type=output_folder, metavar="DIR")
-    tokenize.add_argument("--seed", type=seed, help="of the shuffle; the recipe's if left out")
+    tokenize.add_argument("--seed", type=seed, help="seed of the shuffle (default: the recipe's)")
     place = tokenize.add_mutually_exclusive_group()
     place.add_argument(
         "--workers",
@@ -47,7 +47,7 @@ def register(commands: Commands) -> None:
         metavar="N",
         help="processes; all cores if left out",
     )
-    place.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster that does the work")
+    place.add_argument("--ray", metavar="ADDRESS", help="address of a Ray cluster to run on")
 
 
 def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def render_check(report: dict[str, Any]) -> str:
     for problem in report["problems"]:
         place = ":".join(str(problem[key]) for key in ("shard", "line") if problem[key])
         lines.append(f"{place}: {problem['message']}" if place else problem["message"])
-    lines.append("ready to hand in" if report["ok"] else "not ready: correct this and check again")
+    lines.append("ready to submit" if report["ok"] else "not ready: correct this and check again")
     return "\n".join(lines)
 
 

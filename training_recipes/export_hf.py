@@ -45,7 +45,7 @@ def export_model(model_dir: Path, output: Path) -> dict[str, Any]:
     model. Raises `model_invalid` as `load_model_dir` does, and `output_exists`.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise Failure("output_exists", f"{output} holds something already")
+        raise Failure("output_exists", f"{output} already holds files")
     model = load_model_dir(model_dir, mapped=True)
     config = config_of(model)
     work = output.with_name(f".{output.name}.partial")

@@ -76,7 +76,7 @@ def require_choices(parameters: Mapping[str, Any], choices: set[str]) -> None:
     """Raises `recipe_frozen` for a job's parameter that is not among those one may choose."""
     for name in parameters:
         if name not in choices:
-            raise Failure("recipe_frozen", f"{name} is fixed by the recipe: nobody may choose it")
+            raise Failure("recipe_frozen", f"{name} is fixed by the recipe: it cannot be chosen")
 
 
 def rows_a_process(global_batch: int, world_size: int, micro_batch: int | None) -> int:

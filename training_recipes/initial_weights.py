@@ -28,8 +28,8 @@ def require_recipes_draw() -> None:
     if any(abs(one - other) > TOLERANCE for one, other in zip(found, EXPECTED, strict=True)):
         raise Failure(
             "torch_unfit",
-            f"torch {torch.__version__} draws other initial weights from a seed than the recipes "
-            "do, as every torch below 2.12 does",
+            f"torch {torch.__version__} draws other initial weights than the recipes need, "
+            "like every torch below 2.12",
         )
 
 

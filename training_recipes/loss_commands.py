@@ -16,11 +16,13 @@ from training_recipes.scales import load_scale
 
 def register(commands: Commands) -> None:
     """Adds the subcommands; libraries that take long to import wait until one of them runs."""
-    loss = commands.add("loss", "the loss of a model on held-out text", run_loss, render_loss)
+    loss = commands.add(
+        "loss", "compute the loss of a model on held-out text", run_loss, render_loss
+    )
     loss.add_argument("--model", required=True, type=Path, metavar="DIR", help="from `train`")
     loss.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
     loss.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    loss.add_argument("--limit", type=int, metavar="N", help="rows; all if left out")
+    loss.add_argument("--limit", type=int, metavar="N", help="number of rows (default: all)")
 
     verify = commands.add(
         "verify-stack",
@@ -31,7 +33,9 @@ def register(commands: Commands) -> None:
     verify.add_argument("--scale", default="11m-1x", help="11m-1x, 79m-1x or 154m-1x")
     verify.add_argument("--data", required=True, type=Path, metavar="DIR", help="RefinedWeb's rows")
     verify.add_argument("--input", required=True, nargs="+", metavar="PATH", help="C4's validation")
-    verify.add_argument("--output", required=True, type=Path, metavar="DIR", help="of the model")
+    verify.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the model"
+    )
     verify.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
     verify.add_argument("--micro-batch", type=int, metavar="ROWS", help=CHOICES["micro_batch"])
     verify.add_argument("--compile", action="store_true", help=CHOICES["compile"])

@@ -18,7 +18,9 @@ class Purpose:
     predicts: str
 
 
-_PLUMBING = "nothing: it shows that the whole way works, and ranks datasets at its own size alone"
+_PLUMBING = (
+    "nothing: it shows that the whole pipeline works, and ranks datasets at its own size alone"
+)
 _TINY = (
     "next to nothing: answers are near chance and most FLOPs are the output matrix's; compare "
     "datasets by the loss on held-out text"
@@ -54,7 +56,7 @@ PURPOSES = {
         DECIDING,
         "the order at 1b-1x is its own for 93 % of pairs (8 datasets of DCLM); no pairs with 7b-1x",
     ),
-    "3b-1x": Purpose(DECIDING, "not known: DCLM published no run of it"),
-    "7b-1x": Purpose(DECIDING, "the order at its own size; what smaller scales are held against"),
+    "3b-1x": Purpose(DECIDING, "unknown: DCLM published no run of it"),
+    "7b-1x": Purpose(DECIDING, "the order at its own size; the reference for smaller scales"),
     "7b-2x": Purpose(DECIDING, "the order at its own size, the largest of the competition"),
 }

@@ -24,8 +24,10 @@ def register(commands: Commands) -> None:
     show.add_argument("scale", metavar="SCALE", help=f"one of {scales}")
     cost = recipe.add("cost", "what a scale costs", run_recipe_cost, render_recipe_cost)
     cost.add_argument("scale", metavar="SCALE", help=f"one of {scales}")
-    cost.add_argument("--gpu", choices=GPUS, help=f"{DEFAULT_GPU} if left out")
-    cost.add_argument("--count", type=int, default=1, metavar="N", help="of GPUs; 1 if left out")
+    cost.add_argument("--gpu", choices=GPUS, help=f"default: {DEFAULT_GPU}")
+    cost.add_argument(
+        "--count", type=int, default=1, metavar="N", help="number of GPUs (default: 1)"
+    )
 
 
 def run_recipe_list(_arguments: argparse.Namespace) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def read_numbered(rows: RowFiles, numbers: Order) -> Ids:
                 os.posix_fadvise(descriptor, offset, row_bytes, os.POSIX_FADV_WILLNEED)
             for position, offset in zip(mine, offsets, strict=True):
                 if os.preadv(descriptor, [result[position].data], offset) != row_bytes:
-                    raise Failure("artifact_corrupt", f"{rows.paths[file]} has lost its end")
+                    raise Failure("artifact_corrupt", f"{rows.paths[file]} is cut off")
         finally:
             os.close(descriptor)
     return result

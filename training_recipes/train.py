@@ -68,7 +68,7 @@ def train(
     }
     work = output.with_name(f".{output.name}.partial")
     if not resume and (_holds_something(output) or _holds_something(work)):
-        raise Failure("output_exists", f"{output} holds a run already, finished or not")
+        raise Failure("output_exists", f"{output} already holds a run, finished or not")
     if _holds_something(output):
         figures = _finished(output, identity)
         shutil.rmtree(work, ignore_errors=True)  # left by a process that died after the rename
@@ -94,7 +94,7 @@ def _require_fitting(summary: Summary, scale: Scale, tokens: Path) -> None:
             f"needs {scale.model.seq_len + 1}",
         )
     if summary.tokenizer_sha256 != tokenizer_sha256(scale.tokenizer):
-        raise Failure("tokens_invalid", f"the rows in {tokens} were made with another tokenizer")
+        raise Failure("tokens_invalid", f"the rows in {tokens} have the ids of another tokenizer")
     if summary.sequences * scale.max_epochs < scale.rows:
         raise Failure(
             "dataset_too_small",
@@ -114,7 +114,7 @@ def _finished(output: Path, identity: dict[str, str | int]) -> TrainResult:
         report = read(TrainingReport, output / REPORT, code="artifact_corrupt")
         if report.identity == identity:
             return report.figures
-    raise Failure("output_exists", f"{output} holds something else than this run")
+    raise Failure("output_exists", f"{output} holds something other than this run")
 
 
 def _engine_of(name: str) -> Engine:

@@ -22,8 +22,10 @@ def register(commands: Commands) -> None:
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
     train.add_argument("--output", required=True, type=output_folder, metavar="DIR")
     train.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
-    train.add_argument("--seed", type=seed, help="of the weights; the recipe's if left out")
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    train.add_argument(
+        "--seed", type=seed, help="seed of the initial weights (default: the recipe's)"
+    )
+    train.add_argument("--resume", action="store_true", help="continue an interrupted run")
     train.add_argument("--micro-batch", type=positive, metavar="ROWS", help=CHOICES["micro_batch"])
     train.add_argument("--compile", action="store_true", help=CHOICES["compile"])
     train.add_argument("--fsdp", action="store_true", help=CHOICES["fsdp"])

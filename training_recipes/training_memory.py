@@ -37,7 +37,7 @@ def rows_that_fit(
     raise Failure(
         "hardware_unfit",
         f"one row of {scale.name} takes about {needed / 1e9:.0f} GB, and {memory / 1e9:.0f} GB are "
-        f"free: take larger GPUs or {way}",
+        f"free: use larger GPUs or {way}",
     )
 
 

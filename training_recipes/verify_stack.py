@@ -66,7 +66,7 @@ def require_published(scale: Scale) -> None:
     if scale.name not in PUBLISHED:
         raise Failure(
             "unknown_scale",
-            f"of {scale.name} no loss was published: choose {', '.join(PUBLISHED)}",
+            f"there is no published loss of {scale.name}: choose {', '.join(PUBLISHED)}",
         )
 
 

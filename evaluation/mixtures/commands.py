@@ -18,14 +18,16 @@ def register(commands: Commands) -> None:
     mix = commands.group("mix", "predict losses of mixtures and find the best one")
     _register_fit(mix)
 
-    predict = mix.add("predict", "losses of other mixtures", _run("predict"), rendering.predict)
+    predict = mix.add(
+        "predict", "predict the losses of other mixtures", _run("predict"), rendering.predict
+    )
     predict.add_argument("fit", type=Path, metavar="FIT", help=FIT_HELP)
     predict.add_argument("mixtures", type=Path, metavar="MIXTURES", help="CSV of proportions")
 
     _register_optimise(mix)
 
     critical = mix.add(
-        "critical", "the share of old data that keeps the old loss", _run("critical"),
+        "critical", "find the share of old data that keeps the old loss", _run("critical"),
         rendering.critical,
     )  # fmt: skip
     _runs_arguments(critical)
@@ -46,8 +48,10 @@ def register(commands: Commands) -> None:
     check.add_argument("fit", type=Path, metavar="FIT", help=FIT_HELP)
     check.add_argument("runs", type=Path, metavar="HELDOUT", help="CSV of runs not in the fit")
     _scale_arguments(check)
-    check.add_argument("--max-mae", type=_positive, help="nats, of the mean over targets")
-    check.add_argument("--max-mre", type=_positive, help="a share of the loss: 0.02 is 2 %%")
+    check.add_argument("--max-mae", type=_positive, help="limit in nats, of the mean over targets")
+    check.add_argument(
+        "--max-mre", type=_positive, help="limit as a share of the loss: 0.02 is 2 %%"
+    )
     check.add_argument("--min-spearman", type=float, help="rank correlation")
     check.add_argument("--min-coverage", type=float, help="share of runs in their interval")
 
@@ -58,38 +62,46 @@ def _register_fit(mix: Commands) -> None:
     fit = mix.add("fit", "fit laws to runs", _run("fit"), rendering.fit)
     _runs_arguments(fit)
     fit.add_argument("--law", choices=LAWS, default="auto", help="default %(default)s")
-    fit.add_argument("--seed", type=_seed, default=0, help="of the folds (default %(default)s)")
+    fit.add_argument(
+        "--seed", type=_seed, default=0, help="seed of the folds (default %(default)s)"
+    )
     fit.add_argument("--at-size", metavar="SIZE", help="extrapolate to this size, as 1B or 1e9")
     fit.add_argument("--at-step", type=_positive, metavar="STEP", help="extrapolate to this step")
-    fit.add_argument("--tokens", type=Path, metavar="TOKENS", help="what the runs drew from")
-    fit.add_argument("--budget", type=_positive, metavar="N", help="tokens that each run trained")
+    fit.add_argument(
+        "--tokens", type=Path, metavar="TOKENS", help="JSON: tokens by source of the runs"
+    )
+    fit.add_argument("--budget", type=_positive, metavar="N", help="tokens of each run")
     fit.add_argument("-o", "--output", type=Path, required=True, metavar="FIT")
 
 
 def _register_optimise(mix: Commands) -> None:
     optimise = mix.add(
-        "optimise", "the best mixture under limits", _run("optimise"), rendering.optimise
+        "optimise", "find the best mixture under limits", _run("optimise"), rendering.optimise
     )
     optimise.add_argument("fit", type=Path, metavar="FIT", help=FIT_HELP)
     optimise.add_argument("--tokens", type=Path, metavar="TOKENS", help="JSON: tokens by source")
     optimise.add_argument("--budget", type=_positive, metavar="N", help="tokens to train on")
     optimise.add_argument("--max-epochs", type=_positive, default=4.0, help="default %(default)s")
-    optimise.add_argument("--floors", metavar="NAME=SHARE,…", help="at least so much of a source")
-    optimise.add_argument("--weights", metavar="NAME=W,…", help="targets, instead of all alike")
+    optimise.add_argument("--floors", metavar="NAME=SHARE,…", help="smallest share of a source")
+    optimise.add_argument(
+        "--weights", metavar="NAME=W,…", help="weights of targets (default: equal)"
+    )
     optimise.add_argument("--kl", type=_not_negative, default=0.0, metavar="λ",
                           help="nats for a divergence of 1 from the natural mixture")  # fmt: skip
 
 
 def _register_design(mix: Commands) -> None:
-    design = mix.add("design", "which mixtures to train", _run("design"), rendering.design)
+    design = mix.add("design", "suggest mixtures to train", _run("design"), rendering.design)
     design.add_argument("--sources", type=Path, required=True, metavar="SOURCES",
                         help="JSON: tokens by source")  # fmt: skip
     design.add_argument("--runs", type=_count, required=True, metavar="N")
     design.add_argument("--budget", type=_positive, metavar="N", help="tokens of each run")
     design.add_argument("--max-epochs", type=_positive, default=4.0, help="default %(default)s")
     design.add_argument("--larger-budget", type=_positive, metavar="N",
-                        help="tokens at the scale that is meant: matches repetition")  # fmt: skip
-    design.add_argument("--fit", type=Path, metavar="FIT", help="the next runs for this fit")
+                        help="tokens at the larger scale: matches repetition")  # fmt: skip
+    design.add_argument(
+        "--fit", type=Path, metavar="FIT", help="suggest the next runs for this fit"
+    )
     design.add_argument("--seed", type=_seed, default=0, help="default %(default)s")
     design.add_argument("-o", "--output", type=Path, metavar="CSV", help="the mixtures as a table")
 

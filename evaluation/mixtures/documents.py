@@ -114,10 +114,10 @@ def critical(runs: Runs, found: Critical, base: float, law: str) -> Document:
     notes = list(runs.notes)
     if found.share is None:
         notes.append(
-            f"the law meets the base's loss {len(found.crossings)} times: there is no one share"
+            f"the law crosses the base's loss {len(found.crossings)} times: there is no one share"
         )
     elif not found.inside:
-        notes.append("the share lies outside those that were trained: an extrapolation")
+        notes.append("the share lies outside the trained ones: an extrapolation")
     grid = np.linspace(0, 1, len(found.curve))
     return {
         "share": found.share,

@@ -198,7 +198,7 @@ def _domains_of(found: MixtureFit, table: Table) -> dict[str, str]:
     domains = dict(zip(found.domains, resolved.values(), strict=True))
     unknown = [c for c in table.columns if c.startswith(MIX) and c not in domains.values()]
     if unknown:
-        raise table.wrong(f"the fit does not know the domain {unknown[0]}")
+        raise table.wrong(f"the fit has no domain {unknown[0]}")
     return domains
 
 

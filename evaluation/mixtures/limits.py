@@ -67,7 +67,7 @@ def limits_of(
             most, epochs = max_epochs * tokens.sum(), budget / max(tokens.sum(), 1e-300)
             said = (
                 f"{max_epochs:g} epochs of all sources are {most:.4g} tokens, and the budget is "
-                f"{budget:.4g}: a budget of up to {most:.4g}, or {epochs:.3g} epochs, would do"
+                f"{budget:.4g}: a budget of up to {most:.4g}, or {epochs:.3g} epochs, works"
             )
             raise Failure("limits_infeasible", said)
     found = Limits(np.zeros(len(domains)) if floors is None else floors, caps)

@@ -24,7 +24,7 @@ def fit(document: Document) -> str:
             f"{100 * own['mre']:6.2f}  {_rank(own['spearman'])}  "
             f"{100 * plain['mean']['mre']:6.2f}  {100 * plain['linear']['mre']:6.2f}"
         )
-    lines.append("all figures are of runs that the law had not seen")
+    lines.append("all figures are of held-out runs")
     return "\n".join([*lines, *document["notes"], f"written to {document['fit']}"])
 
 
@@ -45,7 +45,7 @@ def optimise(document: Document) -> str:
     for name, share in sorted(document["mixture"].items(), key=lambda item: -item[1]):
         low, high = document["spread"][name]
         epochs = "" if document["epochs"] is None else f"  {document['epochs'][name]:6.2f} epochs"
-        held = f"  held by its {limits[name]}" if name in limits else ""
+        held = f"  limited by its {limits[name]}" if name in limits else ""
         lines.append(f"{name:{width}}  {share:8.4%}  ({low:.1%} to {high:.1%}){epochs}{held}")
     gain = document["gain"]
     worth = "not known: no run tells of it"
@@ -111,7 +111,7 @@ def check(document: Document) -> str:
     if document["refused"]:
         lines.append(f"{document['refused']} runs move along directions that are not identified")
     if document["exceeded"]:
-        lines.append("beyond its tolerance: " + ", ".join(document["exceeded"]))
+        lines.append("beyond the limit: " + ", ".join(document["exceeded"]))
     return "\n".join([*lines, *document["notes"]])
 
 
@@ -125,7 +125,7 @@ def design(document: Document) -> str:
         lines.append(f"{number:3}  {', '.join(parts)}{unsure}")
     if document["subsample"] is not None:
         kept = ", ".join(f"{name} {tokens:.4g}" for name, tokens in document["subsample"].items())
-        lines.append(f"take so many tokens of each source, to match repetition: {kept}")
+        lines.append(f"to match repetition, keep these tokens of each source: {kept}")
     if document["output"]:
         lines.append(f"written to {document['output']}")
     return "\n".join([*lines, *document["notes"]])

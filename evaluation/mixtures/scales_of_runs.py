@@ -21,7 +21,7 @@ def trained_rows(table: Table, domains: dict[str, str]) -> tuple[Table, list[str
     if len(rows) < len(table.rows):
         kept = {row.line for row in rows}
         lines = ", ".join(str(row.line) for row in table.rows if row.line not in kept)
-        notes.append(f"left out, for they have no proportions (a base model): lines {lines}")
+        notes.append(f"left out because they have no proportions (a base model): lines {lines}")
     return replace(table, rows=tuple(rows)), notes
 
 

@@ -123,7 +123,7 @@ def _sizes(table: Table, rows: list[Row], size: str | None) -> list[str]:
     names = sorted({row.cells[SIZE] for row in rows}, key=lambda n: number_of_size(table, n))
     if size is None:
         if len(names) > 1:
-            raise table.wrong("the runs have several sizes: say with --at-size which is wanted")
+            raise table.wrong("the runs have several sizes: choose one with --at-size")
         return names
     below = [n for n in names if number_of_size(table, n) < number_of_size(table, size)]
     if len(below) < FEWEST_SIZES:
@@ -169,7 +169,7 @@ def _last_rows(
     if STEP in table.columns:
         common = set.intersection(*({step_of(table, r) for r in own} for own in series.values()))
         if not common:
-            raise table.wrong("the runs have no step in common: say with --at-step which is wanted")
+            raise table.wrong("the runs have no step in common: choose one with --at-step")
         kept = [r for own in series.values() for r in own if step_of(table, r) == max(common)]
     else:
         kept = [row for own in series.values() for row in own]

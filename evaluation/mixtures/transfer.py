@@ -45,7 +45,9 @@ def calibrate(fit: MixtureFit, runs: Runs) -> tuple[MixtureFit, list[Transfer]]:
     already, `runs_invalid` where nothing can be compared.
     """
     if any(target.calibration is not None for target in fit.targets):
-        raise Failure("fit_invalid", "the fit is calibrated already: name that of the small scale")
+        raise Failure(
+            "fit_invalid", "the fit is already calibrated: name the fit of the small scale"
+        )
     mixtures = runs.mixtures.values
     if escapes(fit.span, mixtures).any():
         said = "a run moves along a direction that the small scale never varied"

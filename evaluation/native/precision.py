@@ -17,7 +17,7 @@ def prepare_model(model: OpenLM, precision: str, local_rank: int) -> OpenLM:
     reference.
     """
     if precision == "tf32" and not torch.cuda.is_available():
-        raise Failure("unknown_engine", "tf32 is a GPU's arithmetic, and this machine has none")
+        raise Failure("unknown_engine", "tf32 needs a GPU, and this machine has none")
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     kind = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -46,7 +46,9 @@ def read_groups(task: Task, path: Path) -> list[Group]:
     rows = [_checked(task, index, json.loads(line)) for index, line in enumerate(lines)]
     chains = ["chain_of_thought" in row for row in rows]
     if task.type == GENERATION and any(chains) and not all(chains):
-        raise invalid(task, chains.index(False), "has no 'chain_of_thought', which others have")
+        raise invalid(
+            task, chains.index(False), "has no 'chain_of_thought', although other rows have one"
+        )
     return [
         Group(category, indices, [rows[index] for index in indices])
         for category, indices in rows_by_category(task, path)
@@ -97,7 +99,7 @@ def _checked(task: Task, index: int, row: Any) -> dict[str, Any]:
     options = row[OPTIONS[task.type]] if task.type in OPTIONS else [""]
     if not 0 <= row.get("gold", 0) < len(options):
         raise invalid(
-            task, index, f"names as gold one that is not among its {len(options)} options"
+            task, index, f"names a gold option that is not among its {len(options)} options"
         )
     return row
 

@@ -168,7 +168,7 @@ def default_source(target: str) -> str:
             return source
     raise Failure(
         "too_few_pairs",
-        f"no prediction for {target}: from no smaller scale are there {LEAST} published pairs",
+        f"no prediction for {target}: no smaller scale has {LEAST} published pairs",
     )
 
 

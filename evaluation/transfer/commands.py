@@ -23,15 +23,15 @@ RECIPES = ("published", "official")  # RecipeName of runs.py, whose import would
 
 def register(commands: Commands) -> None:
     """Adds the subcommands; what they need is imported when one of them runs."""
-    group = commands.group("transfer", "what a small scale says about a larger one")
-    fit = group.add("fit", "show a calibration and how good it is", run_fit, render_fit)
+    group = commands.group("transfer", "predict a larger scale from a small one")
+    fit = group.add("fit", "show a calibration and its errors", run_fit, render_fit)
     fit.add_argument("--dclm", type=Path, metavar="CHECKOUT", help="default: built-in figures")
     fit.add_argument("--from", dest="source", required=True, metavar="SCALE")
-    fit.add_argument("--by", default="core", choices=("core", "loss"), help="order at the source")
+    fit.add_argument("--by", default="core", choices=("core", "loss"), help="figure at the source")
     predict = group.add("predict", "predict CORE at a larger scale", run_predict, render_predict)
     predict.add_argument("results", type=Path, nargs="+", metavar="RESULTS.json")
     compare = group.add(
-        "compare", "the chance that one beats another there", run_compare, render_compare
+        "compare", "give the chance that one beats the other there", run_compare, render_compare
     )
     compare.add_argument("one", type=Path, metavar="A.json")
     compare.add_argument("other", type=Path, metavar="B.json")
@@ -43,9 +43,9 @@ def register(commands: Commands) -> None:
         scales = ", ".join(scale_names())
         parser.add_argument("--to", dest="target", required=True, metavar="SCALE", help=scales)
         parser.add_argument(
-            "--recipe", choices=RECIPES, help="of the target: as DCLM's runs, or the official one"
+            "--recipe", choices=RECIPES, help="of the target: published (DCLM's runs) or official"
         )
-        parser.add_argument("--pairs", type=Path, metavar="CSV", help="pairs of one's own")
+        parser.add_argument("--pairs", type=Path, metavar="CSV", help="your own pairs")
 
 
 def run_fit(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def run_fit(arguments: argparse.Namespace) -> dict[str, Any]:
 
     runs = None if arguments.dclm is None else runs_of_checkout(arguments.dclm)
     if arguments.by == "loss" and arguments.pairs is not None:
-        raise Failure("refused", "pairs of one's own are of CORE: leave out --by loss")
+        raise Failure("refused", "your own pairs hold CORE: leave out --by loss")
     calibration = calibrate(
         arguments.source,
         arguments.target,
@@ -126,7 +126,7 @@ def _recipe(arguments: argparse.Namespace) -> RecipeName:
     if arguments.pairs is None:
         return "official" if arguments.recipe == "official" else "published"
     if arguments.recipe == "published":
-        raise Failure("refused", "pairs of one's own have the official recipe: leave out --recipe")
+        raise Failure("refused", "your own pairs have the official recipe: leave out --recipe")
     return "official"
 
 
@@ -234,7 +234,7 @@ def render_fit(document: dict[str, Any]) -> str:
         f"{document['s']:.5f}, {document['df']:g} degrees of freedom",
     ]
     if document["brier"] is None:
-        lines.append("too few pairs at the recipe in question to judge the line")
+        lines.append("too few pairs at this recipe to judge the line")
     else:
         low, high = document["decision_accuracy_90"]
         lines += [
@@ -243,7 +243,7 @@ def render_fit(document: dict[str, Any]) -> str:
             f"{document['hits']} of {len(document['pairs'])}",
             f"order right {document['decision_accuracy']:.3f} (90 % interval {low:.2f} to "
             f"{high:.2f})",
-            f"Brier {document['brier']:.3f}, of the order alone {document['brier_baseline']:.3f}; "
+            f"Brier {document['brier']:.3f}, by the order alone {document['brier_baseline']:.3f}; "
             f"log loss {document['log_loss']:.3f}, {document['log_loss_baseline']:.3f}",
         ]
         for title, key in (

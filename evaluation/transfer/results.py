@@ -130,7 +130,7 @@ def _check(path: Path, document: ResultsFile) -> None:
         raise Failure("not_comparable", f"{path.name} is of the suite {name}, which has no CORE")
     if document.suite_hash not in (None, load_suite(name).hash):
         raise Failure(
-            "not_comparable", f"{path.name} was made with another version of the suite {name}"
+            "not_comparable", f"{path.name} belongs to another version of the suite {name}"
         )
 
 

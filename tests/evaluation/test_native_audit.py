@@ -58,7 +58,7 @@ def test_a_planted_difference_is_found(planted: dict[str, Any]) -> None:
 def test_another_text_is_found() -> None:
     result = found(WRITTEN, replace(WRITTEN, generated="a c\n\n"), WRITING)
     head = {"engine": "llm-foundry", "precision": "fp32"}
-    assert "0 of 1 examples are as with llm-foundry (fp32)" in summary(head | result)
+    assert "0 of 1 examples agree with llm-foundry (fp32)" in summary(head | result)
     assert summary(head | result).endswith("other answers: smoke_last_item_cot 5")
     assert result["different"] == [{"task": "smoke_last_item_cot", "index": 5, "margin": 1.0}]
     assert not result["ok"]
@@ -104,7 +104,7 @@ def test_a_run_is_verified_with_llm_foundry(
     arguments += ["--engine", "native", "--tasks", "smoke_article,smoke_grammar,smoke_completion"]
     arguments += ["--verify-with", "llm-foundry", "--sample", "9", "--output", str(tmp_path)]
     assert cli.main(arguments) == 0
-    assert "9 of 9 examples are as with llm-foundry" in capsys.readouterr().out
+    assert "9 of 9 examples agree with llm-foundry" in capsys.readouterr().out
     audit = json.loads((tmp_path / "results.json").read_text())["audit"]
     assert {"engine": "llm-foundry", "examples": 9, "ok": True, "different": []}.items() <= (
         audit.items()

@@ -53,7 +53,7 @@ def test_a_task_is_added_without_code(tmp_path: Path) -> None:
     assert score.mean == pytest.approx(0.5)
     assert score.core is score.extended is score.smoke is None
 
-    with pytest.raises(Failure, match="give the file of your own with --suite"):
+    with pytest.raises(Failure, match="give your own suite's file with --suite"):
         score_file(results)
     with pytest.raises(Failure, match="is of the suite europe, not full"):
         score_file(results, suite_name="full")

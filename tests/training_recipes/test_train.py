@@ -309,7 +309,7 @@ def test_a_job_may_not_choose_what_the_recipe_fixes(tmp_path: Path) -> None:
     assert run_stage(stage, [str(tmp_path)]) == 3
     failure = json.loads((tmp_path / FAILURE).read_text())
     assert failure["code"] == "recipe_frozen"
-    assert failure["message"] == "lr is fixed by the recipe: nobody may choose it"
+    assert failure["message"] == "lr is fixed by the recipe: it cannot be chosen"
 
 
 def test_rows_that_do_not_fit_the_scale_are_refused(

@@ -84,7 +84,7 @@ def test_predict(say: Say, fitted: Path, tmp_path: Path, truth: Truth) -> None:
     ("columns", "row", "said"),
     [
         (["mix_a", "mix_b"], [0.5, 0.5], 'no column "mix_c"'),
-        (["mix_a", "mix_b", "mix_c", "mix_d"], [0.5, 0.5, 0, 0], "not know the domain mix_d"),
+        (["mix_a", "mix_b", "mix_c", "mix_d"], [0.5, 0.5, 0, 0], "has no domain mix_d"),
         (["mix_a", "mix_b", "mix_c"], [0.5, 0.2, 0.2], "sum to 0.9"),
     ],
 )
@@ -230,7 +230,7 @@ def test_critical(say: Say, tmp_path: Path) -> None:
     assert alone["share"] == pytest.approx(document["share"], abs=1e-9)
     code, document = say("critical", table, "--base", 9)
     assert (code, document["share"]) == (1, None)
-    assert "meets the base's loss 0 times" in document["notes"][-1]
+    assert "crosses the base's loss 0 times" in document["notes"][-1]
 
 
 def test_design_and_what_it_leads_to(say: Say, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_rows_of_one_scale_are_chosen(tmp_path: Path, truth: Truth) -> None:
     assert {row.cells["step"] for row in rows.rows} == {"8000"}
     assert len(rows.rows) == 8
     assert notes == [
-        "left out, for they have no proportions (a base model): lines 146",
+        "left out because they have no proportions (a base model): lines 146",
         "the rows of step 8000 were taken, the last that every run has",
     ]
     rows, _ = chosen(table, domains, "10M", 1_000)

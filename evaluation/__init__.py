@@ -1,4 +1,4 @@
-"""Which tasks a model is asked, how it is asked, and how the answers become a score.
+"""The tasks, the evaluation of a model on them, and the score of its answers.
 
 Imports `submissions` and `training_recipes`; never Django.
 """

@@ -1,9 +1,9 @@
 """What models answered, arranged for statistics: strata of questions that were drawn together.
 
 A stratum is a task file, or one category of it. Tasks on the same file (hellaswag and
-hellaswag_zeroshot, the two of MMLU) asked the same questions, so they share strata: whether a
-model is right in one says something about the other, and their errors may not be added as if they
-were independent.
+hellaswag_zeroshot, the two of MMLU) ask the same questions, so they share strata: an outcome in
+one depends on the outcome in the other, and their errors may not be added as if they were
+independent.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def answers_of(outcomes: Outcomes, source: str = "the records") -> dict[str, Tas
 def _sorted_by_name(
     index: NDArray[np.int64], category: NDArray[np.int64], names: tuple[str, ...], correct: Bools
 ) -> TaskAnswers:
-    """Categories numbered anew by their names, so that two models' numbers agree."""
+    """Categories numbered anew by their names, so two models' numbers agree."""
     used = np.unique(category)
     called = [names[number] if number >= 0 else "" for number in used]
     by_name = sorted(range(len(used)), key=called.__getitem__)

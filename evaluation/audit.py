@@ -30,7 +30,7 @@ def audit(
     precision: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The entry `audit` of results.json: how `sample` of the `records` fare with LLM Foundry.
+    """The entry `audit` of results.json: `sample` of the `records` compared with LLM Foundry.
 
     The sample is drawn from all tasks in turn, the same one every time. Float32 records are
     compared with exact float32, on a GPU too; others with the reference's own, TF32 on a GPU.
@@ -63,10 +63,10 @@ def audit(
 
 
 def compare(pairs: Sequence[tuple[Task, Example, Example]], exact: bool) -> dict[str, Any]:
-    """How records (first) and the reference's (second) agree; `exact`: both are float32.
+    """Agreement of records (first) and the reference's (second); `exact`: both are float32.
 
     `different` are the examples with another answer, of which `close` have a margin that rounding
-    may well cross: TOLERANCE where `exact`, else the largest difference of a mean log-probability
+    may cross: TOLERANCE where `exact`, else the largest difference of a mean log-probability
     in the sample. `ok` is false where more differ than are close, or where `exact` ones have a sum
     of log-probabilities that differs by more than TOLERANCE.
     """
@@ -115,7 +115,7 @@ def summary(found: dict[str, Any]) -> str:
 
 def draw(records: Sequence[Example], sample: int) -> list[Example]:
     """`sample` of the records (or all), from each task as many as from the others."""
-    generator = random.Random(SEED)  # noqa: S311 - anybody may draw the same sample again
+    generator = random.Random(SEED)  # noqa: S311 - not a secret: the sample can be drawn again
     by_task: dict[str, list[Example]] = {}
     for example in records:
         by_task.setdefault(example.task, []).append(example)
@@ -126,12 +126,12 @@ def draw(records: Sequence[Example], sample: int) -> list[Example]:
 
 
 def question(example: Example) -> tuple[Any, ...]:
-    """What both engines must have been asked."""
+    """The parts in which both engines' questions must be equal."""
     return example.category, example.gold, example.option_tokens
 
 
 def answer(task: Task, example: Example) -> tuple[Any, ...]:
-    """What both engines must have answered; of a text, what stands before the first stop string."""
+    """The answer that both engines must give; of a text, the part before the first stop string."""
     text = example.generated
     stops = task.settings.get("early_stopping_criteria")
     if text is not None and stops:

@@ -1,8 +1,8 @@
 """Scores over the questions that were not found in the training data, beside those over all.
 
-From stored per-example results, without a model. A difference need not be the work of the leak:
+From stored per-example results, without a model. The leak need not be the cause of a difference:
 questions that are easy to find on the web may be easy. Hence the interval, by the bootstrap of
-statistics.py over questions, which draws anew how many of them are clean as well.
+statistics.py over questions, which also resamples how many of them are clean.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CleanScore:
-    """`clean` and what follows are None where too few questions are left.
+    """`clean` and the fields after it are None where too few questions are left.
 
     `n` questions of which `n_clean` are clean; `interval` is the 95 % interval of
     `difference` = full - clean.
@@ -38,7 +38,7 @@ class CleanScore:
     interval: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The form in which documents carry it."""
+        """The form that documents use."""
         interval = None if self.interval is None else list(self.interval)
         return {
             "full": self.full, "clean": self.clean, "difference": self.difference,

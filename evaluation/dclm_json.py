@@ -1,4 +1,4 @@
-"""Results as an eval JSON of DCLM: what its aggregation script and its experiment database read.
+"""Results as an eval JSON of DCLM, for its aggregation script and its experiment database.
 
 The keys and their forms are those of the files in DCLM's exp_data/evals, as
 eval/eval_openlm_ckpt.py and eval/aggregated_metrics.py (commit 361714b) write them. DCLM's script
@@ -27,7 +27,7 @@ from submissions.job import write_json_atomically
 def write_dclm_json(results: Path, target: Path) -> None:
     """Writes `target` from a results.json of one of DCLM's suites.
 
-    Raises `results_invalid` for another suite or a run with --limit: DCLM has no word for either.
+    Raises `results_invalid` for another suite or a run with --limit: DCLM's form has neither.
     """
     document, values = read_results(results)
     if document.suite not in ("core", "full") or document.limit is not None:

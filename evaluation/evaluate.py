@@ -64,7 +64,7 @@ RESULTS = "results.json"
 
 
 class OnExamples(Protocol):
-    """Hears how many more examples of the current task are done."""
+    """Called with the number of further examples of the current task that are done."""
 
     def __call__(self, count: int) -> None: ...
 
@@ -113,13 +113,13 @@ class QueueEngine(Protocol):
         ...
 
     def rounding(self, examples: list[Example]) -> dict[str, Any] | None:
-        """What rounding may have changed in the run's records."""
+        """How many of the run's records rounding may have changed."""
         ...
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One run: what to ask, of which model, and where its files go."""
+    """One run: the suite, the model, and the folder for its files."""
 
     suite: Suite
     tasks: dict[Task, Path]
@@ -163,9 +163,9 @@ def evaluate_model(
     """Asks `model` the suite's tasks and returns the content of `output`/results.json.
 
     `labels` chooses tasks, all of whose files must be there. Without it, tasks whose file `data`
-    does not hold are left out and listed in `missing_tasks`, so that no score over all can be
-    computed. `precision` is the native engine's; with `audit` the reference engine is asked so many
-    of the same questions again. `reference_answers` scores the right answers of written questions
+    does not hold are left out and listed in `missing_tasks`, so that no score over all tasks is
+    possible. `precision` is the native engine's; with `audit` the reference engine answers so many
+    of the same questions. `reference_answers` scores the right answers of written questions
     too (the native engine's; in the first process). Of several processes the first alone writes
     results. Raises `unknown_suite`, `unknown_task`, `unknown_engine`, `task_file_missing`,
     `task_file_invalid` and `model_invalid` before any compute, and `not_a_number`.
@@ -218,7 +218,7 @@ def evaluate_model(
 
 
 def load_engine(name: str, model: Path, precision: str | None = None) -> TaskEngine | QueueEngine:
-    """The engine of that name with the model of a model directory loaded.
+    """The engine of that name, with the model of a model directory.
 
     `precision` (the native engine's; None: float32) is refused for another (`unknown_engine`).
     """
@@ -294,7 +294,7 @@ def _add_reference_answers(
 ) -> None:
     """Writes the records again, with the right answers' log-probabilities.
 
-    The tasks' own files stay without: an audit compares what both engines compute.
+    The tasks' own files stay without them: an audit compares what both engines compute.
     """
     from evaluation.native.reference_answers import with_reference_answers
 
@@ -341,7 +341,7 @@ def _together(
 ) -> Iterator[tuple[Task, list[Example], float]]:
     """The tasks that are `left`, in the order in which they are finished.
 
-    Every answer goes into a journal at once, so that a killed run loses a batch and no more.
+    Every answer goes into a journal at once, so that a killed run loses one batch at most.
     """
     processes = Processes()
     journal = Journal(run.output / FINISHED, processes.rank)

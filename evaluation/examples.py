@@ -1,4 +1,4 @@
-"""Per-example records: what a model answered to each question, one JSON object a line."""
+"""Per-example records: a model's answer to each question, one JSON object a line."""
 
 from __future__ import annotations
 

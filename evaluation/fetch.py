@@ -1,7 +1,7 @@
-"""Brings task files from a folder or a web address into a data folder, verified by git blob sha1.
+"""Copies task files from a folder or a web address into a data folder, verified by git blob sha1.
 
-A file appears under its name only when it is whole and the expected one; what was interrupted lies
-beside it as `.NAME.part` and is continued by the next run.
+A file appears under its name only when it is complete and verified. An interrupted download is in
+`.NAME.part` beside it, and the next run continues it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def fetch_suite(
 
     `source` is a folder or http(s) address that holds the files by their paths in the suite
     (LLM Foundry's scripts/eval/local_data does); `gpqa` is the path or address of GPQA's archive,
-    from which its two files are made. States: `present` (was there), `fetched`, `absent` (the
+    from which its two files are made. States: `present` (already there), `fetched`, `absent` (the
     source lacks it), `wrong` (the source has another content), `archive` (it is made from GPQA's
     archive, and none was named). Raises `fetch_failed` when a source cannot be reached.
     """

@@ -1,8 +1,8 @@
 """GPQA's task files, made from its protected archive.
 
-Its authors ask that the questions are never put on the web in clear, so that no training corpus
-picks them up: they publish a zip archive with a password that stands beside it. Nothing of it is in
-this repository; the two files are made where they are needed and stay in the folder of task files.
+Its authors ask that the questions never appear on the web in clear text, so that no training corpus
+takes them up. They publish a zip archive, with its password beside it. Nothing of it is in this
+repository; the two files are made where they are needed and stay in the folder of task files.
 
 How DCLM makes them (eval/eval_openlm_ckpt.py, commit 361714b): each row of the CSV becomes a
 question with four choices, put as (correct, incorrect 1, 2, 3) and shuffled by one generator a

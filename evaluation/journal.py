@@ -1,7 +1,7 @@
-"""What a run has answered so far, line by line, so that a killed run loses a batch and no more.
+"""The answers of a run so far, line by line, so that a killed run loses one batch at most.
 
 One file a process, only ever appended to. A line names the work that it belongs to (the hash of
-task, model, engine and settings). A line that a kill tore is ignored, also when a later run has
+task, model, engine and settings). A line that a kill cut off is ignored, also when a later run has
 written after it.
 """
 

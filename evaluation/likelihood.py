@@ -1,6 +1,6 @@
-"""Scores that do not jump: how probable the right answers were, not only whether they won.
+"""Smooth scores: the probabilities of the right answers, not only whether they won.
 
-Accuracy sees a model only when the best option changes; the probability of the right one moves with
+Accuracy changes only when the best option changes; the probability of the right one changes with
 every step. Per question, option k has S_k, its summed log-probability in nats, T_k tokens and B_k
 bytes of text, and g is the right one:
 
@@ -76,7 +76,7 @@ class Likelihoods:
     tasks: Mapping[str, TaskLikelihood] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The form in which the score document carries it."""
+        """The form that the score document uses."""
         found: dict[str, Any] = {}
         for prefix, values in (("soft", self.soft), ("bits_per_byte", self.bits_per_byte)):
             for name, value in values.items():
@@ -115,8 +115,8 @@ def likelihood_document(
 ) -> dict[str, Any]:
     """`likelihoods_of` as a score document carries it, with the key `problem`.
 
-    A score stands on what was right or wrong. Records that hold that, and no usable
-    log-probabilities, keep their score: the problem is named here, and nothing is computed.
+    A score needs only right or wrong. Records that hold that, but no usable log-probabilities, keep
+    their score; the document then names the problem and holds no likelihoods.
     """
     try:
         return {"problem": None} | likelihoods_of(suite, records, data, whole).as_dict()

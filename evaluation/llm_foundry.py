@@ -1,8 +1,8 @@
 """The reference engine: LLM Foundry itself evaluates, through Composer's Trainer, wired as by DCLM.
 
 Prompts, batches and metrics are LLM Foundry's (`build_icl_evaluators`, its dataset and metric
-classes); float32, DCLM's padded row length and batch size. We only look over its shoulder to keep a
-record of every example, and check that the records give the engine's own accuracy.
+classes); float32, DCLM's padded row length and batch size. We only keep a record of every
+example, and check that the records give the engine's own accuracy.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class LLMFoundryEngine:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Hides what Composer says about every evaluation: no optimizer, and a last batch not full."""
+    """Hides Composer's warnings in every evaluation: no optimizer, and a last batch not full."""
     with warnings.catch_warnings():
         for message in ("No optimizer was specified", "Cannot split"):
             warnings.filterwarnings("ignore", message=message)

@@ -1,9 +1,9 @@
 """Scores from per-task results: centring, categories, CORE, EXTENDED, MMLU, and SMOKE.
 
 centred = (accuracy − b) / (1 − b) with b = baseline / 100, where the baselines of DCLM's metric
-versions v1 and v2 (eval_meta_data_v1.csv, eval_meta_data.csv) stand in suites/dclm.json. CORE is
+versions v1 and v2 (eval_meta_data_v1.csv, eval_meta_data.csv) are in suites/dclm.json. CORE is
 the mean of the centred scores over 22 tasks, EXTENDED over 53; MMLU is the raw mmlu_fewshot. Known
-faults of a version are kept, not mended: math_qa's baseline is 20 in v2 although each of its
+faults of a version are kept, not corrected: math_qa's baseline is 20 in v2 although each of its
 questions has four choices.
 """
 
@@ -37,8 +37,8 @@ class TaskResult:
 class TaskScore(msgspec.Struct, frozen=True):
     """One task of a score. `baseline` is a share of 1; `centered` is 0 there and 1 at perfection.
 
-    `interval` (of the accuracy, 95 %) and `chance_p` (that guessing would be as good, one-sided)
-    are known where the single answers are.
+    `interval` (of the accuracy, 95 %) and `chance_p` (of random guessing, one-sided)
+    are known where the per-example answers are.
     """
 
     score: float
@@ -51,9 +51,9 @@ class TaskScore(msgspec.Struct, frozen=True):
 
 
 class ScoreFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a submission reached under a metric version: the one list of a score's figures.
+    """A submission's figures under a metric version: the one list of a score's fields.
 
-    `label` says what ranks: CORE, SMOKE or the name of one's own suite. The aggregates are None
+    `label` says what ranks: CORE, SMOKE or the name of your own suite. The aggregates are None
     where the suite has no such mean or a task of it is missing; each has its standard error.
     `intervals` are [low, high] at 95 %, by the aggregate's name; `categories` are means of centred
     scores. What a score of an older release may lack has a default.
@@ -83,7 +83,7 @@ def accuracy_with_error(outcomes: Mapping[str, list[bool]]) -> TaskResult:
     With several categories the score is their unweighted mean, as in LLM Foundry; the error of that
     mean is the root of the summed squares over the number of categories. A standard error needs two
     examples in every category. Where no category holds both right and wrong answers, and that error
-    would be 0, it is taken from Wilson's interval: a few answers that agree are no certainty.
+    would be 0, it is taken from Wilson's interval: a few equal answers do not make it certain.
     """
     means = [sum(values) / len(values) for values in outcomes.values()]
     errors = [
@@ -126,8 +126,8 @@ def centred_error(stderr: float | None, baseline: float) -> float | None:
 def aggregates(suite: Suite) -> dict[str, list[Task]]:
     """The means over tasks that a suite has, by name: core and extended, smoke, or plain mean.
 
-    CORE and EXTENDED are names of DCLM's tasks alone; a suite of somebody else's has one mean, over
-    all its tasks.
+    CORE and EXTENDED are names of DCLM's tasks alone; your own suite has one mean, over all
+    its tasks.
     """
     tasks = list(suite.tasks)
     if suite.name == "smoke":

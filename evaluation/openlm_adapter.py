@@ -1,6 +1,6 @@
-"""Our OpenLM dressed as a Hugging Face causal language model, which is what Composer evaluates.
+"""Our OpenLM as a Hugging Face causal language model, the interface that Composer evaluates.
 
-The same dress as open_lm's OpenLMforCausalLM, which DCLM's eval/eval_openlm_ckpt.py puts on: logits
+It does what open_lm's OpenLMforCausalLM does in DCLM's eval/eval_openlm_ckpt.py: logits
 without a loss, the padding mask handed down, generation by GenerationMixin with a key-value cache.
 """
 
@@ -51,7 +51,7 @@ class OpenLMForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> CausalLMOutput:
         """Logits [B, T, vocab] for ids [B, T]; the mask is 1 where a position is real.
 
-        Padding on the right alone needs no mask: attention is causal, and nobody reads its logits.
+        Padding on the right alone needs no mask: attention is causal, and its logits stay unread.
         """
         mask = attention_mask
         if mask is not None and bool((mask[:, :-1].int() >= mask[:, 1:].int()).all()):

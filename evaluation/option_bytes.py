@@ -1,7 +1,7 @@
 """How long a task's options are in bytes of UTF-8, from the task's own file.
 
 Tokens differ between tokenizers and bytes do not, so bits per byte can be compared between models
-of different ones. Counted is an option's text as it stands in the file, without any delimiter.
+with different ones. An option's text is counted as it is in the file, without any delimiter.
 """
 
 from __future__ import annotations

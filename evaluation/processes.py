@@ -26,8 +26,8 @@ class Processes:
     def share(self, costs: Sequence[float]) -> list[int]:
         """Which pieces of work are this process's: each process gets about the same cost.
 
-        From the dearest to the cheapest the pieces are dealt to and fro, so that neighbours in cost
-        go to different processes. All processes must give the same costs.
+        The pieces are dealt from the most to the least expensive, back and forth, so neighbours in
+        cost go to different processes. All processes must give the same costs.
         """
         order = sorted(range(len(costs)), key=lambda i: (-costs[i], i))
         mine = []

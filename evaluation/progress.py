@@ -1,4 +1,4 @@
-"""How far an evaluation is: within a task, or within the queue of all of them."""
+"""The progress of an evaluation: within a task, or within the queue of all tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from submissions.progress import Progress
 
 
 class TaskProgress:
-    """Tells how far one task is, within all of them, and when it should be done."""
+    """Reports the progress of one task among all, and when it should be done."""
 
     def __init__(self, progress: Progress, name: str, rows: int, before: int, total: int) -> None:
         self._progress, self._name, self._rows = progress, name, rows
@@ -31,10 +31,10 @@ class TaskProgress:
 
 
 class QueueProgress:
-    """Tells how far all tasks are together, whose questions are answered in any order.
+    """Reports the progress of all tasks together, whose questions are answered in any order.
 
     `rows` are the examples of each task, `known` those that an earlier run answered. Of several
-    processes one tells for all, which have equal shares: `share` is its part of what is new.
+    processes one reports for all, which have equal shares: `share` is its part of what is new.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What one must know to believe a score: hashes, engines, machine and cost. None may be missing."""
+"""Everything that a score depends on: hashes, engines, machine and cost. None may be missing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Per-example records as one compact parquet file: what is kept of a run when its folder is gone.
+"""Per-example records as one compact parquet file: kept when the folder of the run is gone.
 
-The command line writes examples.jsonl; the score stage writes the same records in columns. Whatever
-is asked of a score later (paired comparison, clean subsets, another metric version) reads this
+The command line writes examples.jsonl; the score stage writes the same records in columns. Later
+questions about a score (paired comparison, clean subsets, another metric version) read this
 file. Source of the columns: evaluation/examples.py.
 """
 

@@ -19,7 +19,7 @@ CLOSE = 1e-9  # two ways of averaging the same bits
 def score_with_records(
     suite: Suite, results: Mapping[str, TaskResult], answers: Answers, metric_version: str
 ) -> ScoreFigures:
-    """The score with what only the single answers can tell.
+    """The score with the figures that need the per-example answers.
 
     Added are `intervals` (95 %, by bootstrap over the questions) and for each task `interval` and
     `chance_p`; the means' standard errors take into account that some tasks ask the same questions.

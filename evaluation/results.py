@@ -19,7 +19,7 @@ class Rounding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OtherAnswer(msgspec.Struct, frozen=True):
-    """An example that the reference engine answered otherwise; `margin` where it is known."""
+    """An example that the reference engine answered differently; `margin` where it is known."""
 
     task: str
     index: int
@@ -35,7 +35,7 @@ class AuditedTask(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sample of the answers fared with the reference engine; see evaluation.audit."""
+    """A sample of the answers compared with the reference engine's; see evaluation.audit."""
 
     engine: str
     precision: str

@@ -1,10 +1,10 @@
-"""How far two runs of the same data lie apart, and what that adds to the error of a comparison.
+"""How far two runs of the same data differ, and what that adds to the error of a comparison.
 
 Another seed gives another model. The questions' error (statistics.py) does not know that: all runs
 answer the same questions. Runs of a dataset scatter about its mean with one variance a scale, which
-the repeats of all datasets measure together. Few repeats measure a variance badly, so what is known
-from elsewhere counts as one more, and Student's t is as wide as the rest is unknown. Where a scale
-has no repeats at all, the spread is that of another one and says so.
+the repeats of all datasets measure together. Few repeats measure a variance badly, so the
+figure from elsewhere counts as one more, and Student's t allows for the rest. If a scale has no
+repeats at all, the spread is another scale's and labelled so.
 """
 
 from __future__ import annotations

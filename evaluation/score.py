@@ -67,7 +67,7 @@ class ResultsFile(msgspec.Struct, frozen=True):
 
     @property
     def suite_name(self) -> str:
-        """DCLM's files hold the full suite, whatever they call it."""
+        """DCLM's files hold the full suite, whatever its name there."""
         return "full" if self.eval_metrics else self.suite
 
 
@@ -83,7 +83,7 @@ def score_file(
 
     With `examples`, the records of the same run, standard errors come from the questions, and
     intervals and `likelihoods` with them; those that count bytes need the task files, in `data` or
-    bundled. `suite_name` is needed for a suite of one's own: its file. Results of a
+    bundled. `suite_name` is needed for your own suite: its file. Results of a
     run with --limit get no score (every mean is None): they are a sample of the tasks.
     """
     if metric_version not in METRIC_VERSIONS:

@@ -1,7 +1,7 @@
 """Which tasks tell datasets apart: their spread over datasets beside their noise, and their orders.
 
-A task is of use at a scale when datasets differ on it by more than its questions are unsure about,
-and when the order it gives is that of a larger scale. Both are counted from finished runs. Source
+A task is useful at a scale if datasets differ on it by more than the error from its questions, and
+if it orders them as a larger scale does. Both are counted from finished runs. Source
 of the two notions: Signal and Noise (arXiv 2508.13144); noise here is the questions' standard
 error, since most datasets were trained once.
 """
@@ -55,7 +55,7 @@ def rank_tasks(
     metric_version: str,
     everything: Sequence[Results] = (),
 ) -> list[TaskSignal]:
-    """The tasks that all results hold, the most telling first.
+    """The tasks that all results hold, the best first.
 
     `sources[i]` and `targets[i]` are of the same dataset. They come by their order of the target's
     mean where there is a target, else by their ratio. `everything` are further results at the
@@ -80,7 +80,7 @@ def rank_tasks(
 
 
 def headline_name(suite: Suite) -> str:
-    """The mean by which datasets are ordered at the target: core, smoke or mean."""
+    """The mean that orders datasets at the target: core, smoke or mean."""
     names = aggregates(suite)
     return next(name for name in AGGREGATES if name in names)
 

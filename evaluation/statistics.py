@@ -1,20 +1,20 @@
-"""How sure a score is: standard errors, bootstrap intervals and paired differences over examples.
+"""The precision of a score: standard errors, bootstrap intervals and paired differences.
 
-The tasks are taken as they are; what could have come out otherwise are their questions. So the
-questions are drawn anew within each stratum (a task file, or a category of it), never the tasks.
+The tasks are fixed; the choice of their questions is the source of chance. So the questions are
+drawn anew within each stratum (a task file, or a category of it), never the tasks.
 An outcome is a bit, therefore a resample needs no single question: the counts of the patterns of
 bits (right in both tasks of a file, in one, in none) are one multinomial draw a stratum, which is
 exactly the bootstrap of Efron (Annals of Statistics 7, 1979) and costs nothing.
 
-A task of 32 questions of which none came out right, or on which two models never differed, would
-have no error at all that way. Intervals and p-values therefore count four more questions a stratum,
+A task of 32 questions with no right answer, or on which two models never differed, would have no
+error at all that way. Intervals and p-values therefore count four more questions a stratum,
 answered by coin: two right and two wrong for one model (Agresti and Coull, American Statistician
 52, 1998), one of each kind for two (after Agresti and Min, Statistics in Medicine 24, 2005). The
 scores themselves, and the standard errors, are those of the answers alone.
 
 Paired differences compare two models question by question, as Dietterich (Neural Computation 10,
-1998) and Miller ("Adding Error Bars to Evals", arXiv 2411.00640) recommend. Training with another
-seed is another matter: see `spread_of_runs`.
+1998) and Miller ("Adding Error Bars to Evals", arXiv 2411.00640) recommend. For training with
+another seed see `spread_of_runs`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from evaluation.suite import Suite
 Floats = NDArray[np.float64]
 RESAMPLES = 5_000
 ADDED = 4  # questions a stratum, answered by coin: in intervals and p-values only
-SEED = 20_240_617  # anybody may draw the same resamples again
+SEED = 20_240_617  # fixed, so that the same resamples can be drawn again
 LEVEL = 0.95
 Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
@@ -59,7 +59,7 @@ class Estimate:
     p: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The form in which documents carry it."""
+        """The form that documents use."""
         interval = None if self.interval is None else list(self.interval)
         found = {"value": self.value, "stderr": self.stderr, "interval": interval}
         return found if self.p is None else found | {"p": self.p}
@@ -229,7 +229,7 @@ def p_of(value: float, stderr: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Spread:
-    """Several runs that differ in their seed: their mean, and how far they lie apart.
+    """Several runs that differ in their seed: their mean, and how far they differ.
 
     `stdev` is the standard deviation between the runs and `stderr` that of their mean. The runs
     answered the same questions, so neither holds the error from the choice of questions, which

@@ -32,8 +32,8 @@ REMEMBERED = 8  # suite files that a process keeps in memory
 class Task:
     """One task as LLM Foundry runs it.
 
-    `sha1` is the git blob sha1 of the file; `rows` is None where the file was never at hand to be
-    counted; `baselines` are percent by metric version; `settings` are LLM Foundry's further
+    `sha1` is the git blob sha1 of the file; `rows` is None where the file was never available to
+    be counted; `baselines` are percent by metric version; `settings` are LLM Foundry's further
     options. `made_from` names the archive from which `suite fetch` makes the file ("gpqa").
     """
 
@@ -74,7 +74,7 @@ class Suite:
     batch_size: int
     tasks: tuple[Task, ...]
     bundled: Path | None  # where the task files lie when they come with Crucible
-    own: bool = False  # an organiser's, whose task files nobody has looked at
+    own: bool = False  # an organiser's, whose task files have not been checked
 
     @property
     def hash(self) -> str:

@@ -1,7 +1,7 @@
 """The form of a suite file, those that come with Crucible and an organiser's own.
 
-A mistake in it would be a wrong question to every model, so nothing is guessed: impossible values
-and repeated labels are refused with the task's place in the file, and unknown keys in one's own.
+A mistake in it would be a wrong question to every model, so nothing is guessed. Impossible values
+and repeated labels are refused with the task's place in the file; so are unknown keys in your own.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _tasks(path: Path, entries: Sequence[msgspec.Raw], kind: type[Row]) -> list[
 
 
 def _label_of(entry: msgspec.Raw) -> Any:
-    """How an entry that may be no task calls itself."""
+    """The label of an entry that may be no task."""
     try:
         return decode_or_misfit(_Labelled, entry).label
     except MisfitError:

@@ -41,7 +41,7 @@ def check_task_file(suite: Suite, task: Task, data: Path | None) -> Path:
 def check_rows(task: Task, path: Path) -> None:
     """Raises `task_file_invalid` with the row (from 0) and the key that is at fault.
 
-    Rows are lines that hold something. Refused are: what is no UTF-8, a byte order mark, a line
+    Rows are lines that hold something. It refuses text that is no UTF-8, a byte order mark, a line
     that is cut off or no object, half of a surrogate pair, no rows at all, a missing category, the
     same row twice, options that are equal, and answers that normalise to nothing and so are always
     right.

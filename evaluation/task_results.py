@@ -1,4 +1,4 @@
-"""What a run leaves in its folder for each task, and how a later run finds it again."""
+"""The files of a run for each task, and how a later run finds them again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TaskFigures(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What stands beside a finished task's records: which work they are of, and its figures."""
+    """The note beside a finished task's records: the work that they belong to, and its figures."""
 
     work: str
     result: TaskFigures

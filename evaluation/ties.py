@@ -1,4 +1,4 @@
-"""Which places on a board questions and runs leave open: rank intervals with Holm's correction.
+"""Rank intervals on a board, from questions and runs, with Holm's correction.
 
 Every pair of entries is tested for a difference. With m entries there are m(m − 1)/2 tests, so
 their p-values are corrected by Holm's step-down procedure (Scandinavian Journal of Statistics 6,

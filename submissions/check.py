@@ -21,7 +21,7 @@ from submissions.states import Fault, Track
 from submissions.token_sample import CountTokens, Tokens, TokenSample
 
 MAX_PROBLEMS = 20  # shards that are reported as bad before the check stops looking
-DOCUMENTS_A_LINE = 10_000  # documents between two signs of life within one shard
+PROGRESS_EVERY_DOCUMENTS = 10_000  # within one shard
 
 
 @dataclass(frozen=True)
@@ -246,6 +246,6 @@ def _check_shard(
         size = len(text) if text.isascii() else len(text.encode())
         text_bytes += size
         sample.add(text, size)
-        if documents % DOCUMENTS_A_LINE == 0:
+        if documents % PROGRESS_EVERY_DOCUMENTS == 0:
             progress(index, of, "shard", shard.name, documents=documents)
     return CheckedShard(shard.name, file_sha256(shard.path), shard.bytes, documents, text_bytes)

@@ -1,7 +1,7 @@
-"""The `crucible` command: one parser, whose subcommands each package brings along.
+"""The `crucible` command: one parser, to which each package adds its subcommands.
 
 A command module has `register(commands: Commands)`. A handler takes the parsed arguments and
-returns the JSON document that `--json` prints; beside it stands a function that renders the
+returns the JSON document that `--json` prints; a second function renders the
 document for people. Exit codes: 0 done, 1 the input is at fault, 2 misuse, 3 the platform or
 machine is.
 """
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print(text: str) -> None:
-    """To standard output; whoever stops reading early (`| head`) gets no traceback."""
+    """To standard output, without a traceback when the reader stops early (`| head`)."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

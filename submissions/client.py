@@ -1,6 +1,6 @@
 """The HTTP API of a Crucible server, as Python calls: uploads, submissions, results.
 
-Whatever goes wrong, on the way or at the server, becomes a `Failure` with one sentence.
+Every error, in the connection or at the server, becomes a `Failure` with one sentence.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Client:
         return self._ask("POST", "/api/uploads", json={"scale": scale})
 
     def upload(self, upload: str) -> Document:
-        """What is there of an upload: {"id", "shards": [{"name", "bytes", "sha256"}]}."""
+        """What has arrived of an upload: {"id", "shards": [{"name", "bytes", "sha256"}]}."""
         return self._ask("GET", f"/api/uploads/{quote(upload, safe='')}")
 
     def put_shard(
@@ -89,7 +89,7 @@ class Client:
         return self._ask("PUT", where, file=path, sha256=sha256, tell=tell)
 
     def create_submission(self, **fields: Any) -> Document:
-        """Hands an upload in; fields: name, track, scale, description, upload and perhaps seed."""
+        """Submits an upload; fields: name, track, scale, description, upload and perhaps seed."""
         return self._ask("POST", "/api/submissions", json=fields)
 
     def submission(self, submission: str) -> Document:
@@ -154,7 +154,7 @@ class Client:
         return Failure("server_unreachable", f"cannot reach {self._server}: {reason}")
 
     def _document(self, answer: requests.Response) -> Document:
-        """The answer's JSON object, or the failure that it tells of."""
+        """The answer's JSON object, or the failure that it reports."""
         try:
             document = answer.json()
         except requests.JSONDecodeError:
@@ -187,7 +187,7 @@ class Client:
 
 
 class _Refusal(msgspec.Struct):
-    """What a server may say of a request that it refuses."""
+    """A server's answer to a request that it refuses."""
 
     code: str = ""
     message: str | None = None
@@ -197,7 +197,7 @@ class _Refusal(msgspec.Struct):
 
 
 def _refusal_in(document: Any) -> _Refusal:
-    """An empty one where an answer is not Crucible's."""
+    """The refusal in an answer; an empty one if the answer is not Crucible's."""
     try:
         return convert_or_misfit(_Refusal, document)
     except MisfitError:

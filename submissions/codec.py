@@ -1,4 +1,4 @@
-"""The one codec: JSON of others to validated types and back, with one clear sentence a mistake.
+"""The one codec: JSON to validated types and back, with one clear sentence for each mistake.
 
 A type is a frozen `msgspec.Struct`, a dataclass or a plain annotation. What others wrote is
 hostile: bytes are bounded, deep nesting is a failure like any other, NaN and Infinity are no
@@ -52,7 +52,7 @@ class MisfitError(ValueError):
         super().__init__(place, said, whole)
         self.place, self.said, self.whole = place, said, whole
 
-    def told_of(self, where: str) -> str:
+    def message_for(self, where: str) -> str:
         """The sentence about a document of that name."""
         if not self.place:
             return f"{where}: {self.said}" if self.whole else f"{where} {self.said}"
@@ -70,7 +70,7 @@ def decode(
     try:
         return decode_or_misfit(kind, data, limit)
     except MisfitError as misfit:
-        raise Failure(code, misfit.told_of(where)) from None
+        raise Failure(code, misfit.message_for(where)) from None
 
 
 def read(
@@ -90,15 +90,15 @@ def read(
 
 
 def convert(kind: type[T], value: Any, *, code: str, where: str) -> T:
-    """The same of what a parser already took apart: TOML, or JSON from a database."""
+    """The same for already parsed data: TOML, or JSON from a database."""
     try:
         return convert_or_misfit(kind, value)
     except MisfitError as misfit:
-        raise Failure(code, misfit.told_of(where)) from None
+        raise Failure(code, misfit.message_for(where)) from None
 
 
 def decode_or_misfit(kind: type[T], data: bytes | msgspec.Raw, limit: int = MAX_BYTES) -> T:
-    """`decode` for whoever has no failure to raise: `MisfitError` says what is wrong."""
+    """`decode` for callers without a failure code: raises `MisfitError`."""
     data = bytes(data)
     if len(data) > limit:
         raise MisfitError("", f"is larger than {_size(limit)}")
@@ -109,7 +109,7 @@ def decode_or_misfit(kind: type[T], data: bytes | msgspec.Raw, limit: int = MAX_
 
 
 def convert_or_misfit(kind: type[T], value: Any) -> T:
-    """`convert` for whoever has no failure to raise: `MisfitError` says what is wrong."""
+    """`convert` for callers without a failure code: raises `MisfitError`."""
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -143,17 +143,17 @@ def _misfit(error: Exception, data: bytes) -> MisfitError:
         return MisfitError("", "is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
         return MisfitError("", f"is not JSON: {_malformed(error, data)}")
-    told = _PLACE.match(str(error))
-    assert told is not None  # every text matches
-    place = (told["place"] or "$").removeprefix("$").removeprefix(".").replace("...", "…")
-    said = _predicate(told["said"])
-    return MisfitError(place, said or told["said"], whole=said is None)
+    found = _PLACE.match(str(error))
+    assert found is not None  # every text matches
+    place = (found["place"] or "$").removeprefix("$").removeprefix(".").replace("...", "…")
+    said = _predicate(found["said"])
+    return MisfitError(place, said or found["said"], whole=said is None)
 
 
 def _predicate(said: str) -> str | None:
     """What the library says of one place, as the rest of a sentence; None for a type's own rule."""
     if found := _KIND.fullmatch(said):
-        # A number where a whole one is wanted must be told apart from it.
+        # A number where a whole one is wanted must differ from it.
         got = "a number with a decimal point" if found[2] == "float" else _words(found[2])
         return f"is {got}, not {_words(found[1])}"
     if found := _BOUND.fullmatch(said):

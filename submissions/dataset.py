@@ -1,6 +1,6 @@
-"""A dataset as handed in: its shards, and with a mixture which source each belongs to.
+"""A submitted dataset: its shards, and with a mixture which source each belongs to.
 
-Whoever reads a dataset starts with `find_dataset`; the hash that identifies it is made here too.
+Reading a dataset starts with `find_dataset`; the dataset hash is computed here too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Dataset:
 
     @property
     def weighted(self) -> bool:
-        """Whether a mixture says how much of each source is trained on."""
+        """Whether a mixture gives the share of each source."""
         return self.sources[0].weight is not None
 
     @property
@@ -85,6 +85,6 @@ def _source(mixed: Mixed) -> Source:
 
 
 def _is_mixture(path: Path) -> bool:
-    """A link counts, so that one which leads nowhere is refused and not passed over."""
+    """A link counts too, so that a broken link is refused and not ignored."""
     inside = path / MIXTURE
     return path.name == MIXTURE or inside.exists() or inside.is_symlink()

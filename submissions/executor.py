@@ -1,7 +1,7 @@
 """Places independent tasks: in processes of this machine here, on a cluster in ray_executor.py.
 
 A task is a pure function of its argument that may be run twice (it writes beside its output and
-renames), so that a worker which dies costs only the task it was at.
+renames), so a worker that dies costs one task only.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class LocalProcesses:
                         if number in left and future.done() and not future.exception():
                             yield tasks[number], future.result()
                             left.remove(number)
-                    # At which task a worker died is not told. They are begun in this order, and
-                    # those that may be guilty are done alone from now on: then it is known.
+                    # The pool does not say at which task a worker died. Tasks start in this order;
+                    # those that may be guilty run alone from now on, which shows the one.
                     guilty = [number for number in batch if number in left][: self.workers]
                     suspects = guilty + suspects
                     if len(batch) == 1:
@@ -114,7 +114,7 @@ def _ticking(tick: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool that ends at once: what its workers are then at is not wanted any more."""
+    """A pool that ends at once, without waiting for its workers' tasks."""
     context = multiprocessing.get_context("spawn")  # fork would copy locks that threads hold
     pool = ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),))
     try:
@@ -139,7 +139,7 @@ def _completed(
 
 
 def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever, so it looks for itself."""
+    """Ends a worker whose parent was killed; it would wait for work for ever."""
 
     def watch() -> None:
         while os.getppid() == parent:

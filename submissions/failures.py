@@ -158,7 +158,7 @@ FAILURES: dict[str, FailureKind] = {
 
 
 class FailureDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure as it stands in failure.json, in the database, in the API and in `--json` output.
+    """A failure as failure.json, the database, the API and `--json` output hold it.
 
     A code of a newer release may be one that this one does not list.
     """
@@ -205,7 +205,7 @@ class Failure(Exception):
 
     @classmethod
     def of(cls, document: FailureDocument) -> Failure:
-        """The failure that a job or a server told of; an unlisted code is an internal error."""
+        """The failure that a job or a server reported; an unlisted code is an internal error."""
         code = document.code if document.code in FAILURES else "internal_error"
         failure = cls(code, document.message, shard=document.shard, line=document.line)
         failure.fault = document.fault

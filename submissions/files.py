@@ -1,4 +1,4 @@
-"""Writes a file so that whoever reads it sees the old content or the whole new one."""
+"""Writes a file so that a reader sees the old content or the whole new one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads mixture.json, which says what shares of the training tokens come from which shards.
 
-docs/mixtures.md describes the format. In a folder that was handed in the file is hostile input: its
+docs/mixtures.md describes the format. In a submitted folder the file is hostile input: its
 patterns are only compared with the names of the shards found there, never given to the file system.
 """
 
@@ -154,7 +154,7 @@ def _with_shards(
 
 
 def _by_place(shards: Iterable[Shard]) -> dict[Parts, list[Shard]]:
-    """The shards of a folder by their own path, and by each folder on the way to them."""
+    """The shards of a folder by their own path, and by each folder in their path."""
     places: dict[Parts, list[Shard]] = {}
     for shard in shards:
         parts = tuple(shard.name.split("/"))
@@ -164,7 +164,7 @@ def _by_place(shards: Iterable[Shard]) -> dict[Parts, list[Shard]]:
 
 
 def _matching(places: Mapping[Parts, list[Shard]], pattern: str) -> Iterable[Shard]:
-    """The shards whose path, or a folder on the way to them, matches a relative pattern."""
+    """The shards whose path, or a folder in their path, matches a relative pattern."""
     parts = tuple(part for part in pattern.split("/") if part not in ("", "."))
     if parts in places or not WILDCARDS.search(pattern):
         return places.get(parts, [])
@@ -208,7 +208,7 @@ def _anywhere(mixture: Path, pattern: str) -> Iterable[Shard]:
 
 
 def _at_place(path: Path, mixture: Path) -> list[Shard]:
-    """The shards of a file or folder, named as when the mixture's own folder is handed in."""
+    """The shards of a file or folder, named as when the mixture's own folder is submitted."""
     folder = mixture.parent
     if path.is_file() and (is_companion(path.name) or path == mixture):
         return []

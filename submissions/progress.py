@@ -1,4 +1,4 @@
-"""How long work tells how far it is: to a terminal, to a job's progress.jsonl, or to nobody."""
+"""Progress of long work: shown on a terminal, written to a job's progress.jsonl, or dropped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Progress(Protocol):
 
 
 def no_progress(step: int, of: int, unit: str, message: str = "", **metrics: float) -> None:
-    """Tells nobody: for library callers and tests."""
+    """Reports nothing: for library callers and tests."""
 
 
 class TerminalProgress:
@@ -49,5 +49,5 @@ class TerminalProgress:
 
 
 def progress_for_terminal() -> Progress:
-    """A bar where somebody is watching, silence where standard error is a file or a pipe."""
+    """A bar on a terminal, nothing where standard error is a file or a pipe."""
     return TerminalProgress() if sys.stderr.isatty() else no_progress

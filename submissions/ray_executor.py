@@ -67,7 +67,7 @@ class RayCluster:
         return ray
 
     def _knock(self) -> None:
-        """Raises at once where nobody listens: Ray itself tries for more than eight minutes."""
+        """Raises at once if no port answers: Ray itself tries for more than eight minutes."""
         host, _, port = self.address.rpartition("://")[2].rpartition(":")
         if host:
             socket.create_connection((host, int(port)), timeout=KNOCK).close()

@@ -1,7 +1,7 @@
 """Finds the shards of a dataset in files, folders and S3.
 
-What is found does not depend on the order of the paths or of the folder's entries, and nothing that
-was handed in is left out silently: a file that is neither a shard nor a known companion is refused.
+The result does not depend on the order of the paths or of the folder's entries. No submitted file
+is left out silently: a file that is neither a shard nor a known companion is refused.
 """
 
 from __future__ import annotations

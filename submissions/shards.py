@@ -1,4 +1,4 @@
-"""A shard, wherever it lies: what its name tells of it, and its documents."""
+"""A shard, local or in S3: its name, format and documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Document", "LocalShard", "Shard", "read_documents"]
 S3_SCHEME = "s3://"
 FORMATS = {".jsonl": "jsonl", ".jsonl.gz": "jsonl.gz", ".jsonl.zst": "jsonl.zst",
            ".parquet": "parquet"}  # fmt: skip
-# What stands beside the shards of published datasets and holds no documents.
+# Files that published datasets hold beside their shards, without documents.
 COMPANION_SUFFIXES = (".md", ".rst", ".yaml", ".yml", ".py", ".sh", ".png", ".jpg", ".svg", ".pdf",
                       ".log", ".sha1", ".sha256", ".md5", ".crc", ".lock")  # fmt: skip
 COMPANION_NAMES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
@@ -64,7 +64,7 @@ class Shard(ABC):
     @property
     @abstractmethod
     def stamp(self) -> str:
-        """Another one when the content may have changed, told without reading it."""
+        """A value that changes when the content may have changed, without reading it."""
 
     @abstractmethod
     def fetched(self, scratch: Path) -> contextlib.AbstractContextManager[LocalShard]:

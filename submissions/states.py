@@ -1,4 +1,4 @@
-"""The words that decide something: one definition for the site and for the command line."""
+"""States, tracks, stages and faults: one definition for the site and the command line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stage(StrEnum):
 
 
 class Fault(StrEnum):
-    """Who has to do something about a failure."""
+    """Who has to act on a failure."""
 
     PARTICIPANT = "participant"
     INFRASTRUCTURE = "infrastructure"

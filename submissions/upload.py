@@ -1,4 +1,4 @@
-"""Uploads a dataset: shard by shard, under flat names, and going on where an upload broke off."""
+"""Uploads a dataset: shard by shard, under flat names, continuing an upload that broke off."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def upload_dataset(
     upload: str | None = None,
     progress: Progress = no_progress,
 ) -> str:
-    """Uploads a dataset and returns the upload's id; goes on with `upload` if given.
+    """Uploads a dataset and returns the upload's id; continues `upload` if given.
 
     Before anything is sent the server refuses a scale at which it would not accept a submission.
     A mixture goes along as a mixture.json that names every shard as it is called there. A shard
     that is there already with the same hash is not sent again; one in S3 is fetched first, one
-    after the other. A failure on the way says with which `--upload` to go on.
+    after the other. A failure names the `--upload` with which to continue.
     """
     shards = _named_shards(dataset)
     with tempfile.TemporaryDirectory(prefix="crucible-submit-") as folder:

@@ -36,7 +36,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
     longer the one whose hash came with the job.
     """
     dataset = job.inputs["dataset"]
-    if not dataset.path.is_dir():  # it was there when it was handed in
+    if not dataset.path.is_dir():  # it was there at the submission
         raise Failure("artifact_missing", f"there is no folder {dataset.path}")
     report = check_dataset(
         [dataset.path],
@@ -67,7 +67,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
 
 
 def _token_counter(tokenizer: str | None) -> CountTokens | None:
-    """By name, as in cli.py: this package does not import those that build on it."""
+    """Imported by name, as in cli.py: this package does not import those that build on it."""
     if tokenizer is None:
         return None
     count: CountTokens | None = importlib.import_module("training_recipes.encoder").token_counter(

@@ -1,1 +1,1 @@
-"""What nobody may touch: frozen scales, the OpenLM architecture, tokenising and training."""
+"""The frozen part: scales, the OpenLM architecture, tokenising and training."""

@@ -53,8 +53,8 @@ def register(commands: Commands) -> None:
 def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
     """The report of `submissions.check`, with the scale's own numbers.
 
-    Whatever is wrong is a problem of the report, an unknown scale or an empty folder too: a script
-    looks in one place.
+    Every fault is a problem of the report, an unknown scale or an empty folder too, so a script
+    reads one place.
     """
     from training_recipes.encoder import token_counter
 

@@ -97,7 +97,7 @@ def encoder_of(tokenizer: str) -> Encoder:
 
 
 def token_counter(tokenizer: str) -> Callable[[Sequence[str]], list[int]] | None:
-    """Counts the ids of each of some texts; None where the tokenizer is not at hand."""
+    """Counts the ids of each of some texts; None where the tokenizer is not on this machine."""
     try:
         encoder = encoder_of(tokenizer)
     except Failure:

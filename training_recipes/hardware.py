@@ -66,14 +66,14 @@ def processes() -> Processes:
 
 
 def hardware_of(parameters: Mapping[str, Any]) -> Hardware:
-    """The knobs among a job's parameters; `recipe_frozen` for one that is nobody's to choose."""
+    """The knobs among a job's parameters; `recipe_frozen` for one that cannot be chosen."""
     knobs = {field.name for field in fields(Hardware)}
     require_choices(parameters, knobs.union(RECIPE_CHOICES))
     return Hardware(**{name: parameters[name] for name in knobs & parameters.keys()})
 
 
 def require_choices(parameters: Mapping[str, Any], choices: set[str]) -> None:
-    """Raises `recipe_frozen` for a job's parameter that is not among those one may choose."""
+    """Raises `recipe_frozen` for a job's parameter that cannot be chosen."""
     for name in parameters:
         if name not in choices:
             raise Failure("recipe_frozen", f"{name} is fixed by the recipe: it cannot be chosen")

@@ -32,7 +32,7 @@ ROWS, POSITIONS = 4, 512  # of a forward pass, and of which logits are held: 0.2
 class HeldOutLoss:
     """Mean cross-entropy in nats a token; `stderr` is that of the mean over rows.
 
-    Rows that share a document are not independent, so that the true error is somewhat larger.
+    Rows that share a document are not independent, so the true error is somewhat larger.
     """
 
     rows: int

@@ -13,7 +13,7 @@ from submissions.failures import Failure
 from training_recipes.model import draw_
 
 # Sum, and sum weighted by place / DRAWN, of a draw from PROBE_SEED, measured with torch 2.13.0. All
-# processors round alike to within 1e-4 a sum; another way of drawing is away by several units.
+# processors round alike to within 1e-4 a sum; another way of drawing differs by several units.
 DRAWN, PROBE_SEED = 4096, 124
 EXPECTED = (-2.3424, -21.4886)
 TOLERANCE = 0.01

@@ -78,7 +78,7 @@ class OpenLM(nn.Module):
         """Logits [B, T, vocab] in float32 for ids [B, T].
 
         `mask` [B, cached + T] is true (or 1) where a position is real and false where it is
-        padding, which nobody then attends to; it is needed for padding on the left only. With
+        padding, to which no position then attends; it is needed for padding on the left only. With
         `cache` the ids follow the positions already in it, and are added to it. With `head` it
         returns what that makes of the last hidden states [B, T, dim] and the output matrix
         [vocab, dim]: called in here, where a sharded matrix is whole.
@@ -277,7 +277,7 @@ def attention_pattern(length: int, past: int, mask: Tensor | None) -> Tensor | N
     """Who may attend to whom: bool [B or 1, 1, length, past + length], or None for plain causal.
 
     A padding position, which may attend to nothing real, attends to everything instead: softmax
-    over nothing is not a number, and nobody reads what it computes.
+    over nothing is not a number; the result is never read.
     """
     if mask is None and (past == 0 or length == 1):
         return None

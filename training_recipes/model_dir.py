@@ -98,7 +98,7 @@ def shape_of_params(params: Params) -> ModelShape:
 def read_state_dict(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]:
     """Weights by open_lm's names, from {"state_dict": …} or a bare state dict.
 
-    Loaded with weights_only: a checkpoint is a stranger's file and must not run code.
+    Loaded with weights_only: a checkpoint is untrusted and must not run code.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -12,7 +12,7 @@ TRYING, SELECTING, DECIDING = "trying out", "pre-selection", "decision"
 
 @dataclass(frozen=True)
 class Purpose:
-    """`use` is trying out, pre-selection or decision; `predicts` says what one may conclude."""
+    """`use` is trying out, pre-selection or decision; `predicts` says what its ranking shows."""
 
     use: str
     predicts: str

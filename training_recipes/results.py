@@ -24,7 +24,7 @@ class SourceSummary:
 
 
 class TokenizeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows that a dataset gives: summary.json in short, which lists its shards besides.
+    """The rows that a dataset gives: summary.json without its list of shards.
 
     `tokens`: the ids in the rows, end-of-text included.
     `unique_tokens`: the ids in the rows that the dataset would give without the documents that

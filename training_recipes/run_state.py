@@ -1,7 +1,7 @@
-"""The state of an unfinished training on disk: enough to go on as if nothing had happened.
+"""The state of an unfinished training on disk: enough to resume as if nothing had happened.
 
-There is always at most one file, replaced by atomic rename, so that whatever interrupts a run the
-last good state stays.
+There is at most one file, replaced by atomic rename, so the last good state survives every
+interruption.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILE = "state.pt"
 class RunState:
     """After `step` steps: weights, optimizer, the losses so far and the seconds spent.
 
-    `identity` says which run it is (recipe, data, seed, engine): no other may go on from it.
+    `identity` says which run it is (recipe, data, seed, engine): no other may resume from it.
     """
 
     identity: dict[str, str | int]
@@ -34,7 +34,7 @@ class RunState:
 
 
 def save_state(folder: Path, state: RunState) -> None:
-    """Puts the state in the old one's place; `disk_full` leaves the old one."""
+    """Replaces the old state; `disk_full` leaves the old one."""
     save_tensors(folder / FILE, vars(state))
 
 

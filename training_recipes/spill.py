@@ -1,7 +1,7 @@
 """First pass of tokenising: the ids of each shard to a file of its own, whatever the shard's size.
 
-Every shard is a task that depends on nothing else and may be run twice, so that shards are encoded
-side by side, on one machine or many, and a run that was killed does again only what it was at.
+Every shard is a task of its own that may be run twice, so that shards are encoded
+side by side, on one machine or many, and a killed run repeats only its unfinished shards.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def unique_tokens(spilled: Sequence[Spilled], folder: Path) -> int:
     """Tokens of documents whose ids do not repeat an earlier document's, over all these shards.
 
-    Documents are told apart by 64 bits: among 100 million the chance that any two of them are
-    taken for one is about 0.03 per cent.
+    Documents are compared by 64 bits: among 100 million the chance that any two different ones
+    count as equal is about 0.03 per cent.
     """
     paths = [done.documents_path(folder) for done in spilled]
     tables = [np.load(path, mmap_mode="r") for path in dict.fromkeys(paths)]

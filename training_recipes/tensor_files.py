@@ -1,4 +1,4 @@
-"""Writes files of tensors so that there is always the old one or the whole new one."""
+"""Writes files of tensors so that a reader sees the old file or the whole new one."""
 
 from __future__ import annotations
 

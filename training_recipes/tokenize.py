@@ -1,8 +1,8 @@
 """Stage `tokenize`: documents to packed rows of ids, shuffled over the whole dataset.
 
 Documents follow one another with <|endoftext|> (id 0) after each, cut into rows of seq_len + 1 ids
-without padding. Which rows come out and in which order depends on the dataset, the recipe and the
-seed, not on names or order of files, nor on how many workers there are. docs/tokenise.md tells how.
+without padding. The rows and their order depend on dataset, recipe and seed alone, not on names
+or order of files or the number of workers. docs/tokenise.md explains how.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def tokenize_dataset(
 ) -> Summary:
     """Writes the folder `output` (see packed_rows) and returns its summary.
 
-    The folder appears when it is complete; a run that was killed goes on from `.<name>.partial`
+    The folder appears when it is complete; a killed run continues from `.<name>.partial`
     beside it, which all workers of `placement` must see. Where `output` already holds the rows of
     this dataset, scale and seed, it is returned as it is; where it holds anything else:
     `output_exists`. A dataset that is not the one expected (by hash, where it is given):
@@ -256,7 +256,7 @@ def _plan(
             dataset.sources, of_sources, row_files, wanted, strict=True
         )
     ]
-    # Before rows are written: an epoch too many is a dataset that has to be handed in anew.
+    # Before rows are written: too many epochs mean that the dataset must be submitted anew.
     require_allowed(sources, scale)
     order = mixed_order([len(files) for files in row_files], wanted, seed)
     return Plan(rows, order, max(source.epochs for source in sources), sources)

@@ -1,7 +1,7 @@
 """Stage `train`: packed rows to a model directory, by the recipe of a scale.
 
 The unfinished run lies beside the output, in `.<name>.partial`; the output appears when it is
-complete. A run that was interrupted, however hard, goes on to the same weights. Under torchrun
+complete. An interrupted run, even by `kill -9`, resumes to the same weights. Under torchrun
 every process of the run calls the same; the one of rank 0 writes.
 """
 
@@ -49,7 +49,7 @@ def train(
 
     On the processes of torchrun that do not write it returns None.
 
-    With `resume` it goes on with the unfinished run of the same recipe, data, seed and engine, or
+    With `resume` it continues the unfinished run of the same recipe, data, seed and engine, or
     returns the finished one. Raises `output_exists` for any other run and, without `resume`, for
     any run at all; `tokens_invalid` for rows that this scale cannot use; `hardware_unfit` for
     processes or knobs that cannot share its batches; `artifact_corrupt` for a shard that is gone or

@@ -1,6 +1,6 @@
 """How much of a GPU's memory training takes, and how many rows of a forward pass fit.
 
-Arithmetic, so that all processes of a run come to the same number before they begin.
+Arithmetic, so that all processes of a run find the same number before they begin.
 docs/training.md has the formulas. Without torch.
 """
 

@@ -1,4 +1,4 @@
-"""A whole installation against the world: a published run, done again, and its published loss.
+"""Checks a whole installation: repeats a published run and compares the losses.
 
 Gadre et al. 2024 (arXiv:2403.08540) trained on RefinedWeb and give the loss on C4's validation set:
 the second entry of `results` in exp_data/models/rw_original-d=…-1.0.json of mlfoundations/scaling,
@@ -45,7 +45,7 @@ def verify_stack(
     progress: Progress = no_progress,
     hardware: Hardware = DEFAULT,
 ) -> VerifiedStack | None:
-    """Trains on `tokens`, RefinedWeb's, going on with a run in `output`; asks C4's validation text.
+    """Trains on `tokens`, RefinedWeb's, or continues a run in `output`; the loss is on C4's text.
 
     None on the processes of torchrun that do not write. Raises `unknown_scale` for a scale without
     a published loss, and what training and held_out_loss raise.

@@ -1,9 +1,9 @@
-"""The recommended mixture with what it is worth and how sure that is.
+"""The recommended mixture, its gain, and the precision of both.
 
 The bootstrap draws the trained mixtures anew, fits every law again and finds each draw's own best
-mixture: how far those lie apart is the spread, and what the recommended one loses against them the
-expected regret. The gain over the natural mixture has an interval from held-out errors instead,
-since a bootstrap of the law knows nothing of the law's own faults.
+mixture: their range is the spread, and what the recommended one loses against them is the expected
+regret. The gain over the natural mixture has an interval from held-out errors instead, since a
+bootstrap of the law cannot see the law's own faults.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def within_span(fit: MixtureFit, limits: Limits) -> Limits:
 def recommend(fit: MixtureFit, goal: Goal, limits: Limits) -> Optimum:
     """The best mixture.
 
-    Raises `refused` for a calibration that turns the order around, and where the best mixture moves
+    Raises `refused` for a calibration that reverses the order, and where the best mixture moves
     along a direction that no run varied.
     """
     best = optimise(_objective(fit, goal, [target.theta for target in fit.targets]), limits)
@@ -153,7 +153,7 @@ def _objective(fit: MixtureFit, goal: Goal, thetas: list[Floats]) -> Objective:
 
 
 def _slope(target: TargetFit) -> float:
-    """What a nat of the law is worth at the scale that is predicted."""
+    """The change of the predicted scale's loss for each nat of the law's."""
     if target.calibration is None:
         return 1.0
     if target.calibration.slope <= 0:

@@ -1,7 +1,7 @@
 """Continual pretraining: the share of the old corpus that keeps the old loss at the base model's.
 
 Ye et al. (arXiv 2403.16952, section 5): a law in the one share is fitted to a few short runs; the
-critical share is where it meets the loss that the base checkpoint had.
+critical share is where it equals the loss of the base checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRID = 201
 
 @dataclass(frozen=True)
 class Critical:
-    """The share and its leave-one-out range; None where the law does not meet the base's loss.
+    """The share and its leave-one-out range; None where the law does not cross the base's loss.
 
     `crossings` are all shares in 0 to 1 at which it does; `share` is set where there is one.
     `fitted` and `left_out` are each run's loss by the law of all runs and of all others: [n].

@@ -45,7 +45,7 @@ def first_design(natural: Floats, limits: Limits, runs: int, seed: int) -> list[
 
 
 def next_runs(fit: MixtureFit, limits: Limits, runs: int) -> list[Proposal]:
-    """The runs that tell the fitted laws most, beside those that there are."""
+    """The further runs that give the fitted laws most information."""
     candidates = candidates_of(limits, fit.seed)
     features, information = [], []
     for target in fit.targets:

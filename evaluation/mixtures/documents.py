@@ -168,7 +168,7 @@ def transfer(found: MixtureFit, reports: Sequence[Transfer], path: Path | None) 
 
 
 def check(found: MixtureFit, runs: Runs, tolerances: Mapping[str, float | None]) -> Document:
-    """What `mix check` prints; `ok` is false beyond a tolerance of the mean over targets."""
+    """What `mix check` prints; `ok` is false where the mean over targets exceeds a limit."""
     said = predicted_of(found, runs.mixtures.values)
     kept = np.array(["unidentified" not in flags for flags in said.flags])
     notes = list(runs.notes)
@@ -248,7 +248,7 @@ def _mean_of_targets(qualities: list[Quality], targets: Mapping[str, Document]) 
 
 
 def _beyond(name: str, value: float | None, limit: float) -> bool:
-    """A figure that there is not is beyond every tolerance."""
+    """A missing figure is beyond every limit."""
     if value is None:
         return True
     return value < limit if name in AT_LEAST else value > limit

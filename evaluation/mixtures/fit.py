@@ -64,7 +64,7 @@ class TargetFit:
         return quality(self.losses - self.residuals, self.losses)
 
     def laws(self, mixtures: Floats) -> tuple[Floats, Floats]:
-        """What the law says of mixtures [m, M], unclipped: [m], and that of each fold [K, m]."""
+        """The law's losses of mixtures [m, M], unclipped: [m], and that of each fold [K, m]."""
         law = LAWS[self.candidate.law]
         both = law.values(np.vstack([self.theta, self.fold_thetas]), mixtures)
         return both[0], both[1:]
@@ -72,7 +72,7 @@ class TargetFit:
 
 @dataclass(frozen=True)
 class Pool:
-    """What the runs drew from: tokens of each domain [M], and how many each run trained on."""
+    """The data of the runs: tokens of each domain [M], and how many each run trained on."""
 
     tokens: Floats
     budget: float
@@ -103,7 +103,7 @@ class MixtureFit:
 
     @property
     def span(self) -> Span:
-        """In which directions the runs varied."""
+        """The directions in which the runs varied."""
         return span_of(self.domains, self.mixtures)
 
     def baselines(self) -> dict[str, dict[str, Quality]]:

@@ -1,4 +1,4 @@
-"""What each subcommand of `crucible mix` does: reads files, asks the laws, makes the document."""
+"""The subcommands of `crucible mix`: each reads files, uses the laws and makes the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a set of runs can tell at all: how many there are, in which directions they vary, how far.
+"""The limits of a set of runs: their number, the directions in which they vary, and how far.
 
 The limits are measured on RegMix's 17 domains: below 2 M runs a fit is exploratory, at M + 2 and
 below it is refused.

@@ -1,4 +1,4 @@
-"""CV+ intervals: 90 % of new runs lie in them, because held-out runs did.
+"""CV+ intervals: 90 % of new runs lie in them, as held-out runs did.
 
 Barber, Candès, Ramdas and Tibshirani, "Predictive inference with the jackknife+" (Annals of
 Statistics 49, 2021). Each run's out-of-fold error is put around what the law of its fold predicts

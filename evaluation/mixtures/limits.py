@@ -1,4 +1,4 @@
-"""What a mixture may hold: tokens that there are, epochs that are allowed, floors."""
+"""The limits of a mixture: available tokens, allowed epochs, floors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicts losses of mixtures: a value, a 90 % interval, and what speaks against trusting it."""
+"""Predicts losses of mixtures: a value, a 90 % interval, and flags that warn."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def predict(fit: MixtureFit, mixtures: Floats) -> Predictions:
 
 
 def guards(fit: MixtureFit, mixtures: Floats) -> list[list[str]]:
-    """What can be said of each mixture before any law is asked."""
+    """The flags of each mixture that need no law."""
     standing, span = fit.standing, fit.span
     unknown = escapes(span, mixtures)
     found: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""How good predictions are: MAE, MRE and rank correlation, beside the mean and a linear model."""
+"""The errors of predictions: MAE, MRE and rank correlation, beside the mean and a linear model."""
 
 from __future__ import annotations
 

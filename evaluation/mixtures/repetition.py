@@ -36,7 +36,7 @@ def epochs_of(mixture: Floats, tokens: Floats, budget: float) -> Floats:
 def warnings_of(
     domains: Sequence[str], pool: Pool | None, mixture: Floats, tokens: Floats, budget: float
 ) -> list[str]:
-    """Sentences on domains that this mixture repeats otherwise than the runs of the fit did."""
+    """Sentences on domains that this mixture repeats otherwise than the runs of the fit."""
     there = epochs_of(mixture, tokens, budget)
     if pool is None:
         repeated = [name for name, count in zip(domains, there, strict=True) if count > ONCE]

@@ -63,7 +63,7 @@ class Chosen:
 
 
 def folds_of(mixtures: Floats, seed: int) -> Ints:
-    """The fold of each run [n]; runs of one mixture share theirs, or one would know the other."""
+    """The fold of each run [n]; runs of one mixture share theirs, so none predicts another."""
     _, which = np.unique(np.round(mixtures, 9), axis=0, return_inverse=True)
     which = which.reshape(-1)
     count = int(which.max()) + 1

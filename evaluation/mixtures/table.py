@@ -1,7 +1,7 @@
 """Reads the tables of the mixture lab: one line a run, its proportions (mix_*) and losses (loss_*).
 
 A table is hostile input: its size is bounded before it is read, and every cell that is used must be
-a finite number. Whatever is wrong is `runs_invalid` with file and line.
+a finite number. Every fault is `runs_invalid` with file and line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When a generation has said enough, and whether what it said is right.
+"""When a generation may stop, and whether its answer is right.
 
 Source: llm-foundry 0.22.0, eval/metrics/nlp.py (InContextLearningGenerationExactMatchAccuracy).
 """
@@ -33,7 +33,7 @@ class AnswerRule:
 
     @property
     def can_stop(self) -> bool:
-        """Whether a stop string found in a text stays the first one, however the text goes on."""
+        """Whether a stop string found in a text stays the first one, whatever text follows."""
         return bool(self.stops) and all(plain(stop) for stop in self.stops)
 
     def right(self, text: str, labels: Iterable[str]) -> bool:

@@ -29,7 +29,7 @@ class SlotCache:
     """`slots` texts of up to `length` tokens; the first `used` slots are in use.
 
     `keys` and `values` hold a tensor [slots, heads, length, head_dim] for each layer; `visible`
-    [slots, length] is false where a prompt holds the padding's id, which nobody attends to.
+    [slots, length] is false where a prompt holds the padding's id, to which nothing attends.
     """
 
     def __init__(self, model: OpenLM, slots: int, length: int) -> None:

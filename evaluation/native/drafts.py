@@ -1,4 +1,4 @@
-"""Guesses how a text goes on by looking where its last two tokens stood before.
+"""Guesses the next tokens of a text from the last place where its final two tokens occurred.
 
 Greedy decoding with guesses that are checked gives what greedy decoding gives, in fewer steps: the
 model reads the guessed tokens in one pass and keeps those that it would have written itself. Small
@@ -22,7 +22,7 @@ class Drafter:
         self.extend(ids)
 
     def extend(self, ids: Sequence[int]) -> None:
-        """The text goes on with these ids."""
+        """Adds the ids with which the text continues."""
         for token in ids:
             if len(self.ids) >= 2:
                 self._after[(self.ids[-2], self.ids[-1])] = len(self.ids)
@@ -36,5 +36,5 @@ class Drafter:
         return self.ids[start : start + min(most, self._size)]
 
     def judged(self, right: int) -> None:
-        """So many ids of the last draft were right."""
+        """Tells it how many ids of the last draft were right."""
         self._size = min(2 * right + 1, MOST)

@@ -34,7 +34,7 @@ Keep = Callable[[Task, list[Example], float], None]
 
 @dataclass
 class _Run:
-    """One evaluation under way: what is to do, what is done, and who hears of it."""
+    """One evaluation in progress: the work to do, the work done, and its listeners."""
 
     work: Workload
     cost: Cost

@@ -163,7 +163,7 @@ class Writer:
         return True, False
 
     def _stops(self, text: _Active) -> bool:
-        """Whether a stop string stands in the text; looked for cheaply first, then in earnest."""
+        """Whether a stop string stands in the text; a cheap test first, then the exact one."""
         rule = text.prompt.rule
         if not rule.can_stop:
             return False

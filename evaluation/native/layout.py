@@ -119,9 +119,9 @@ def _positions(batch: list[Item]) -> Array:
 
 
 def _all_earlier(real: Array) -> Array:
-    """As the reference masks padding inside a text: nobody sees a place that is not real.
+    """As the reference masks padding inside a text: padding is visible to no place.
 
-    A place that would see nothing sees everything: nobody reads what it computes.
+    A place that would see nothing sees everything; its result is never read.
     """
     allowed = real[:, None, None, :] & np.tri(real.shape[1], dtype=bool)
     return np.asarray(allowed | ~allowed.any(axis=-1, keepdims=True))

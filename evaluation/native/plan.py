@@ -1,7 +1,7 @@
 """What is computed together: questions become items, items become batches.
 
-An item is a stretch of tokens that all options of a question begin with (the prefix), and what
-each of them goes on with (its suffix). The prefix is computed once. The last token of an option is
+An item is a stretch of tokens that all options of a question begin with (the prefix), and the rest
+of each (its suffix). The prefix is computed once. The last token of an option is
 never fed: nothing is predicted after it.
 """
 

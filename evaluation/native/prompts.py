@@ -1,4 +1,4 @@
-"""Prompts to the token: what LLM Foundry would feed the model for each row of a task's file.
+"""Prompts, equal to the token to those that LLM Foundry feeds the model for each row of a task.
 
 A prompt is three encodings put after one another, never the encoding of the joined text: the
 examples before the question (the preamble), the question, and the answer that is scored.
@@ -69,7 +69,7 @@ class GroupPrompts:
         return list(range(len(self.group.rows))[:limit])
 
     def costs(self, places: list[int]) -> list[float]:
-        """About how dear these rows are to compute: characters, as far as they fit in a row."""
+        """The approximate cost of these rows: characters, as far as they fit in a row."""
         drawn = draw_examples(len(self.group.rows), self.task.shots)
         return [float(min(self.texts.length(p, drawn[p]), 4 * self.row_length)) for p in places]
 

@@ -45,7 +45,7 @@ def with_reference_answers(
 ) -> list[Example]:
     """The records, those of written answers with the right answer's log-probability and tokens.
 
-    They stand in `option_logprobs` and `option_tokens`, as of a question with one option.
+    They are in `option_logprobs` and `option_tokens`, as of a question with one option.
     `on_answers` hears how many of how many are done. Raises `task_file_invalid` for an empty answer
     and `not_a_number`.
     """

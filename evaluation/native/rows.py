@@ -1,4 +1,4 @@
-"""The rows of a task's file, as LLM Foundry reads them, and which of them stand in each prompt.
+"""The rows of a task's file, as LLM Foundry reads them, and the examples of each prompt.
 
 Source of every rule: llm-foundry 0.22.0, eval/datasets/in_context_learning_evaluation.py and
 eval/datasets/utils.py.
@@ -64,7 +64,7 @@ def draw_examples(rows: int, shots: int) -> list[list[int]]:
     """For each row, the rows that are its prompt's examples, in their order in the prompt.
 
     One generator serves all rows in turn. The order is that in which a Python set gives its
-    members back, so a real set with the same insertions and removals stands here.
+    members back, so the code uses a real set with the same insertions and removals.
     """
     generator = random.Random(FEWSHOT_SEED)  # noqa: S311 - LLM Foundry's, to the number
     if shots == 0:

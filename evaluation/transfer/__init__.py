@@ -1,1 +1,1 @@
-"""From small scales to large: what a score at one scale says about the score at another."""
+"""From small scales to large: what a score at one scale predicts for another."""

@@ -1,8 +1,8 @@
-"""What may be said about a larger scale, and when nothing may: a line with its refusals.
+"""Predictions for a larger scale, and the cases in which there are none: a line with its refusals.
 
 The built-in pairs are DCLM's published runs. A site's own finished pairs are joined to them: runs
-at the recipe in question set the level, DCLM's others say how steep the line is. Refused is what
-the line cannot know: too few datasets, and scores outside those it was fitted to.
+at the recipe in question set the level, DCLM's others say how steep the line is. It refuses what
+the line cannot predict: too few datasets, and scores outside those it was fitted to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training_recipes.scales import scale_names
 LEAST = 8  # distinct datasets
 ENOUGH = 15  # own pairs from which DCLM's, under another recipe or engine, are left out
 MARGIN = 0.10  # of the range of calibrated scores, by which a score may lie outside
-# A chance from which a pair counts as told apart. From 400m-1x to 1b-1x four of the eleven pairs
+# The chance from which a pair counts as separated. From 400m-1x to 1b-1x four of the eleven pairs
 # with a chance of 0.80 and more came out the other way: docs/transfer.md.
 NAMED = 0.80
 NAMED_FROM_SMALL = 0.90
@@ -80,14 +80,14 @@ class Calibration:
         return min(values), max(values)
 
     def without(self, datasets: frozenset[str]) -> Line | None:
-        """The line as it would be had these datasets never been trained."""
+        """The line without these datasets."""
         return _fit(
             [pair for pair in self.pairs if pair.dataset not in datasets],
             [pair for pair in self.others if pair.dataset not in datasets],
         )
 
     def check(self, source: float, name: str) -> None:
-        """Raises `out_of_range` for a score that the line does not know; `name` is whose it is."""
+        """Raises `out_of_range` for a score outside the line's range; `name` is its owner."""
         low, high = self.range
         margin = MARGIN * (high - low)
         if not low - margin <= source <= high + margin:
@@ -140,7 +140,7 @@ def calibrate(
 
     `recipe` says how the target is trained: as most of DCLM's published runs were, or officially.
     `own` are a site's finished pairs under the official recipe; with any of them it is that.
-    `runs` stand in the place of the built-in ones. Raises `unknown_scale`, `refused` for a target
+    `runs` replace the built-in ones. Raises `unknown_scale`, `refused` for a target
     that is no larger, `too_few_pairs`.
     """
     check_order(source, target)

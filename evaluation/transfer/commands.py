@@ -49,7 +49,7 @@ def register(commands: Commands) -> None:
 
 
 def run_fit(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The calibration's line, its pairs, and how it does on pairs that it has not seen."""
+    """The calibration's line, its pairs, and its errors on held-out pairs."""
     from evaluation.transfer.calibration import calibrate
     from evaluation.transfer.checkout import runs_of_checkout
     from evaluation.transfer.quality import judge
@@ -176,7 +176,7 @@ def _notes(calibration: Calibration) -> list[str]:
 
 
 def _quality(calibration: Calibration, quality: Quality | None) -> dict[str, Any]:
-    """The measured part of the document; None in the place of what too few pairs cannot tell."""
+    """The measured part of the document; None where there are too few pairs."""
     from evaluation.transfer.calibration import NAMED, NAMED_FROM_SMALL
 
     pairs: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The line from a score at a small scale to the score at a large one, and what it lets one say.
+"""The line from a score at a small scale to the score at a large one, with its errors.
 
 One straight line, target = intercept + slope × source, fitted to datasets that were trained at both
 scales. Its scatter holds one run's seed and sampling noise at both scales, so no standard error is

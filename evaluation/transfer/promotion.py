@@ -1,4 +1,4 @@
-"""Which entries deserve the next larger run: what each is expected to add to the best score there.
+"""Which submissions to train at a larger scale: what each should add to the best score there.
 
 A run is worth what it raises the best score at the target by, on average over what it may turn out
 to be: an entry that is a little worse but less predictable can be worth more than the favourite's

@@ -1,4 +1,4 @@
-"""How good a calibration is, on datasets that it has not seen: each is judged by a line without it.
+"""The errors of a calibration on held-out datasets: each is predicted by a line without it.
 
 Chances are judged over all pairs of datasets, each by a line without both (leave two out), beside
 the rule that one goes by today: the order at the source holds, as often as it did for the others.

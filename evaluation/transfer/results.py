@@ -62,8 +62,8 @@ def scale_of(measured: list[Measured]) -> str | None:
 def check_recipes(measured: list[Measured], source: str) -> None:
     """Raises `not_comparable` where a published run is not at `source` under its recipe.
 
-    Also where two results name different tokenizers. Other results carry no recipe: that they have
-    the scale's frozen one is for whoever gives them to know.
+    Also where two results name different tokenizers. Other results carry no recipe: the user must
+    know that they have the scale's frozen one.
     """
     wanted = recipe_of(source, "published")
     for found in measured:
@@ -135,5 +135,5 @@ def _check(path: Path, document: ResultsFile) -> None:
 
 
 def _same(run: Run | None, core: float) -> Run | None:
-    """Not where the file has that run's uuid and other values: then it is somebody's own."""
+    """False where the file has that run's uuid but other values: then it is another run."""
     return run if run is not None and abs(run.core - core) < 1e-6 else None

@@ -1,6 +1,6 @@
 """Finished runs of datasets at scales, and the pairs that two scales have in common.
 
-A run of DCLM's repository is known by its evaluation's uuid. Datasets are tied together by their
+A run of DCLM's repository is known by its evaluation's uuid. Datasets are matched by their
 name: two of them (c4_original and rw_original) share one `dataset_uuid`, so that a join by it would
 take two datasets for one.
 """

@@ -148,7 +148,7 @@ def test_without_a_failure_a_misfit_is_a_value_error() -> None:
     for misfit in (lambda: decode_or_misfit(Row, b"{}"), lambda: convert_or_misfit(Row, {})):
         with pytest.raises(MisfitError) as caught:
             misfit()
-        assert caught.value.told_of("a row") == 'a row has no "shots"'
+        assert caught.value.message_for("a row") == 'a row has no "shots"'
 
 
 def test_numbers_and_strings_of_other_kinds_are_written_as_what_they_are():

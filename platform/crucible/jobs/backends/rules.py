@@ -146,7 +146,7 @@ def _read(path: str, changed: int) -> Rules:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
     except MisfitError as misfit:
-        raise ValueError(misfit.told_of(path)) from None
+        raise ValueError(misfit.message_for(path)) from None
     return Rules({name: _table(getattr(file, name)) for name in document})
 
 

@@ -41,9 +41,13 @@ class CleanScore:
         """The form that documents use."""
         interval = None if self.interval is None else list(self.interval)
         return {
-            "full": self.full, "clean": self.clean, "difference": self.difference,
-            "interval": interval, "n": self.n, "n_clean": self.n_clean,
-        }  # fmt: skip
+            "full": self.full,
+            "clean": self.clean,
+            "difference": self.difference,
+            "interval": interval,
+            "n": self.n,
+            "n_clean": self.n_clean,
+        }
 
 
 def clean_scores(

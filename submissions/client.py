@@ -132,9 +132,14 @@ class Client:
                 headers |= {"X-Content-SHA256": sha256, "Content-Type": "application/octet-stream"}
             try:
                 answer = self._session.request(
-                    method, self._server + where, json=json, data=body, headers=headers,
-                    timeout=TIMEOUT, allow_redirects=False,
-                )  # fmt: skip
+                    method,
+                    self._server + where,
+                    json=json,
+                    data=body,
+                    headers=headers,
+                    timeout=TIMEOUT,
+                    allow_redirects=False,
+                )
             except requests.RequestException as error:
                 if pause is None or not _may_repeat(method, error):
                     raise self._unreachable(error) from None
@@ -148,9 +153,11 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: Exception) -> Failure:
-        reason = "no answer in time" if isinstance(error, requests.Timeout) else (
-            "the connection failed"
-        )  # fmt: skip
+        reason = (
+            "no answer in time"
+            if isinstance(error, requests.Timeout)
+            else ("the connection failed")
+        )
         return Failure("server_unreachable", f"cannot reach {self._server}: {reason}")
 
     def _document(self, answer: requests.Response) -> Document:

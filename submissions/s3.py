@@ -103,9 +103,11 @@ def s3_shards_at(uri: str) -> Iterator[S3Shard]:
                 yield _shard(bucket, key.rpartition("/")[2], first)
                 return
         prefix = key if not key or key.endswith("/") else f"{key}/"
-        pages = _client().get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": PAGE}
-        )  # fmt: skip
+        pages = (
+            _client()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": PAGE})
+        )
         empty = True
         for page in pages:
             for entry in page.get("Contents", []):
@@ -160,7 +162,7 @@ def _fetch_from(shard: S3Shard, start: int, file: IO[bytes]) -> None:
     span = {"Range": f"bytes={start}-"} if start else {}
     answer = _client().get_object(
         Bucket=shard.bucket, Key=shard.key, IfMatch=f'"{shard.etag}"', **span
-    )  # fmt: skip
+    )
     # Not every server heeds IfMatch or Range, so what it sends is looked at as well.
     if _plain(answer["ETag"]) != shard.etag or answer["ContentLength"] != shard.size - start:
         raise _changed(shard.name)

@@ -120,6 +120,7 @@ def _check_inside(path: Path, root: Path, real_root: Path) -> None:
         return
     if not target.is_relative_to(real_root):
         raise Failure(
-            "shard_unreadable", "this is a link to a file outside the folder",
+            "shard_unreadable",
+            "this is a link to a file outside the folder",
             shard=path.relative_to(root).as_posix(),
-        )  # fmt: skip
+        )

@@ -16,8 +16,12 @@ from submissions.failures import Failure
 __all__ = ["Document", "LocalShard", "Shard", "read_documents"]
 
 S3_SCHEME = "s3://"
-FORMATS = {".jsonl": "jsonl", ".jsonl.gz": "jsonl.gz", ".jsonl.zst": "jsonl.zst",
-           ".parquet": "parquet"}  # fmt: skip
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl.gz",
+    ".jsonl.zst": "jsonl.zst",
+    ".parquet": "parquet",
+}
 # Files that published datasets hold beside their shards, without documents.
 COMPANION_SUFFIXES = (".md", ".rst", ".yaml", ".yml", ".py", ".sh", ".png", ".jpg", ".svg", ".pdf",
                       ".log", ".sha1", ".sha256", ".md5", ".crc", ".lock")  # fmt: skip

@@ -73,9 +73,11 @@ def held_out_loss(
         )
     losses = np.array(found)
     return HeldOutLoss(
-        len(losses), len(losses) * model.shape.seq_len, float(losses.mean()),
+        len(losses),
+        len(losses) * model.shape.seq_len,
+        float(losses.mean()),
         float(losses.std(ddof=1)) / sqrt(len(losses)),
-    )  # fmt: skip
+    )
 
 
 def packed(documents: Iterator[Ids], length: int) -> Iterator[Ids]:
@@ -106,10 +108,12 @@ def _losses(model: OpenLM, rows: Tensor, precision: str) -> Tensor:
 
     def head(hidden: Tensor, weight: Tensor) -> Tensor:
         parts = torch.split(hidden.flatten(0, 1), POSITIONS)
-        return torch.cat([
-            F.cross_entropy(F.linear(one, weight).float(), wanted, reduction="none")
-            for one, wanted in zip(parts, torch.split(targets, POSITIONS), strict=True)
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                F.cross_entropy(F.linear(one, weight).float(), wanted, reduction="none")
+                for one, wanted in zip(parts, torch.split(targets, POSITIONS), strict=True)
+            ]
+        )
 
     low = precision == "bf16"
     with torch.inference_mode(), torch.autocast(rows.device.type, torch.bfloat16, enabled=low):

@@ -46,9 +46,12 @@ def run_loss(arguments: argparse.Namespace) -> dict[str, Any]:
     from training_recipes.held_out import held_out_loss
 
     found = held_out_loss(
-        arguments.model, arguments.input, arguments.precision, arguments.limit,
+        arguments.model,
+        arguments.input,
+        arguments.precision,
+        arguments.limit,
         progress_for_terminal(),
-    )  # fmt: skip
+    )
     return asdict(found) | {"precision": arguments.precision}
 
 
@@ -65,10 +68,14 @@ def run_verify(arguments: argparse.Namespace) -> dict[str, Any]:
     from training_recipes.verify_stack import verify_stack
 
     verdict = verify_stack(
-        arguments.data, arguments.input, arguments.output, load_scale(arguments.scale),
-        arguments.engine, progress_for_terminal(),
+        arguments.data,
+        arguments.input,
+        arguments.output,
+        load_scale(arguments.scale),
+        arguments.engine,
+        progress_for_terminal(),
         Hardware(arguments.micro_batch, arguments.compile),
-    )  # fmt: skip
+    )
     if verdict is None:
         raise SystemExit(0)  # the process of rank 0 prints
     return asdict(verdict)

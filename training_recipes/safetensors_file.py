@@ -68,8 +68,10 @@ def write_file(path: Path, entries: Sequence[Entry]) -> None:
     for entry in entries:
         start, end = end, end + size_of(entry)
         header[entry.name] = {
-            "dtype": "F32", "shape": list(entry.shape), "data_offsets": [start, end],
-        }  # fmt: skip
+            "dtype": "F32",
+            "shape": list(entry.shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
     with path.open("wb") as file:

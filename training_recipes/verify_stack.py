@@ -74,6 +74,11 @@ def compared(scale: Scale, loss: float, stderr: float) -> VerifiedStack:
     """The verdict on a loss at this scale."""
     difference = loss - PUBLISHED[scale.name]
     return VerifiedStack(
-        scale.name, PUBLISHED[scale.name], loss, stderr, difference, TOLERANCE,
+        scale.name,
+        PUBLISHED[scale.name],
+        loss,
+        stderr,
+        difference,
+        TOLERANCE,
         abs(difference) <= TOLERANCE,
-    )  # fmt: skip
+    )

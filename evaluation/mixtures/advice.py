@@ -168,6 +168,11 @@ def _slope(target: TargetFit) -> float:
 def _resampled(fit: MixtureFit, target: TargetFit, weights: Floats) -> Floats:
     """The parameters of each resample's law: [B, p]."""
     return fit_law(
-        target.candidate.law, fit.mixtures, target.losses, weights, target.candidate.lam,
-        np.tile(target.theta, (len(weights), 1)), BOOTSTRAP_STEPS,
-    )  # fmt: skip
+        target.candidate.law,
+        fit.mixtures,
+        target.losses,
+        weights,
+        target.candidate.lam,
+        np.tile(target.theta, (len(weights), 1)),
+        BOOTSTRAP_STEPS,
+    )

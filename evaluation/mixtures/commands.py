@@ -27,18 +27,27 @@ def register(commands: Commands) -> None:
     _register_optimise(mix)
 
     critical = mix.add(
-        "critical", "find the share of old data that keeps the old loss", _run("critical"),
+        "critical",
+        "find the share of old data that keeps the old loss",
+        _run("critical"),
         rendering.critical,
-    )  # fmt: skip
+    )
     _runs_arguments(critical)
-    critical.add_argument("--base", type=_positive, required=True, metavar="LOSS",
-                          help="loss of the base model on the old corpus")  # fmt: skip
+    critical.add_argument(
+        "--base",
+        type=_positive,
+        required=True,
+        metavar="LOSS",
+        help="loss of the base model on the old corpus",
+    )
     critical.add_argument("--law", choices=("m4", "edp"), default="m4", help="default %(default)s")
 
     transfer = mix.add(
-        "transfer", "calibrate a fit with runs of a larger scale", _run("transfer"),
+        "transfer",
+        "calibrate a fit with runs of a larger scale",
+        _run("transfer"),
         rendering.transfer,
-    )  # fmt: skip
+    )
     transfer.add_argument("fit", type=Path, metavar="FIT", help=FIT_HELP)
     transfer.add_argument("runs", type=Path, metavar="LARGE", help="CSV of runs at that scale")
     _scale_arguments(transfer)
@@ -86,19 +95,29 @@ def _register_optimise(mix: Commands) -> None:
     optimise.add_argument(
         "--weights", metavar="NAME=W,…", help="weights of targets (default: equal)"
     )
-    optimise.add_argument("--kl", type=_not_negative, default=0.0, metavar="λ",
-                          help="nats for a divergence of 1 from the natural mixture")  # fmt: skip
+    optimise.add_argument(
+        "--kl",
+        type=_not_negative,
+        default=0.0,
+        metavar="λ",
+        help="nats for a divergence of 1 from the natural mixture",
+    )
 
 
 def _register_design(mix: Commands) -> None:
     design = mix.add("design", "suggest mixtures to train", _run("design"), rendering.design)
-    design.add_argument("--sources", type=Path, required=True, metavar="SOURCES",
-                        help="JSON: tokens by source")  # fmt: skip
+    design.add_argument(
+        "--sources", type=Path, required=True, metavar="SOURCES", help="JSON: tokens by source"
+    )
     design.add_argument("--runs", type=_count, required=True, metavar="N")
     design.add_argument("--budget", type=_positive, metavar="N", help="tokens of each run")
     design.add_argument("--max-epochs", type=_positive, default=4.0, help="default %(default)s")
-    design.add_argument("--larger-budget", type=_positive, metavar="N",
-                        help="tokens at the larger scale: matches repetition")  # fmt: skip
+    design.add_argument(
+        "--larger-budget",
+        type=_positive,
+        metavar="N",
+        help="tokens at the larger scale: matches repetition",
+    )
     design.add_argument(
         "--fit", type=Path, metavar="FIT", help="suggest the next runs for this fit"
     )

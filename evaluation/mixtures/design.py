@@ -79,9 +79,9 @@ def candidates_of(limits: Limits, seed: int) -> Floats:
     drawn = limits.caps * 2.0 ** -generator.integers(0, HALVINGS + 1, size=shape)
     drawn = np.where(generator.random(shape) < LEFT_OUT, 0.0, drawn)
     order = np.argsort(generator.random(shape), axis=1)
-    found = np.array([_fill(mixture, places, limits) for mixture, places in zip(
-        drawn, order, strict=True
-    )])  # fmt: skip
+    found = np.array(
+        [_fill(mixture, places, limits) for mixture, places in zip(drawn, order, strict=True)]
+    )
     _, first = np.unique(found, axis=0, return_index=True)
     kept: Floats = found[np.sort(first)]
     return kept

@@ -92,9 +92,9 @@ def optimum(
         "gain": gain and {"value": gain.value, "low": gain.low, "high": gain.high},
         "caps": _by_domain(found, limits.caps),
         "floors": _by_domain(found, limits.floors),
-        "binding": [{"domain": name, "limit": limit} for name, limit in binding(
-            found, limits, best.mixture
-        )],
+        "binding": [
+            {"domain": name, "limit": limit} for name, limit in binding(found, limits, best.mixture)
+        ],
         "epochs": epochs,
         "spread": {
             name: [float(low), float(high)]
@@ -106,7 +106,7 @@ def optimum(
         "flags": list(said.flags[0]),
         "warnings": list(warnings),
         "uncalibrated": found.uncalibrated,
-    }  # fmt: skip
+    }
 
 
 def critical(runs: Runs, found: Critical, base: float, law: str) -> Document:
@@ -186,8 +186,11 @@ def check(found: MixtureFit, runs: Runs, tolerances: Mapping[str, float | None])
     if not qualities:
         notes.append("all runs move along directions that are not identified: nothing is compared")
     mean = _mean_of_targets(qualities, targets)
-    exceeded = [name for name, limit in tolerances.items()
-                if limit is not None and _beyond(name, mean.get(name), limit)]  # fmt: skip
+    exceeded = [
+        name
+        for name, limit in tolerances.items()
+        if limit is not None and _beyond(name, mean.get(name), limit)
+    ]
     return {
         "rows": int(kept.sum()),
         "refused": int((~kept).sum()),
@@ -203,9 +206,13 @@ def check(found: MixtureFit, runs: Runs, tolerances: Mapping[str, float | None])
 
 
 def design(
-    names: Sequence[str], proposals: Sequence[Proposal], before: int, limits: Limits,
-    kept: Floats | None, path: Path | None,
-) -> Document:  # fmt: skip
+    names: Sequence[str],
+    proposals: Sequence[Proposal],
+    before: int,
+    limits: Limits,
+    kept: Floats | None,
+    path: Path | None,
+) -> Document:
     """What `mix design` prints."""
     needed = 2 * len(names)
     notes = []

@@ -143,10 +143,15 @@ def fit_runs(
         residuals = y - best.out_of_fold
         targets.append(
             TargetFit(
-                name, best.candidate, best.theta, best.fold_thetas, residuals, y.copy(),
+                name,
+                best.candidate,
+                best.theta,
+                best.fold_thetas,
+                residuals,
+                y.copy(),
                 chosen.tried,
             )
-        )  # fmt: skip
+        )
     notes = list(runs.notes)
     if status == EXPLORATORY:
         said = f"fewer than {2 * len(runs.domains)} different mixtures: exploratory, no prediction"

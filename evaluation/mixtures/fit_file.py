@@ -106,11 +106,16 @@ def _target_document(target: TargetFit) -> dict[str, Any]:
         "fold_parameters": target.fold_thetas.tolist(),
         "out_of_fold_residuals": target.residuals.tolist(),
         "tried": [{"law": c.law, "lambda": c.lam, "mae": mae} for c, mae in target.tried],
-        "calibration": line and {
-            "slope": line.slope, "intercept": line.intercept, "runs": line.runs,
-            "centre": line.centre, "spread": line.spread, "deviation": line.deviation,
+        "calibration": line
+        and {
+            "slope": line.slope,
+            "intercept": line.intercept,
+            "runs": line.runs,
+            "centre": line.centre,
+            "spread": line.spread,
+            "deviation": line.deviation,
         },
-    }  # fmt: skip
+    }
 
 
 def _target(document: Any, name: str, losses: Any, domains: int, folds: int) -> TargetFit:
@@ -126,10 +131,12 @@ def _target(document: Any, name: str, losses: Any, domains: int, folds: int) -> 
     if ((every < box.lower) | (every > box.upper)).any() or every[:, 0].max() > MAX_LOSS:
         raise Failure("fit_invalid", f"{where} has parameters that no fit gives")
     tried = [
-        (Candidate(field(entry, "law", str, where), float(field(entry, "lambda", float, where))),
-         float(field(entry, "mae", float, where)))
+        (
+            Candidate(field(entry, "law", str, where), float(field(entry, "lambda", float, where))),
+            float(field(entry, "mae", float, where)),
+        )
         for entry in field(document, "tried", list, where)
-    ]  # fmt: skip
+    ]
     return TargetFit(
         name,
         Candidate(law, float(field(document, "lambda", float, where))),

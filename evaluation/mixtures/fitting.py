@@ -20,9 +20,14 @@ MULTIPLIED = 40  # rounds of the non-negative solve
 
 
 def fit_law(
-    name: str, r: Floats, y: Floats, weights: Floats, lam: float, start: Floats | None = None,
+    name: str,
+    r: Floats,
+    y: Floats,
+    weights: Floats,
+    lam: float,
+    start: Floats | None = None,
     steps: int = ITERATIONS,
-) -> Floats:  # fmt: skip
+) -> Floats:
     """The parameters [B, p] of B fits of a law to mixtures r [n, M] with losses y [n] in nats.
 
     weights [B, n] says how often each run counts in each fit: 0 and 1 for folds, counts for a
@@ -35,12 +40,17 @@ def fit_law(
         return np.vstack(
             [
                 fit_law(
-                    name, r, y, weights[first : first + chunk], lam,
-                    None if start is None else start[first : first + chunk], steps,
+                    name,
+                    r,
+                    y,
+                    weights[first : first + chunk],
+                    lam,
+                    None if start is None else start[first : first + chunk],
+                    steps,
                 )
                 for first in range(0, len(weights), chunk)
             ]
-        )  # fmt: skip
+        )
     problems = _problems(law, r, y, weights, lam)
     if start is not None:
         return minimise(problems, start, steps)[0]

@@ -73,8 +73,11 @@ def _sentences(domains: Sequence[str], mixtures: Floats, fixed: Floats) -> list[
         return []
     spread = mixtures.std(axis=0)
     still = spread < SMALLEST_SPREAD
-    found = [f"{name} was never varied" for name, is_still in zip(domains, still, strict=True)
-             if is_still]  # fmt: skip
+    found = [
+        f"{name} was never varied"
+        for name, is_still in zip(domains, still, strict=True)
+        if is_still
+    ]
     away = mixtures - mixtures.mean(axis=0)
     together = 0
     for one, other in itertools.combinations(np.flatnonzero(~still), 2):
@@ -85,8 +88,9 @@ def _sentences(domains: Sequence[str], mixtures: Floats, fixed: Floats) -> list[
             together += 1
     if int(still.sum()) + together < len(fixed):
         direction = fixed[np.argmax(np.abs(fixed[:, ~still]).sum(axis=1))]
-        named = [f"{domains[k]}" for k in np.argsort(-np.abs(direction))[:6]
-                 if abs(direction[k]) > 0.05]  # fmt: skip
+        named = [
+            f"{domains[k]}" for k in np.argsort(-np.abs(direction))[:6] if abs(direction[k]) > 0.05
+        ]
         found.append(f"a combination of {', '.join(named)} was never varied")
     return found
 

@@ -68,9 +68,11 @@ def critical(document: Document) -> str:
     if document["share"] is None:
         lines = ["no critical share"]
     else:
-        found = "" if document["low"] is None else (
-            f" ({document['low']:.4f} to {document['high']:.4f}, leaving out one run)"
-        )  # fmt: skip
+        found = (
+            ""
+            if document["low"] is None
+            else (f" ({document['low']:.4f} to {document['high']:.4f}, leaving out one run)")
+        )
         lines = [f"critical share of {document['domain']}: {document['share']:.4f}{found}"]
     for run in document["runs"]:
         lines.append(

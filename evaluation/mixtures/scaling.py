@@ -132,9 +132,12 @@ def _sizes(table: Table, rows: list[Row], size: str | None) -> list[str]:
 
 
 def _at_step(
-    table: Table, rows: list[Row], domains: dict[str, str], targets: dict[str, str],
+    table: Table,
+    rows: list[Row],
+    domains: dict[str, str],
+    targets: dict[str, str],
     step: float | None,
-) -> tuple[list[Row], Floats]:  # fmt: skip
+) -> tuple[list[Row], Floats]:
     """One row a run and its losses [n, T] at the step, measured where it was reached.
 
     Without a step, at the last that all runs have.

@@ -85,8 +85,9 @@ def lay_out(batch: list[Item], device: torch.device, pad_id: int) -> Layout:
     flat = _flat(asked, lengths, counts)
     number = np.array([len(places) for places, _ in asked])
     at, back = _padded(number)
-    allowed = _allowed(np.concatenate([p for p, _ in asked])[at].reshape(len(batch), -1),
-                       lengths, real, own)  # fmt: skip
+    allowed = _allowed(
+        np.concatenate([p for p, _ in asked])[at].reshape(len(batch), -1), lengths, real, own
+    )
     firsts = np.cumsum(number) - number
     pairs = [pair + first for (_, pair), first in zip(asked, firsts, strict=True)]
     rows = [scored for item in batch for scored in item.scored]

@@ -128,8 +128,10 @@ def batches(items: Sequence[Item], budget: Callable[[], int]) -> Iterator[list[I
     Items with suffixes, without, and with hidden tokens come apart; neighbours are of like length.
     The budget is asked for with every item: it may shrink under way.
     """
-    order = sorted(items, key=lambda item: (item.masked, bool(item.suffixes), -len(item.prefix),
-                                            -item.suffix_tokens))  # fmt: skip
+    order = sorted(
+        items,
+        key=lambda item: (item.masked, bool(item.suffixes), -len(item.prefix), -item.suffix_tokens),
+    )
     batch: list[Item] = []
     size = 0
     for item in order:

@@ -42,15 +42,23 @@ class Pending:
         if self.task.type == "language_modeling":
             (row,) = rows
             return self._example(
-                row.all_best, None, 0, option_logprobs=sums, option_tokens=self.lengths,
+                row.all_best,
+                None,
+                0,
+                option_logprobs=sums,
+                option_tokens=self.lengths,
                 margin=abs(row.gap),
-            )  # fmt: skip
+            )
         # The first of equal ones, in float32 as the reference compares: exp may well overflow.
         chosen = int(np.argmin(np.array([row.perplexity for row in rows], dtype=np.float32)))
         return self._example(
-            chosen == self.gold, chosen, self.gold, option_logprobs=sums,
-            option_tokens=self.lengths, margin=self._margin(),
-        )  # fmt: skip
+            chosen == self.gold,
+            chosen,
+            self.gold,
+            option_logprobs=sums,
+            option_tokens=self.lengths,
+            margin=self._margin(),
+        )
 
     def written(self, text: Written, rule: AnswerRule) -> Example:
         """The record of a generated answer."""

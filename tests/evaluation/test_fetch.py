@@ -197,5 +197,5 @@ def test_the_command(
     assert states(document["files"]) == ["fetched", "archive"]
     assert cli.main(arguments) == 1
     shown = capsys.readouterr().out
-    assert "was there" in shown
-    assert "protected archive" in shown
+    assert "already there" in shown
+    assert "name GPQA's archive" in shown

@@ -105,7 +105,7 @@ def test_a_published_run_is_trained_and_compared(
     """With the tiny scale in the place of 11m-1x, whose run is finished already."""
     monkeypatch.setattr(loss_commands, "load_scale", lambda name: tiny)
     arguments = ("verify-stack", "--data", tokens, "--input", text, "--output", trained[0])
-    with pytest.raises(Failure, match="of tiny no loss was published") as caught:
+    with pytest.raises(Failure, match="no published loss of tiny") as caught:
         run(*arguments)
     assert caught.value.code == "unknown_scale"
     loss = held_out_loss(trained[0], [text]).loss

@@ -138,7 +138,7 @@ def test_tokenize_and_train(tmp_path: Path, dataset: Path, brief: Scale) -> None
     assert {"steps", "tokens", "loss", "checkpoint", "seconds", "mfu"} <= set(document)
     assert Path(document["checkpoint"]).is_file()
     assert text.startswith(f"loss {document['loss']:.4f} after {brief.steps} steps")
-    with pytest.raises(Failure, match="holds a run already"):
+    with pytest.raises(Failure, match="already holds a run"):
         run("train", "--scale", "smoke", "--data", rows, "--output", model)
     again, _ = run("train", "--scale", "smoke", "--data", rows, "--output", model, "--resume")
     assert again == document
@@ -186,22 +186,22 @@ def test_the_stages_hand_on_what_they_made(tmp_path: Path, dataset: Path, brief:
 @pytest.mark.usefixtures("brief_everywhere")
 @pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
 def test_a_stage_refuses_input_that_is_not_what_was_promised(
-    tmp_path: Path, dataset: Path, tokens: Path, tiny: Scale, stage: Any
+    tmp_path: Path, dataset: Path, tokens: Path, brief: Scale, stage: Any
 ) -> None:
     inputs = {
         "dataset": {"uri": dataset.as_uri(), "sha256": "0" * 64},
         "tokens": {"uri": tokens.as_uri(), "sha256": "0" * 64},
     }
-    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"}, tiny.recipe_sha256)
+    job = job_directory(tmp_path, "stage", inputs, {"scale": "smoke"}, brief.recipe_sha256)
     assert run_stage(stage, [str(job)]) == 3
     assert json.loads((job / "failure.json").read_text())["code"] == "artifact_corrupt"
 
 
-@pytest.mark.usefixtures("tiny_everywhere")
+@pytest.mark.usefixtures("brief_everywhere")
 @pytest.mark.parametrize("stage", [tokenize.stage, train.stage])
 @pytest.mark.parametrize("recipe", ["0" * 64, ""])
 def test_a_stage_refuses_to_work_by_another_recipe(
-    tmp_path: Path, dataset: Path, tokens: Path, tiny: Scale, stage: Any, recipe: str
+    tmp_path: Path, dataset: Path, tokens: Path, brief: Scale, stage: Any, recipe: str
 ) -> None:
     """A machine with another release than the site has must not make a score under its name."""
     inputs = {
@@ -212,5 +212,5 @@ def test_a_stage_refuses_to_work_by_another_recipe(
     assert run_stage(stage, [str(job)]) == 3
     failure = json.loads((job / "failure.json").read_text())
     assert (failure["code"], failure["fault"]) == ("recipe_changed", "infrastructure")
-    assert tiny.recipe_sha256[:12] in failure["message"]
+    assert brief.recipe_sha256[:12] in failure["message"]
     assert not any((tmp_path / "stage-output").iterdir())

@@ -180,7 +180,7 @@ def test_another_run_does_not_go_on_from_an_unfinished_one(
     with pytest.raises(Failure, match="differs in seed") as caught:
         train(tokens, output, tiny, seed=5, resume=True)
     assert caught.value.code == "output_exists"
-    with pytest.raises(Failure, match="holds a run already"):
+    with pytest.raises(Failure, match="already holds a run"):
         train(tokens, output, tiny)
     state = load_state(tmp_path / ".model.partial", {})
     assert state is not None

@@ -126,7 +126,7 @@ def test_a_line_through_larger_runs(runs_of_truth: Callable[..., Runs]) -> None:
     y = 0.4 + 0.6 * new.losses
     assert np.abs(said.values - y).mean() < 0.02
     assert ((said.low <= y) & (y <= said.high)).mean() > 0.8
-    with pytest.raises(Failure, match="calibrated already"):
+    with pytest.raises(Failure, match="already calibrated"):
         calibrate(there, large)
 
 

@@ -356,7 +356,7 @@ def test_status_of_one_and_of_all(crucible: Any) -> None:
     code, output, _ = crucible("status", "--json")
     assert json.loads(output)["submissions"][0]["state"] == "training"
     code, _, said = crucible("status", "99")
-    assert (code, "no such object" in said) == (1, True)
+    assert (code, "no such thing" in said) == (1, True)
 
 
 def test_waiting_ends_with_publication(crucible: Any, server: Server) -> None:

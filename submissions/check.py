@@ -46,8 +46,8 @@ class CheckedSource:
     bytes: int
     text_bytes: int
     tokens_estimate: int
-    tokens_error: int | None
     epochs_estimate: float | None
+    tokens_error: int | None = None  # results of older releases have none
 
 
 @dataclass

@@ -24,6 +24,7 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     text_bytes: int = 0
     tokens_estimate: int = 0
+    tokens_error: int | None = None
     epochs_estimate: float | None = None
     shards: list[CheckedShard] = []
     sources: list[CheckedSource] = []
@@ -59,6 +60,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         bytes=report.bytes,
         text_bytes=report.text_bytes,
         tokens_estimate=report.tokens_estimate,
+        tokens_error=report.tokens_error,
         epochs_estimate=report.epochs_estimate,
         shards=report.shards,
         sources=report.sources,

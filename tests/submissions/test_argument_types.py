@@ -10,7 +10,7 @@ import pytest
 
 from submissions.cli import main
 from submissions.failures import Failure
-from submissions.shards import find_shards
+from submissions.shard_search import find_shards
 
 LINE = json.dumps({"text": "a document"}) + "\n"
 

@@ -97,9 +97,9 @@ def test_one_process_ends_with_composers_weights(
 ) -> None:
     hardware = Hardware(fsdp=sharded)
     figures = train(tokens, tmp_path / "model", tiny, engine="native", hardware=hardware)
-    assert figures["weights_sha256"] == trained[1]["weights_sha256"]
-    assert figures["loss_curve"] == trained[1]["loss_curve"]
-    assert figures["engine"] == "native"
+    assert figures.weights_sha256 == trained[1].weights_sha256
+    assert figures.loss_curve == trained[1].loss_curve
+    assert figures.engine == "native"
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -120,7 +120,7 @@ def test_one_process_finishes_what_two_with_shards_began(
         progress=lambda step, of, unit, message="", **metrics: seen.append(step),
     )  # fmt: skip
     assert seen[0] == len(state["losses"]) + 1
-    for one, other in zip(figures["loss_curve"], trained[1]["loss_curve"], strict=True):
+    for one, other in zip(figures.loss_curve, trained[1].loss_curve, strict=True):
         assert one[0] == other[0]
         assert one[1] == pytest.approx(other[1], abs=2e-3)
 
@@ -135,7 +135,7 @@ def test_bfloat16_is_as_composer_computes_it(tmp_path: Path, tokens: Path, tiny:
         tiny.optimizer, global_batch=256
     ))  # fmt: skip
     runs = [train(tokens, tmp_path / name, amp, engine=name) for name in ("native", "composer")]
-    assert runs[0]["weights_sha256"] == runs[1]["weights_sha256"]
+    assert runs[0].weights_sha256 == runs[1].weights_sha256
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from evaluation.answers import Answers, Stratum, TaskAnswers, strata_of
 from evaluation.statistics import LEVEL, RESAMPLES, SEED, Figure, figures_of
 from evaluation.suite import Suite
 
-FEWEST = 50  # clean questions of a task; below, chance is all that one would see
+FEWEST = 50  # clean questions of a task; with fewer, a difference is chance
 Floats = NDArray[np.float64]
 
 

@@ -48,11 +48,15 @@ def register(commands: Commands) -> None:
         "evaluate", "ask a model the questions of a suite", _evaluate, _render_results
     )
     evaluate.add_argument("--model", type=Path, required=True, help="model directory")
-    evaluate.add_argument("--suite", required=True, help=", ".join(SUITE_NAMES))
+    evaluate.add_argument(
+        "--suite", required=True, help=f"{', '.join(SUITE_NAMES)}, or your own suite's file"
+    )
     evaluate.add_argument("--tasks", metavar="LABEL,…", help="only these tasks")
     evaluate.add_argument("--limit", type=positive, help="only the first N rows of a task")
     evaluate.add_argument("--data", type=Path, help="folder of task files (smoke: bundled)")
-    evaluate.add_argument("--engine", default=DEFAULT_ENGINE, choices=ENGINES)
+    evaluate.add_argument(
+        "--engine", default=DEFAULT_ENGINE, choices=ENGINES, help="default: %(default)s"
+    )
     evaluate.add_argument(
         "--precision", choices=PRECISIONS, help="of the native engine (default: fp32)"
     )
@@ -69,8 +73,15 @@ def register(commands: Commands) -> None:
 
     score = commands.add("score", "compute CORE, EXTENDED and MMLU", _score, _render_score)
     score.add_argument("results", type=Path, help="results.json, or an eval JSON of DCLM")
-    score.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
-    score.add_argument("--examples", type=Path, metavar="FILE", help="examples.jsonl of the run")
+    score.add_argument(
+        "--metric-version",
+        default=DEFAULT_METRIC_VERSION,
+        choices=METRIC_VERSIONS,
+        help="default: %(default)s",
+    )
+    score.add_argument(
+        "--examples", type=Path, metavar="FILE", help="records of the run: adds intervals"
+    )
     score.add_argument("--data", type=Path, help="folder of task files: adds bits per byte")
     score.add_argument("--suite", metavar="FILE", help="your own suite's file, for its results")
     score.add_argument("--dclm", type=Path, metavar="FILE", help="write DCLM's eval JSON too")

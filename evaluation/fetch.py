@@ -19,7 +19,7 @@ from submissions.progress import Progress, no_progress
 
 PIECE = 1 << 20  # bytes read at a time
 ARCHIVE = ".gpqa.zip"  # GPQA's archive in the data folder, while its files are made
-PATIENCE = 60  # seconds without a byte before a web server is given up
+PATIENCE = 60  # seconds without a byte after which a download fails
 
 
 def fetch_suite(
@@ -85,7 +85,7 @@ def _fetch(origin: str, target: Path, sha1: str) -> str:
     """Brings one file from a path or an address."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")  # kept after a failure: it is continued
-    # A second try only where the first went on with an earlier run's part, which may be at fault.
+    # A second try only if the first continued an earlier run's part, which may be damaged.
     for _ in range(2 if partial.exists() else 1):
         found = _download(origin, partial) if _on_the_web(origin) else _copy(Path(origin), partial)
         if not found:

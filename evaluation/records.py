@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 RECORDS = "records.parquet"
 BATCH = 50_000  # examples turned into columns at a time
-# Log-probabilities are kept in float32: at a sum of −100 that rounds by 4e-6, and what was decided
-# by them stands in columns of its own.
+# Log-probabilities are kept in float32: at a sum of −100 that rounds by 4e-6, and the outcomes
+# have columns of their own.
 FLOATS = ("option_logprobs.list.element", "margin")
 
 

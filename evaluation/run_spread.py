@@ -18,7 +18,7 @@ from evaluation.statistics import LEVEL, Estimate
 from evaluation.transfer.published import read_published
 from evaluation.transfer.student import cdf, quantile
 
-PRIOR_DF = 1.0  # what is known from elsewhere counts as one repeat beside a scale's own
+PRIOR_DF = 1.0  # the figure from elsewhere counts as one repeat beside a scale's own
 MOST_DF = 1e9  # a normal distribution, to all digits
 PUBLISHED = "DCLM's published repeats"
 

@@ -25,7 +25,9 @@ def register_signal(suite: Commands) -> None:
     signal = suite.add(
         "signal", "rank tasks by how well they tell datasets apart", run_signal, render_signal
     )
-    signal.add_argument("results", type=Path, nargs="*", metavar="RESULTS.json")
+    signal.add_argument(
+        "results", type=Path, nargs="*", metavar="RESULTS.json", help="one dataset's results each"
+    )
     signal.add_argument(
         "--target",
         type=Path,
@@ -34,10 +36,17 @@ def register_signal(suite: Commands) -> None:
         help="results of the same datasets at a larger scale",
     )
     signal.add_argument("--suite", metavar="FILE", help="your own suite's file, for its results")
-    signal.add_argument("--metric-version", default=DEFAULT_METRIC_VERSION, choices=METRIC_VERSIONS)
+    signal.add_argument(
+        "--metric-version",
+        default=DEFAULT_METRIC_VERSION,
+        choices=METRIC_VERSIONS,
+        help="default: %(default)s",
+    )
     signal.add_argument("--dclm", type=Path, metavar="CHECKOUT", help="use DCLM's published runs")
-    signal.add_argument("--from", dest="source", metavar="SCALE", help="with --dclm")
-    signal.add_argument("--to", dest="target_scale", metavar="SCALE", help="with --dclm")
+    signal.add_argument("--from", dest="source", metavar="SCALE", help="smaller scale, with --dclm")
+    signal.add_argument(
+        "--to", dest="target_scale", metavar="SCALE", help="larger scale, with --dclm"
+    )
 
 
 def run_signal(arguments: argparse.Namespace) -> dict[str, Any]:

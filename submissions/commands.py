@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it imports requests, which no command without a server wait
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 POLL_PERIOD = 2.0  # seconds between two looks at a submission
-PATIENCE = 300.0  # seconds for which `--wait` bears a server that cannot be reached
+PATIENCE = 300.0  # seconds that `--wait` tries again while the server cannot be reached
 
 Document = dict[str, Any]
 
@@ -46,9 +46,9 @@ def register(commands: Commands) -> None:
     )
     status.add_argument("--wait", action="store_true", help="follow it until it is over")
     results = commands.add("results", "show a submission's score", run_results, show_results)
-    results.add_argument("id", metavar="ID")
+    results.add_argument("id", metavar="ID", help="the submission")
     cancel = commands.add("cancel", "cancel a submission", run_cancel, show_submission)
-    cancel.add_argument("id", metavar="ID")
+    cancel.add_argument("id", metavar="ID", help="the submission")
     board = commands.add("leaderboard", "show a ranking", run_leaderboard, show_leaderboard)
     board.add_argument("--track", required=True, help=" or ".join(Track))
     board.add_argument("--scale", required=True, help="as `crucible recipe list` names it")

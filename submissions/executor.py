@@ -21,7 +21,7 @@ from submissions.failures import Failure
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-TICK = 1.0  # seconds between two signs of life while tasks run
+TICK = 1.0  # seconds between two calls of `tick` while tasks run
 MAX_DEATHS = 3  # workers that may die at one task before it is given up
 
 

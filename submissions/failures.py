@@ -71,7 +71,7 @@ FAILURES: dict[str, FailureKind] = {
     ),
     "unknown_scale": _theirs("Choose a scale that `crucible recipe list` prints."),
     "unknown_track": _theirs("Choose the track filtering or mixing."),
-    # The work that was asked for.
+    # Commands and jobs.
     "unknown_suite": _theirs("Choose smoke, core, full or the path of a suite file."),
     "suite_invalid": _theirs("Correct the suite file; docs/evaluation.md describes its form."),
     "unknown_task": _theirs("Choose labels that `crucible suite list` prints."),

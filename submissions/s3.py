@@ -96,7 +96,7 @@ def s3_shards_at(uri: str) -> Iterator[S3Shard]:
         raise Failure("dataset_missing", f"{uri} names no bucket")
     with _as_failures(uri):
         if key and not key.endswith("/"):
-            # The first key that begins with this one is itself, if it is there at all.
+            # If the key exists, it is the first one with this prefix.
             answer = _client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
             first = next(iter(answer.get("Contents", [])), None)
             if first and first["Key"] == key:
@@ -148,7 +148,7 @@ def _download(shard: S3Shard, file: IO[bytes]) -> None:
             if failure.code != "storage_unreachable":
                 raise
             if file.tell() > start:
-                pauses = iter(PAUSES)  # it came further: patience begins anew
+                pauses = iter(PAUSES)  # there was progress: the pauses start anew
             pause = next(pauses, None)
             if pause is None:
                 raise

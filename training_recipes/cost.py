@@ -23,7 +23,7 @@ DCLM_H100_HOURS = {
     "400m-1x": 26.0, "1b-1x": 240.0, "1b-5x": 5 * 240.0, "3b-1x": 740.0, "7b-1x": 3_700.0,
     "7b-2x": 7_300.0,
 }  # fmt: skip
-# Of smaller scales nobody has published hours. Their share of the peak is assumed: near that of
+# There are no published hours for smaller scales. Their share of the peak is assumed: near that of
 # DCLM's smallest scale, and less where kernels are so short that a GPU waits for their launches.
 ASSUMED_MFU = {"11m": 0.04, "36m": 0.1, "79m": 0.2, "154m": 0.2}
 BASIS_GPU = "DCLM's trainer on H100; Crucible's own engine has not been measured on a GPU yet"
@@ -33,7 +33,7 @@ CPU_TOKENS_PER_SECOND = {"cpu-300k": 13_000.0, "smoke": 9_000.0}  # on one core
 
 TOKENISED_BYTES_PER_SECOND = 20e6  # text, one core, reading and writing included
 ID_BYTES = 2
-GZIP_BYTES_PER_TOKEN = 1.4  # of 1.1 million rows that docs/tokenise.md tells of
+GZIP_BYTES_PER_TOKEN = 1.4  # of 1.1 million rows of docs/tokenise.md
 TAR_BYTES_PER_ROW = 512 + 256  # a header, and on average half a block of padding
 WEIGHT_BYTES = 4  # float32
 STATE_BYTES = 12  # a parameter: its weight and AdamW's two moments

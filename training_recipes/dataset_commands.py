@@ -37,7 +37,9 @@ def register(commands: Commands) -> None:
     tokenize.add_argument(
         "--input", required=True, nargs="+", type=given_path, metavar="PATH", help=PATH_HELP
     )
-    tokenize.add_argument("--output", required=True, type=output_folder, metavar="DIR")
+    tokenize.add_argument(
+        "--output", required=True, type=output_folder, metavar="DIR", help="folder for the rows"
+    )
     tokenize.add_argument("--seed", type=seed, help="seed of the shuffle (default: the recipe's)")
     place = tokenize.add_mutually_exclusive_group()
     place.add_argument(
@@ -136,5 +138,5 @@ def render_tokenize(document: dict[str, Any]) -> str:
     return (
         f"{document['documents']:,} documents gave {document['sequences']:,} rows with "
         f"{document['tokens']:,} tokens in {document['seconds']:.0f} s\n"
-        f"one training reads {document['epochs']:.0%} of them: {document['manifest']}"
+        f"training reads {document['epochs']:.0%} of them: {document['manifest']}"
     )

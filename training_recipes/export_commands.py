@@ -16,7 +16,9 @@ def register(commands: Commands) -> None:
         "export", "write a model as a Hugging Face directory", run_export, render_export
     )
     export.add_argument("--model", required=True, type=Path, metavar="DIR", help="from `train`")
-    export.add_argument("--output", required=True, type=output_folder, metavar="DIR")
+    export.add_argument(
+        "--output", required=True, type=output_folder, metavar="DIR", help="new folder"
+    )
 
 
 def run_export(arguments: argparse.Namespace) -> dict[str, Any]:

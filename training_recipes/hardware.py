@@ -13,7 +13,7 @@ from typing import Any
 
 from submissions.failures import Failure
 
-# What each knob does, for `crucible recipe show`; the number of processes is torchrun's.
+# The effect of each option, for `crucible recipe show`; the number of processes is torchrun's.
 CHOICES = {
     "micro_batch": "rows of one forward pass; gradients are accumulated up to the global batch",
     "compile": "compile the model with torch.compile",

@@ -21,7 +21,9 @@ def register(commands: Commands) -> None:
     )
     loss.add_argument("--model", required=True, type=Path, metavar="DIR", help="from `train`")
     loss.add_argument("--input", required=True, nargs="+", metavar="PATH", help=PATH_HELP)
-    loss.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    loss.add_argument(
+        "--precision", default="fp32", choices=["fp32", "bf16"], help="default: %(default)s"
+    )
     loss.add_argument("--limit", type=int, metavar="N", help="number of rows (default: all)")
 
     verify = commands.add(
@@ -36,7 +38,12 @@ def register(commands: Commands) -> None:
     verify.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder for the model"
     )
-    verify.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
+    verify.add_argument(
+        "--engine",
+        default="composer",
+        choices=["composer", "native", "open_lm"],
+        help="default: %(default)s",
+    )
     verify.add_argument("--micro-batch", type=int, metavar="ROWS", help=CHOICES["micro_batch"])
     verify.add_argument("--compile", action="store_true", help=CHOICES["compile"])
 

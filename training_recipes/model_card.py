@@ -17,9 +17,8 @@ pipeline_tag: text-generation
 # {name}
 
 A language model of {params:,} parameters ({layers} layers, width {dim}, {heads} heads, {seq_len}
-positions, {vocab:,} ids), trained from scratch on one dataset by a recipe of Crucible in which
-everything but the data is fixed. It is a base model: it continues text and follows no
-instructions.
+positions, {vocab:,} ids), trained from scratch on one dataset. A recipe of Crucible fixed all but
+the data. This is a base model: it continues text and follows no instructions.
 
 {training}
 ## Use
@@ -35,13 +34,13 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=32)[0]))
 
 ## About these files
 
-The model was trained in the OpenLM architecture and is written here as `{architecture}`, which
-computes the same function: where OpenLM subtracts a mean before a norm, the weights that write into
-that norm were centred instead. {experts}All weights are float32, as trained; in bfloat16 or float16
+The model was trained in the OpenLM architecture and is stored here as `{architecture}`, which
+computes the same function. OpenLM subtracts a mean before a norm; here the weights that write into
+that norm are centred instead. {experts}All weights are float32, as trained; in bfloat16 or float16
 the results differ by rounding, as with any model.
 """
 
-EXPERTS = "The class is one of mixtures of experts, here with a single expert. "
+EXPERTS = "It is a mixture-of-experts class with a single expert. "
 TRAINING = """## Training
 
 | | |

@@ -104,7 +104,7 @@ def read_state_dict(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         weights = content.get("state_dict", content)
         return {_without_prefixes(name): tensor for name, tensor in weights.items()}
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+    except Exception as error:  # damaged bytes can raise any error in torch.load
         raise Failure(
             "model_invalid", f"cannot read weights from {path}: {str(error)[:300]}"
         ) from None

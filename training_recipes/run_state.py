@@ -45,7 +45,7 @@ def load_state(folder: Path, identity: dict[str, str | int]) -> RunState | None:
         return None
     try:
         state = RunState(**torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+    except Exception as error:  # damaged bytes can raise any error in torch.load
         raise Failure("artifact_corrupt", f"cannot resume from {path}: {error}") from None
     different = [key for key in identity if state.identity.get(key) != identity[key]]
     if different:

@@ -18,7 +18,7 @@ from submissions.hashing import folder_sha256
 
 FOLDER = Path(__file__).parent / "scales"
 TOKENIZERS = Path(__file__).parent / "tokenizers"
-# From the cheapest to the dearest, which is also the order of `crucible recipe list`.
+# The cheapest first, which is also the order of `crucible recipe list`.
 NAMES = (
     "cpu-300k", "smoke", "11m-1x", "11m-lowlr", "36m-1x", "36m-lowlr", "79m-1x", "79m-lowlr",
     "154m-1x", "154m-lowlr", "400m-1x", "1b-1x", "1b-5x", "3b-1x", "7b-1x", "7b-2x",

@@ -20,8 +20,15 @@ def register(commands: Commands) -> None:
     train = commands.add("train", "train a model on tokenised rows", run_train, render_train)
     train.add_argument("--scale", required=True, help=f"one of {scales}")
     train.add_argument("--data", required=True, type=Path, metavar="DIR", help="from `tokenize`")
-    train.add_argument("--output", required=True, type=output_folder, metavar="DIR")
-    train.add_argument("--engine", default="composer", choices=["composer", "native", "open_lm"])
+    train.add_argument(
+        "--output", required=True, type=output_folder, metavar="DIR", help="folder for the model"
+    )
+    train.add_argument(
+        "--engine",
+        default="composer",
+        choices=["composer", "native", "open_lm"],
+        help="default: %(default)s",
+    )
     train.add_argument(
         "--seed", type=seed, help="seed of the initial weights (default: the recipe's)"
     )

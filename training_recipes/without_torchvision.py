@@ -30,8 +30,8 @@ def allow_missing_torchvision() -> None:
         return
     if importlib.util.find_spec(ABSENT) is not None:
         return
-    # torchmetrics asks lightning_utilities, which remembers its first answer: let that be the
-    # truth, before `sys.modules` holds a module of that name.
+    # torchmetrics asks lightning_utilities, which keeps its first answer: ask it before
+    # `sys.modules` holds a module of that name, so that the answer is right.
     from lightning_utilities.core.imports import package_available
 
     package_available(ABSENT)

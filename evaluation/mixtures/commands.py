@@ -80,7 +80,9 @@ def _register_fit(mix: Commands) -> None:
         "--tokens", type=Path, metavar="TOKENS", help="JSON: tokens by source of the runs"
     )
     fit.add_argument("--budget", type=_positive, metavar="N", help="tokens of each run")
-    fit.add_argument("-o", "--output", type=Path, required=True, metavar="FIT")
+    fit.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FIT", help="the fit's file"
+    )
 
 
 def _register_optimise(mix: Commands) -> None:
@@ -109,7 +111,9 @@ def _register_design(mix: Commands) -> None:
     design.add_argument(
         "--sources", type=Path, required=True, metavar="SOURCES", help="JSON: tokens by source"
     )
-    design.add_argument("--runs", type=_count, required=True, metavar="N")
+    design.add_argument(
+        "--runs", type=_count, required=True, metavar="N", help="number of mixtures"
+    )
     design.add_argument("--budget", type=_positive, metavar="N", help="tokens of each run")
     design.add_argument("--max-epochs", type=_positive, default=4.0, help="default %(default)s")
     design.add_argument(

@@ -12,7 +12,7 @@ from evaluation.mixtures.laws import EDP, LAWS, M4, Floats, Law
 from evaluation.mixtures.least_squares import ITERATIONS, Problems, minimise
 
 POLISHED = 2  # of the starting points, the best ones
-FIRST_STEPS = 15  # after which only the better one goes on
+FIRST_STEPS = 15  # after which only the better one continues
 NUMBERS = 6_000_000  # of derivatives held at once
 C_ABOVE = 0.25  # c may lie above the smallest loss by this share of the span: losses are noisy
 E_START = 0.01  # of PSLx

@@ -17,7 +17,7 @@ class Drafter:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids: list[int] = []
-        self._after: dict[tuple[int, int], int] = {}  # where the text went on after two tokens
+        self._after: dict[tuple[int, int], int] = {}  # where the text continued after two tokens
         self._size = 1
         self.extend(ids)
 

@@ -22,7 +22,7 @@ def read_tokenizer(folder: Path) -> Any:
 
     try:
         return PreTrainedTokenizerFast.from_pretrained(str(folder))
-    except Exception as error:  # the library raises whatever the damaged file leads it to
+    except Exception as error:  # a damaged file can raise any error in the library
         raise Failure("model_invalid", f"cannot read the tokenizer in {folder}: {error}") from None
 
 

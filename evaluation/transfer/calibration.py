@@ -182,7 +182,7 @@ def _sets(
     if name == "published":
         return [], published
     if recipe_of(target, "published") == recipe_of(target, "official"):
-        # The same recipe in DCLM's trainer: with a site's own runs, another level; else the thing.
+        # One recipe, but DCLM's trainer: beside a site's own runs it counts as another recipe.
         return (published, own) if own else ([], published)
     official = pairs_between(runs, source, target, "official", by)
     return published, mean_pairs([*own, *official])

@@ -26,10 +26,12 @@ def register(commands: Commands) -> None:
     group = commands.group("transfer", "predict a larger scale from a small one")
     fit = group.add("fit", "show a calibration and its errors", run_fit, render_fit)
     fit.add_argument("--dclm", type=Path, metavar="CHECKOUT", help="default: built-in figures")
-    fit.add_argument("--from", dest="source", required=True, metavar="SCALE")
+    fit.add_argument("--from", dest="source", required=True, metavar="SCALE", help="smaller scale")
     fit.add_argument("--by", default="core", choices=("core", "loss"), help="figure at the source")
     predict = group.add("predict", "predict CORE at a larger scale", run_predict, render_predict)
-    predict.add_argument("results", type=Path, nargs="+", metavar="RESULTS.json")
+    predict.add_argument(
+        "results", type=Path, nargs="+", metavar="RESULTS.json", help="one dataset's results each"
+    )
     compare = group.add(
         "compare", "give the chance that one beats the other there", run_compare, render_compare
     )
@@ -157,8 +159,8 @@ def _notes(calibration: Calibration) -> list[str]:
     from evaluation.transfer.runs import recipe_of, values_at
 
     notes = [
-        "All published pairs are filtered web text: a mixture, or a kind of data that none of them "
-        "is, may lie off the line."
+        "All published pairs are filtered web text: a mixture or another kind of data may lie off "
+        "the line."
     ]
     official = recipe_of(calibration.target, "official")
     if calibration.recipe == official:
@@ -169,8 +171,8 @@ def _notes(calibration: Calibration) -> list[str]:
     if apart:
         notes.append(
             f"The target has the recipe of DCLM's runs ({calibration.recipe}); {len(apart)} "
-            f"datasets scored {min(apart):+.3f} to {max(apart):+.3f} under the official one: "
-            "--recipe official."
+            f"datasets scored {min(apart):+.3f} to {max(apart):+.3f} under the official one "
+            "(--recipe official)."
         )
     return notes
 

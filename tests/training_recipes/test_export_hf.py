@@ -168,7 +168,7 @@ def test_it_says_what_it_is(tmp_path: Path, trained: tuple[Path, TrainResult]) -
     assert 'from_pretrained("hf")' in card
     tokenizer = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())
     assert (tokenizer["pad_token"], tokenizer["model_max_length"]) == ("<|endoftext|>", 32)
-    with pytest.raises(Failure, match="holds something") as caught:
+    with pytest.raises(Failure, match="already holds files") as caught:
         export_model(trained[0], tmp_path / "hf")
     assert caught.value.code == "output_exists"
 

@@ -21,6 +21,7 @@ from evaluation.native.rows import read_groups
 from evaluation.records import read_records, write_records
 from evaluation.suite import Suite, load_suite, task_path
 from submissions.failures import Failure
+from tests.rounding import rounding_a_token
 
 if TYPE_CHECKING:
     from evaluation.native.engine import NativeEngine
@@ -103,9 +104,9 @@ def test_answers_are_scored_after_the_models_own_reasoning(
             record = next(r for r in found if (r.task, r.index) == (task.label, question.index))
             assert record.option_tokens == [len(answer)]
             assert record.option_logprobs is not None
-            assert record.option_logprobs[0] == pytest.approx(
-                slow(engine, ids[-engine.row_length(suite, task) :], len(answer)), abs=1e-4
-            )
+            expected_sum = slow(engine, ids[-engine.row_length(suite, task) :], len(answer))
+            bound = len(answer) * rounding_a_token(record, engine.model.shape)
+            assert record.option_logprobs[0] == pytest.approx(expected_sum, abs=bound, rel=0)
 
 
 def test_where_reasoning_ends() -> None:

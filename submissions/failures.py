@@ -149,11 +149,29 @@ FAILURES: dict[str, FailureKind] = {
     "recipe_changed": _ours(
         "Ask the organiser to install one release on the site and on all machines that run jobs.",
     ),
+    # The limits of a job. In a stage that reads the dataset the fault is the participant's.
+    "memory_exceeded": _ours(_ORGANISER),
+    "cpu_time_exceeded": _ours(_ORGANISER),
+    "time_exceeded": _ours(_ORGANISER),
+    "open_files_exceeded": _ours(_ORGANISER),
+    "file_size_exceeded": _ours(_ORGANISER),
+    "disk_exceeded": _ours(_ORGANISER),
     "launch_refused": _ours(_ORGANISER),
     "lost": _ours(
         "Retry, or ask an organiser to read the log; the stage has run several times.",
     ),
     "internal_error": _ours(_ORGANISER),
+}
+
+# The limits of a job (`submissions.limits`): what a participant does whose data exceeded one.
+_SMALLER = "Submit a smaller dataset: `crucible recipe show` tells how much the scale reads."
+EXCEEDED: dict[str, str] = {
+    "memory_exceeded": "Split large documents and row groups, then submit the dataset again.",
+    "cpu_time_exceeded": _SMALLER,
+    "time_exceeded": _SMALLER,
+    "open_files_exceeded": "Merge small shards, then submit the dataset again.",
+    "file_size_exceeded": _SMALLER,
+    "disk_exceeded": _SMALLER,
 }
 
 

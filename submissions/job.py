@@ -22,15 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import structs
 
 from submissions.codec import convert, encode, read, to_json
-from submissions.failures import FAILURES, Failure, FailureDocument
+from submissions.failures import EXCEEDED, FAILURES, Failure, FailureDocument
 from submissions.files import written_atomically
+from submissions.limits import Usage, blamed
 from submissions.states import Fault
 
 T = TypeVar("T")
@@ -41,6 +42,14 @@ REPORTED_VERSIONS = (
     "torch", "mosaicml", "llm-foundry", "transformers", "tokenizers", "numpy", "pyarrow",
     "zstandard",
 )  # fmt: skip
+# Set by the process that watches a job (`submissions.warden`): its pid, which is also its group. In
+# a cage a job cannot see its own pid as others see it.
+WATCHED_BY = "CRUCIBLE_WARDEN"
+# The errors by which the kernel reports a limit that it enforces itself.
+TOO_MUCH = {
+    errno.EMFILE: ("open_files_exceeded", "a process has more files open than it may"),
+    errno.EFBIG: ("file_size_exceeded", "a file became larger than it may"),
+}
 PROGRESS_PERIOD = 0.5  # seconds between written lines, so that a fast loop cannot fill the disk
 
 
@@ -84,6 +93,16 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any]
     hashes: dict[str, str] = {}
     output: str  # URI of a folder that all attempts of the stage share
+
+
+class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """process.json: who to stop, a watched job's warden, else the job's own process and group.
+
+    Group 0 would be the reader's own, and group 1 everybody's.
+    """
+
+    pid: int
+    group: Annotated[int, msgspec.Meta(ge=2)]
 
 
 class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +248,9 @@ def as_failure(error: BaseException) -> Failure:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure("disk_full", f"no space left for {error.filename or 'the output'}")
+    if isinstance(error, OSError) and error.errno in TOO_MUCH:
+        code, sentence = TOO_MUCH[error.errno]
+        return Failure(code, f"{sentence} ({error.filename or 'name unknown'})")
     if isinstance(error, MemoryError):
         return Failure("out_of_memory", "the machine's memory was not enough")
     if isinstance(error, ModuleNotFoundError):
@@ -236,8 +258,10 @@ def as_failure(error: BaseException) -> Failure:
     return Failure("internal_error", f"{type(error).__name__}: {error}")
 
 
-def _document_of(failure: Failure) -> FailureDocument:
-    """The failure as it looks from a job, whose parameters no participant chose."""
+def _document_of(failure: Failure, stage: str) -> FailureDocument:
+    """The failure as it looks from a job of that stage, whose parameters no participant chose."""
+    if failure.code in EXCEEDED and WATCHED_BY in os.environ:
+        return blamed(failure, stage, Usage()).document
     if FAILURES[failure.code].from_data or failure.fault != Fault.PARTICIPANT:
         return failure.document
     return structs.replace(
@@ -282,11 +306,14 @@ def run_stage(stage: Callable[[Job], StageResult[Any]], arguments: list[str] | N
 
 def _run_locked(stage: Callable[[Job], StageResult[Any]], directory: Path) -> int:
     """Runs the stage while this process holds the lock; the exit code."""
-    write_json_atomically(directory / PROCESS, {"pid": os.getpid(), "group": os.getpgid(0)})
+    watcher = int(os.environ.get(WATCHED_BY, "0"))
+    process = ProcessDocument(pid=watcher or os.getpid(), group=watcher or os.getpgid(0))
+    write_json_atomically(directory / PROCESS, process)
     (directory / FAILURE).unlink(missing_ok=True)  # of an earlier run: this one ends in one of both
-    started = time.time()
+    started, stage_name = time.time(), ""
     try:
         job = Job(directory)
+        stage_name = job.stage
         print(f"{job.key} started {time.strftime('%Y-%m-%d %H:%M:%S %Z')}", file=sys.stderr)
         job.output.mkdir(parents=True, exist_ok=True)
         result = stage(job)
@@ -303,7 +330,7 @@ def _run_locked(stage: Callable[[Job], StageResult[Any]], directory: Path) -> in
         print(f"{job.key} finished in {document.seconds:.0f} s", file=sys.stderr)
     except Exception as error:
         traceback.print_exc()
-        failure = _document_of(as_failure(error))
+        failure = _document_of(as_failure(error), stage_name)
         write_json_atomically(directory / FAILURE, failure)
         return 1 if failure.fault == Fault.PARTICIPANT else 3
     return 0

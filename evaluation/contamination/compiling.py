@@ -18,6 +18,7 @@ COMPILED = (
     "compiling", "folding", "grams", "hits", "markup", "rules", "scanner", "verify", "words",
 )  # fmt: skip
 # NumPy's division by zero instead of a check at each division; no lock of Python is held.
+CACHE = "crucible"  # below the user's cache
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -41,6 +42,11 @@ def is_kept(function: Any) -> bool:
     return any(Path(_cache_folder()).rglob(f"{module}.{function.__name__}-*.nbi"))
 
 
+def cache_folder() -> Path:
+    """Where what was compiled is kept; named after the sources, so it never holds older code."""
+    return Path(_cache_folder())
+
+
 @cache
 def _cache_folder() -> str:
     """Beside Python's own compiled files, or below the user's cache where that is read-only."""
@@ -49,7 +55,7 @@ def _cache_folder() -> str:
     parent = FOLDER / "__pycache__"
     if not os.access(parent if parent.exists() else FOLDER, os.W_OK):
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        parent = Path(home) / "crucible"
+        parent = Path(home) / CACHE
     folder = parent / f"compiled-{digest[:16]}"
     if not folder.exists():
         for other in parent.glob("compiled-*"):

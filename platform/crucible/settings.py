@@ -48,6 +48,8 @@ CRUCIBLE_SUITE = os.environ.get("CRUCIBLE_SUITE", "full")
 CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
 CRUCIBLE_LOCAL_SLOTS = int(os.environ.get("CRUCIBLE_LOCAL_SLOTS") or os.cpu_count() or 1)
 CRUCIBLE_BACKENDS = os.environ.get("CRUCIBLE_BACKENDS", "")
+# Whether jobs on this machine are put into a cage: auto (where it works), required, off.
+CRUCIBLE_CAGE = os.environ.get("CRUCIBLE_CAGE", "auto")
 CRUCIBLE_RAY_TOKEN = os.environ.get("CRUCIBLE_RAY_TOKEN", "")
 CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  # bytes a dataset
 CRUCIBLE_STAGE_ATTEMPTS = 3

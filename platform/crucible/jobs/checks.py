@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import Error, register
 from django.core.checks import Warning as Caution
 
+from crucible.jobs.backends.cage import AUTO, OFF, REQUIRED, cage_found
 from crucible.jobs.backends.rules import rules_load
 from crucible.paths import REPOSITORY
 from submissions.job import code_commit
@@ -98,3 +99,19 @@ def backends_can_be_used(**kwargs: Any) -> list[Error]:
             )
         ]
     return []
+
+
+@register()
+def cage_is_as_required(**kwargs: Any) -> list[Error | Caution]:
+    """Said at the start, because jobs would run all the same."""
+    mode = settings.CRUCIBLE_CAGE
+    if mode not in (AUTO, REQUIRED, OFF):
+        return [Error(f"CRUCIBLE_CAGE is {mode!r}, not auto, required or off.", id="crucible.E020")]
+    found = cage_found(mode)
+    if found.program or mode == OFF:
+        return []
+    hint = "Install bubblewrap, and let users make namespaces (docs/backends.md)."
+    if mode == REQUIRED:
+        return [Error(f"CRUCIBLE_CAGE is required, but {found.words}.", hint=hint,
+                      id="crucible.E021")]  # fmt: skip
+    return [Caution(f"On this machine {found.words}.", hint=hint, id="crucible.W020")]

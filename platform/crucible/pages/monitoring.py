@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from crucible.accounts.services import token_authenticate
+from crucible.jobs.backends.cage import cage_found
 from crucible.pages.health import health_checks
 from crucible.pages.metrics import CONTENT_TYPE, metrics_text
 
@@ -25,14 +27,16 @@ def pipeline_health(request: HttpRequest) -> HttpResponse:
     """200 while every check is within its limit, else 503; `?format=json` for programs."""
     checks = health_checks()
     ok = all(check.ok for check in checks)
-    status = 200 if ok else 503
+    status, cage = 200 if ok else 503, cage_found(settings.CRUCIBLE_CAGE)
     if request.GET.get("format") == "json":
         shown = {
             check.name: {"ok": check.ok, "seconds": check.seconds, "limit": check.limit}
             for check in checks
         }
-        return JsonResponse({"ok": ok, "checks": shown}, status=status)
-    return render(request, "monitoring/health.html", {"ok": ok, "checks": checks}, status=status)
+        document = {"ok": ok, "checks": shown, "cage": {"on": bool(cage.program), "is": cage.words}}
+        return JsonResponse(document, status=status)
+    context = {"ok": ok, "checks": checks, "cage": cage}
+    return render(request, "monitoring/health.html", context, status=status)
 
 
 @require_safe

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from django.conf import settings
 
 from crucible.jobs.backends.base import Backend
+from crucible.jobs.backends.cage import Cage, cage_found
 from crucible.jobs.backends.local import LocalBackend
+from crucible.jobs.backends.local_limits import limits_of
 from crucible.jobs.backends.ray import RayBackend
 from crucible.jobs.backends.rules import rules_load
 from crucible.jobs.backends.slurm import SlurmBackend
@@ -24,7 +26,7 @@ def backend_name_for(stage: str, scale: str) -> str:
 def backend_get(name: str = DEFAULT) -> Backend:
     """The backend of that name."""
     if name == LocalBackend.name:
-        return LocalBackend(settings.JOBS_DIR, slots=settings.CRUCIBLE_LOCAL_SLOTS)
+        return _local()
     if name == SlurmBackend.name:
         return _slurm(settings.JOBS_DIR, settings.CRUCIBLE_BACKENDS)
     if name == RayBackend.name:
@@ -32,6 +34,24 @@ def backend_get(name: str = DEFAULT) -> Backend:
             settings.JOBS_DIR, settings.CRUCIBLE_BACKENDS, settings.CRUCIBLE_RAY_TOKEN
         )
     raise KeyError(f"there is no backend {name!r}")
+
+
+def _local() -> LocalBackend:
+    """With the limits that the file names, and in a cage where there is one."""
+    limits = partial(limits_of, rules=rules_load(settings.CRUCIBLE_BACKENDS).limits)
+    return LocalBackend(settings.JOBS_DIR, settings.CRUCIBLE_LOCAL_SLOTS, limits, cage_here())
+
+
+def cage_here() -> Cage | None:
+    """The cage of jobs on this machine, as the settings say what they may read."""
+    program = cage_found(settings.CRUCIBLE_CAGE).program
+    if not program:
+        return None
+    named = [settings.CRUCIBLE_EVAL_DATA]
+    if settings.CRUCIBLE_SUITE.endswith(".json"):
+        named.append(settings.CRUCIBLE_SUITE)
+    readable = tuple(Path(name).resolve() for name in named if name)
+    return Cage(program, settings.DATASETS_DIR, settings.HOME, readable)
 
 
 @lru_cache(maxsize=4)

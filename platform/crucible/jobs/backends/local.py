@@ -6,30 +6,60 @@ There is no list of pids: the lock of a job shows whether it lives (`directory.p
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
-from crucible.jobs.backends.directory import LAUNCH, LOG, JobDirectory, job_environment
+from crucible.jobs.backends.cage import Cage
+from crucible.jobs.backends.directory import (
+    LAUNCH,
+    LOG,
+    JobDirectory,
+    job_environment,
+    open_to_write,
+)
 from crucible.paths import REPOSITORY
-from submissions.job import CLOSED, JOB, PROCESS, write_json_atomically
+from submissions.failures import Failure
+from submissions.job import (
+    CLOSED,
+    JOB,
+    PROCESS,
+    ProcessDocument,
+    path_of_uri,
+    write_json_atomically,
+)
+from submissions.limits import Limits
+from submissions.warden import SCRATCH, WARDEN, Watch
 
 START_GRACE = 60.0  # seconds within which a started process must take its lock
+LimitsOf = Callable[[str, str], Limits]  # of a stage and a scale
+
+
+def _no_limits(stage: str, scale: str) -> Limits:
+    return Limits()
 
 
 class LocalBackend:
-    """One directory for each key below `root`; the directory is the job."""
+    """One directory for each key below `root`; the directory is the job.
+
+    Beside each job runs a process, its warden, that holds it to its limits. Where there is a cage,
+    the job runs inside it and the warden outside.
+    """
 
     name = "local"
 
-    def __init__(self, root: Path, slots: int) -> None:
+    def __init__(
+        self, root: Path, slots: int, limits_of: LimitsOf = _no_limits, cage: Cage | None = None
+    ) -> None:
         self.root = root
         self.slots = slots
+        self.limits_of = limits_of
+        self.cage = cage
 
     def submit(self, key: str, spec: JobSpec) -> None:
         """Creates the directory and starts the process; each step is repeatable after a crash."""
@@ -41,7 +71,7 @@ class LocalBackend:
                 return
             write_json_atomically(job.path / JOB, spec.document)
             with job.launching() as note:
-                self._spawn(job.path, spec.module)
+                self._spawn(job.path, spec)
                 note.append(f"{time.time()}")
 
     def status(self, key: str) -> JobStatus:
@@ -72,8 +102,8 @@ class LocalBackend:
         if job.close():  # nothing runs; a process that is just starting will exit
             return True
         try:
-            group = json.loads((job.path / PROCESS).read_text())["group"]
-        except (OSError, ValueError, KeyError):
+            group = job.read(PROCESS, ProcessDocument).group
+        except (OSError, Failure):
             return False  # it holds the lock but has not written its process group yet: ask again
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
@@ -104,10 +134,11 @@ class LocalBackend:
     def _job(self, key: str) -> JobDirectory:
         return JobDirectory(self.root / key)
 
-    def _spawn(self, directory: Path, module: str) -> None:
-        with (directory / LOG).open("ab") as log:
+    def _spawn(self, directory: Path, spec: JobSpec) -> None:
+        write_json_atomically(directory / WARDEN, self._watch(directory, spec))
+        with open_to_write(directory / LOG, "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, str(directory)],
+                [sys.executable, "-m", "submissions.warden", str(directory)],
                 cwd=REPOSITORY,
                 env=job_environment(),
                 stdin=subprocess.DEVNULL,
@@ -116,6 +147,22 @@ class LocalBackend:
                 start_new_session=True,
             )
         _reap_later(process)
+
+    def _watch(self, directory: Path, spec: JobSpec) -> Watch:
+        """What the warden has to run and to watch."""
+        stage = spec.document["stage"]
+        environment = {"TMPDIR": str(directory / SCRATCH)}
+        prefix: list[str] = []
+        if self.cage is not None:
+            prefix, environment = self.cage.prefix(directory, spec), self.cage.environment()
+        return Watch(
+            stage=stage,
+            command=[*prefix, sys.executable, "-m", spec.module, str(directory)],
+            environment=environment,
+            limits=self.limits_of(stage, spec.scale),
+            folders=[str(path_of_uri(spec.document["output"]))],
+            before=self.cage.before(spec) if self.cage else [],
+        )
 
     def _launched_at(self, job: JobDirectory) -> float:
         try:

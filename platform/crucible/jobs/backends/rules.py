@@ -1,8 +1,8 @@
 """Which jobs go to a scheduler and what they ask of it: the file that `CRUCIBLE_BACKENDS` names.
 
 The first `[[slurm.jobs]]` or `[[ray.jobs]]` whose stages and scales fit decides; a job that none
-fits runs on this machine. What a job asks for is said in the scheduler's own words, so that there
-is no second vocabulary to learn.
+fits runs on this machine, within the first `[[local.limits]]` that fits. What a job asks for is
+said in the scheduler's own words, so that there is no second vocabulary to learn.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import structs
 
+from crucible.jobs.backends.local_limits import LimitRule, limit_values
 from submissions.codec import MisfitError, convert_or_misfit
 from submissions.states import Stage
 from training_recipes.scales import canonical_name, scale_names
@@ -25,6 +26,7 @@ from training_recipes.scales import canonical_name, scale_names
 TORCHRUN_STAGES = (Stage.TRAIN,)  # the stages that know what to do as several processes
 SLOTS = 100  # where the table does not say
 Slots = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0, lt=1e15)] | None  # 0: no limit; None: the default
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Rules:
-    """The whole file: each scheduler's table, in the file's order."""
+    """The whole file: each scheduler's table, in the file's order, and the limits of local jobs."""
 
     tables: dict[str, Table] = field(default_factory=dict)
+    limits: tuple[LimitRule, ...] = ()
 
     def of(self, scheduler: str) -> Table:
         """That scheduler's table, an empty one where the file has none."""
@@ -73,17 +76,25 @@ class Rules:
         return next((name for name, t in self.tables.items() if t.rule_for(stage, scale)), None)
 
 
-class _JobRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `[[slurm.jobs]]` and `[[ray.jobs]]` have in common."""
+class _Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs an entry of the file is about."""
 
     stages: tuple[str, ...] = ()
     scales: tuple[str, ...] = ()
-    processes_per_node: Annotated[int, msgspec.Meta(ge=0)] = 0
-    environment: dict[str, str | int | float] = {}
 
     def __post_init__(self) -> None:
         _require_known("stage", self.stages, list(Stage))
         _require_known("scale", _canonical(self.scales), scale_names())
+
+
+class _JobRule(_Selection, frozen=True, kw_only=True):
+    """What `[[slurm.jobs]]` and `[[ray.jobs]]` have in common."""
+
+    processes_per_node: Annotated[int, msgspec.Meta(ge=0)] = 0
+    environment: dict[str, str | int | float] = {}
+
+    def __post_init__(self) -> None:
+        _Selection.__post_init__(self)
         if self.processes_per_node and (not self.stages or set(self.stages) - set(TORCHRUN_STAGES)):
             raise ValueError("processes_per_node is for the stage train alone")
 
@@ -120,11 +131,29 @@ class RayTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError('address must be that of the head, as "http://head:8265"')
 
 
+class LimitsEntry(_Selection, frozen=True, kw_only=True):
+    """An entry of `[[local.limits]]`."""
+
+    memory_gib: Amount = None
+    cpu_hours: Amount = None
+    wall_hours: Amount = None
+    open_files: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
+    file_gib: Amount = None
+    disk_gib: Amount = None
+
+
+class LocalTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[local]` as it stands in the file."""
+
+    limits: tuple[LimitsEntry, ...] = ()
+
+
 class RulesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file as it is written."""
 
     slurm: SlurmTable | None = None
     ray: RayTable | None = None
+    local: LocalTable = LocalTable()
 
 
 def rules_load(path: str) -> Rules:
@@ -147,7 +176,14 @@ def _read(path: str, changed: int) -> Rules:
         raise ValueError(f"{path}: {error}") from error
     except MisfitError as misfit:
         raise ValueError(misfit.message_for(path)) from None
-    return Rules({name: _table(getattr(file, name)) for name in document})
+    tables = {name: _table(getattr(file, name)) for name in document if name != "local"}
+    return Rules(tables, tuple(map(_limit_rule, file.local.limits)))
+
+
+def _limit_rule(entry: LimitsEntry) -> LimitRule:
+    amounts = structs.asdict(entry)
+    stages, scales = amounts.pop("stages"), _canonical(amounts.pop("scales"))
+    return LimitRule(stages, scales, limit_values(amounts))
 
 
 def _table(table: SlurmTable | RayTable) -> Table:

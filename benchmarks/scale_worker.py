@@ -13,10 +13,11 @@ import django
 from celery.signals import worker_process_init
 
 from crucible.celery import app
+from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.backends.local import LocalBackend
 
 
-def _leave_to_the_benchmark(_self: LocalBackend, directory: Path, _module: str) -> None:
+def _leave_to_the_benchmark(_self: LocalBackend, directory: Path, _spec: JobSpec) -> None:
     (directory / "to-be-played").touch()
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from msgspec import structs
@@ -76,7 +77,7 @@ def look(job):
         "spoil input": told(lambda: Path(asked["input"], "a.jsonl").write_text("x")),
         "spoil code": told(lambda: Path(asked["code"]).write_text("x")),
         "output": told(lambda: (job.output / "made").write_text("x") and "written"),
-        "tmp": told(lambda: Path("/tmp/kept").write_text("x") and "written"),
+        "tmp": told(lambda: Path(asked["tmp"]).write_text("x") and "written"),
         "network": told(lambda: socket.create_connection(("127.0.0.1", asked["port"]), 5).close()),
         "processes": len([p for p in Path("/proc").iterdir() if p.name.isdigit()]),
         "shadow": told(lambda: Path("/etc/shadow").read_text() and "read"),
@@ -195,11 +196,11 @@ def test_in_training_a_limit_is_our_fault(run):
 
 def test_a_job_within_its_limits_ends_as_ever(run, cage):
     limits = Limits(500 * MIB, 50.0, 50.0, 300, 100 * MIB, 100 * MIB)
-    assert run("stage", limits, cage, **{"do": "look"} | looked_for()).state == JobState.SUCCEEDED
+    assert run("look", limits, cage, **looked_for()).state == JobState.SUCCEEDED
 
 
 def looked_for(**parameters):
-    return {"secret": "/", "home": "/", "input": "/", "code": "/", "port": 1, "handed": "/",
+    return {"secret": "/", "home": "/", "input": "/", "code": "/", "port": 1, "handed": "/", "tmp": "/",
             **parameters}  # fmt: skip
 
 
@@ -208,13 +209,12 @@ def test_what_a_job_in_a_cage_can_reach(run, home, tmp_path):
     import socket
 
     caged = Cage(FOUND.program, home / "datasets", home) if FOUND.program else None
-    code = tmp_path / "untouched.py"
-    code.write_text("x = 1\n")
+    code, kept = tmp_path / "caged_stage.py", Path("/tmp") / f"kept-{uuid4()}"
     with socket.create_server(("127.0.0.1", 0)) as server:
         status = run(
             "look", Limits(), caged, secret=str(home / "secret.key"), home=str(home),
             input=str(home / "datasets/mine"), code=str(code), port=server.getsockname()[1],
-            handed=str(home / "datasets/another"),
+            handed=str(home / "datasets/another"), tmp=str(kept),
         )  # fmt: skip
     assert status.state == JobState.SUCCEEDED
     seen = status.document["figures"]
@@ -224,15 +224,17 @@ def test_what_a_job_in_a_cage_can_reach(run, home, tmp_path):
     if caged:
         assert seen["secret"] == seen["database"] == seen["shadow"] == "FileNotFoundError"
         assert seen["others"] == ["mine"]
-        assert seen["handed on"] == seen["spoil code"] == "FileNotFoundError"
-        assert seen["spoil input"] == "OSError"  # a read-only file system
+        assert seen["handed on"] == "FileNotFoundError"
+        assert seen["spoil input"] == seen["spoil code"] == "OSError"  # a read-only file system
         assert seen["network"] == "ConnectionRefusedError"  # its own loopback, with nobody there
         assert seen["processes"] <= 3
         assert (home / "datasets/mine/a.jsonl").read_text() == "mine"
+        assert code.read_text() == STAGE
     else:
         assert seen["secret"] == "canary"
         assert seen["network"] == "done"
-    assert not Path("/tmp/kept").exists() or not caged
+    assert kept.exists() == (not caged)
+    kept.unlink(missing_ok=True)
 
 
 def test_the_installation_is_shown_to_read_only():

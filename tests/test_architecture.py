@@ -23,7 +23,7 @@ LEVELS = [
     {"budgets", "notifications", "leaderboard"},
     {"review", "intake"},
     {"jobs", "boards"},
-    {"pages"},
+    {"pages", "privacy"},
     {"api"},
 ]
 LEVEL_OF = {app: level for level, apps in enumerate(LEVELS) for app in apps}

@@ -13,6 +13,16 @@ def home() -> Path:
     return Path(os.environ.get("CRUCIBLE_HOME") or REPOSITORY / "var").resolve()
 
 
+def home_close(path: Path, *, root: bool) -> None:
+    """Makes the folder, and takes from others what they may do in it; gives nobody more.
+
+    As root PostgreSQL runs as `nobody`, who has to walk through: he may, and may read nothing.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o711 if root else 0o700)
+    allowed = path.stat().st_mode & (0o711 if root else 0o700)
+    path.chmod(allowed)
+
+
 def read_secret(path: Path) -> str | None:
     """A secret stored in a file, or None if there is none yet."""
     return path.read_text().strip() if path.exists() else None

@@ -114,7 +114,7 @@ class EmbeddedPostgres:
     def _prepare_folders(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "log").mkdir(exist_ok=True)
-        self._base.mkdir(parents=True, exist_ok=True)
+        _make_walkable(self._base)
         self.data.mkdir(mode=0o700, exist_ok=True)
         if self._account:
             os.chown(self.data, self._account.pw_uid, self._account.pw_gid)
@@ -203,6 +203,7 @@ class EmbeddedPostgres:
         self._base = base
         binaries = self._base / "pginstall18" / "bin"
         if not binaries.exists():
+            _make_walkable(self._base)
             partial = self._base / "pginstall18.partial"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(self._binaries.parent, partial, symlinks=True)
@@ -238,6 +239,16 @@ class EmbeddedPostgres:
                 return True
             time.sleep(READY_PERIOD)
         return False
+
+
+def _make_walkable(path: Path) -> None:
+    """Makes a folder and what is missing above it, each for others to walk through, whatever the
+    umask; what is there already stays as it is.
+    """
+    for folder in [*reversed(path.parents), path]:
+        if not folder.exists():
+            folder.mkdir()
+            folder.chmod(0o711)
 
 
 def _free_port(preferred: str | None) -> int:

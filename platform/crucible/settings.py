@@ -57,6 +57,14 @@ CRUCIBLE_STAGE_ATTEMPTS = 3
 CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))
 # Seconds that a submission may wait for a slot before /health/pipeline/ turns red.
 CRUCIBLE_ALERT_WAITING = float(os.environ.get("CRUCIBLE_ALERT_WAITING", 24 * 3600))
+# Days after which things go that nobody needs any more; 0: never (privacy/retention.py).
+CRUCIBLE_KEEP_DAYS = {
+    "uploads": float(os.environ.get("CRUCIBLE_KEEP_UPLOADS", 14)),
+    "datasets": float(os.environ.get("CRUCIBLE_KEEP_DATASETS", 0)),
+    "work": float(os.environ.get("CRUCIBLE_KEEP_WORK", 0)),
+    "logs": float(os.environ.get("CRUCIBLE_KEEP_LOGS", 0)),
+    "rows": float(os.environ.get("CRUCIBLE_KEEP_ROWS", 0)),
+}
 # Networks that are not public and to which webhooks may go all the same.
 CRUCIBLE_WEBHOOK_NETWORKS = _words("CRUCIBLE_WEBHOOK_NETWORKS", "")
 # The site's address as mails and webhooks name it.
@@ -91,6 +99,7 @@ INSTALLED_APPS = [
     "crucible.intake",
     "crucible.jobs",
     "crucible.boards",
+    "crucible.privacy",
     "crucible.pages",
 ]
 MIDDLEWARE = [

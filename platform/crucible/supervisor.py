@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crucible.jobs.backends.local import LocalBackend
-from crucible.paths import REPOSITORY, home
+from crucible.paths import REPOSITORY, home, home_close
 from crucible.postgres import EmbeddedPostgres, die_with_parent
 
 PORT = os.environ.get("CRUCIBLE_PORT", "8000")
@@ -180,7 +180,7 @@ def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
 
 def _lock_home() -> int | None:
     """Takes the lock of this home's one supervisor; None if a supervisor runs already."""
-    home().mkdir(parents=True, exist_ok=True)
+    home_close(home(), root=os.geteuid() == 0)
     (home() / "log").mkdir(exist_ok=True)
     descriptor = os.open(home() / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -221,6 +221,7 @@ def _port_is_free() -> bool:
 
 def up() -> int:
     """Runs everything until SIGINT or SIGTERM; returns the exit code."""
+    os.umask(0o077)  # for all services and jobs: only a dataset's owner may read it
     lock = _lock_home()
     if lock is None:
         say(f"already running for {home()}; `make down` stops it")

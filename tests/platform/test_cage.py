@@ -200,8 +200,8 @@ def test_a_job_within_its_limits_ends_as_ever(run, cage):
 
 
 def looked_for(**parameters):
-    return {"secret": "/", "home": "/", "input": "/", "code": "/", "port": 1, "handed": "/", "tmp": "/",
-            **parameters}  # fmt: skip
+    names = ("secret", "home", "input", "code", "handed", "tmp")
+    return dict.fromkeys(names, "/") | {"port": 1} | parameters
 
 
 def test_what_a_job_in_a_cage_can_reach(run, home, tmp_path):

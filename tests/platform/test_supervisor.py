@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from crucible import supervisor
+from crucible.paths import home_close
 
 # A process with one more, as gunicorn's and Celery's have them.
 POOL = "import os, time; os.fork(); time.sleep(60)"
@@ -111,3 +112,29 @@ def test_settings_that_are_wrong_end_the_start_at_once(monkeypatch):
     with pytest.raises(subprocess.CalledProcessError):
         supervisor._prepare(postgres)
     assert postgres.starts == 2
+
+
+@pytest.mark.parametrize(("root", "mode"), [(False, 0o700), (True, 0o711)])
+def test_the_home_is_closed_to_others(tmp_path, root, mode):
+    """As root `nobody`, as whom PostgreSQL runs, has to walk through it."""
+    home = tmp_path / "home"
+    home_close(home, root=root)
+    assert home.stat().st_mode & 0o777 == mode
+    home.chmod(0o755)
+    home_close(home, root=root)
+    assert home.stat().st_mode & 0o777 == mode
+    home.chmod(0o700)  # nothing is opened that was closed: the database would be looked for there
+    home_close(home, root=root)
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_the_services_write_is_their_users_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(supervisor, "_port_is_free", lambda: False)  # it goes no further
+    before = os.umask(0o022)
+    try:
+        assert supervisor.up() == 3
+        assert os.umask(0o022) == 0o077
+    finally:
+        os.umask(before)
+    assert (tmp_path / "home/supervisor.lock").exists()

@@ -8,12 +8,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from crucible.jobs.daily import daily_forever
 from crucible.jobs.reconciler import reconcile_forever
 from crucible.notifications.sender import send_forever
 
 
 class Command(BaseCommand):
-    """One reconciler leads, others stand by. A separate thread sends the notices."""
+    """One reconciler leads, others stand by. Notices and daily work have threads of their own."""
 
     help = "Look for submissions that are due and send their hints; send mails and webhooks."
 
@@ -23,4 +24,5 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         # A daemon: notices that it holds when the process ends are sent again after their lease.
         threading.Thread(target=send_forever, args=[stop.is_set], daemon=True).start()
+        threading.Thread(target=daily_forever, args=[stop.is_set], daemon=True).start()
         reconcile_forever(stop.is_set)

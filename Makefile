@@ -13,10 +13,11 @@ SITE := PYTHONPATH=platform:. $(BIN)/python -m crucible.supervisor
 stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
 SETUP := $(call stamp,setup,$(LOCK) requirements/compute.txt pyproject.toml)
 DEV := $(call stamp,dev,requirements/constraints.txt requirements/dev.txt)
+AUDIT := .venv-audit/.audit-$(shell cat requirements/audit.txt requirements/constraints.txt 2>/dev/null | sha256sum | cut -c1-12)
 PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down test faults lint lock bench browser
+.PHONY: help setup dev demo up down test faults lint lock bench browser audit
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -83,6 +84,14 @@ $(PEERS):
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/bench.txt
 	@rm -f .venv-bench/.peers-* && touch $@
+
+audit: $(AUDIT) ## known vulnerabilities of all pinned packages; without an answer it is no pass
+	.venv-audit/bin/python deploy/audit.py
+
+$(AUDIT):
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt -r requirements/audit.txt
+	@rm -f .venv-audit/.audit-* && touch $@
 
 browser: dev # for the browser tests: an installed Chromium, Debian's, or Playwright's own
 	@$(BIN)/python deploy/browser.py

@@ -2,8 +2,8 @@
 
 The kernel holds open files, the size of a file and the CPU time of one process (`setrlimit`).
 Memory, CPU time and disk of the whole job are measured. Of memory that is what its processes really
-hold: RLIMIT_AS and RLIMIT_DATA count what one process has reserved, which for torch and Numba is
-gigabytes that are never touched, and they know nothing of the processes beside it.
+hold. RLIMIT_AS and RLIMIT_DATA hold for one process each and know nothing of those beside it, and
+they count what is reserved: training at `smoke` held 0.40 of 0.99 GB, and CUDA reserves far more.
 """
 
 from __future__ import annotations

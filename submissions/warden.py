@@ -35,7 +35,7 @@ from submissions.states import Fault
 
 WARDEN = "warden.json"  # written by the backend before each launch
 SCRATCH = "tmp"  # in the job's folder: its TMPDIR, gone with it
-LOOK = 0.2  # seconds between looks at memory and time
+LOOK = 0.25  # seconds between looks at memory and time
 DISK_LOOK = 1.0  # at least, between looks at the disk
 DISK_SHARE = 20  # a look at the disk may take one part in so many of the time
 BEFORE = 25  # seconds; well below what a backend waits for the job to take its lock

@@ -18,6 +18,8 @@ from training_recipes.scales import load_scale, scale_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+         *DOCS.rglob("*.md")]  # fmt: skip
 
 
 def page(name: str) -> str:
@@ -78,7 +80,7 @@ def test_every_state_is_explained():
 
 
 def test_links_between_pages_lead_somewhere():
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
+    for path in PAGES:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in target:
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
@@ -86,7 +88,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_every_make_target_of_the_readme_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
+    for path in PAGES:
         for verb in re.findall(r"\bmake ([a-z]+)\b", path.read_text()):
             if verb in {"it", "the", "a", "an", "sure", "sense", "up"} - targets:
                 continue
@@ -159,3 +161,16 @@ def test_no_page_uses_a_word_that_the_glossary_forbids():
         if path.name != "glossary.md":
             found = [word for word in forbidden if uses(word, path.read_text())]
             assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_every_attack_of_the_security_page_has_its_test():
+    files = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    named = 0
+    for row in re.findall(r"^\| .*$", page("security.md"), re.MULTILINE):
+        for file, test in re.findall(r"(test_\w+\.py)|::(test_\w+)", row):
+            if file:
+                text = files[file].read_text()
+            else:
+                assert f"def {test}(" in text, test
+                named += 1
+    assert named > 20

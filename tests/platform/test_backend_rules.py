@@ -119,7 +119,7 @@ def test_the_examples_of_the_page_are_right_files(write):
     page = (ROOT / "docs/backends.md").read_text()
     examples = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     tables = [rules_load(write(example)).tables for example in examples]
-    assert [list(table) for table in tables][:3] == [["slurm"], ["slurm"], ["ray"]]
+    assert [list(table) for table in tables][:4] == [[], ["slurm"], ["slurm"], ["ray"]]
     assert all(table.jobs for tables_of_one in tables for table in tables_of_one.values())
 
 

@@ -12,6 +12,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, models, transaction
@@ -68,7 +69,9 @@ def everything_about(user, staff):
     return client
 
 
-def test_a_forgotten_user_leaves_the_scores_and_no_trace(alice, staff, publish):
+def test_a_forgotten_user_leaves_the_scores_and_no_trace(
+    alice, staff, publish, django_capture_on_commit_callbacks
+):
     submission = publish(alice, name="the best data", description="by Alice Aldous")
     client = everything_about(alice, staff)
     loose = Upload.objects.get(user=alice, closed_at=None)
@@ -77,7 +80,10 @@ def test_a_forgotten_user_leaves_the_scores_and_no_trace(alice, staff, publish):
     assert Entry.objects.filter(actor="alice").exists()
     assert client.get("/account/").status_code == 200
 
-    call_command("forget_user", "alice", "--yes-forget", "alice", stdout=StringIO())
+    caches["boards"].set("before", "alice")
+    with django_capture_on_commit_callbacks(execute=True):
+        call_command("forget_user", "alice", "--yes-forget", "alice", stdout=StringIO())
+    assert caches["boards"].get("before") is None
 
     name = f"forgotten-{alice.pk}"
     assert client.get("/account/").status_code == 302  # its session is over

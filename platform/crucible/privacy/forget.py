@@ -11,6 +11,7 @@ from enum import StrEnum
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -77,6 +78,7 @@ def user_forget(*, username: str) -> str:
     user.last_login = None
     user.set_unusable_password()
     user.save()
+    transaction.on_commit(caches["boards"].clear)  # what is kept of boards names the old one
     for upload in Upload.objects.filter(user=user, closed_at=None):
         upload_discard(upload)  # last, because files do not come back when a transaction fails
     return name

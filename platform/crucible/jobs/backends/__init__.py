@@ -50,7 +50,7 @@ def cage_here() -> Cage | None:
     named = [settings.CRUCIBLE_EVAL_DATA]
     if settings.CRUCIBLE_SUITE.endswith(".json"):
         named.append(settings.CRUCIBLE_SUITE)
-    readable = tuple(Path(name).resolve() for name in named if name)
+    readable = tuple(Path(name).absolute() for name in named if name)
     return Cage(program, settings.DATASETS_DIR, settings.HOME, readable)
 
 

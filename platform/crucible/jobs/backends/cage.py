@@ -114,11 +114,11 @@ def installation() -> list[Path]:
     paths += [Path.home() / name for name in HOME_CACHES]
     named = [os.environ.get("CRUCIBLE_TOKENIZERS", "")]
     named += os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    paths += [Path(name).resolve() for name in named if name]
+    paths += [Path(name).absolute() for name in named if name]  # as they are asked for, links too
     for entry in filter(None, sys.path):
         path = Path(entry).resolve()
         if not path.is_relative_to(REPOSITORY) and not REPOSITORY.is_relative_to(path):
-            paths.append(path)
+            paths.append(Path(entry).absolute())
     return [path for path in dict.fromkeys(paths) if path.exists() and path != Path("/")]
 
 

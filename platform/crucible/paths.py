@@ -18,9 +18,11 @@ def home_close(path: Path, *, root: bool) -> None:
 
     As root PostgreSQL runs as `nobody`, who has to walk through: he may, and may read nothing.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o711 if root else 0o700)
-    allowed = path.stat().st_mode & (0o711 if root else 0o700)
-    path.chmod(allowed)
+    allowed = 0o711 if root else 0o700
+    if path.exists():
+        allowed &= path.stat().st_mode
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(allowed)  # whatever the umask is
 
 
 def read_secret(path: Path) -> str | None:

@@ -118,7 +118,9 @@ def test_settings_that_are_wrong_end_the_start_at_once(monkeypatch):
 def test_the_home_is_closed_to_others(tmp_path, root, mode):
     """As root `nobody`, as whom PostgreSQL runs, has to walk through it."""
     home = tmp_path / "home"
+    before = os.umask(0o077)  # the supervisor's
     home_close(home, root=root)
+    os.umask(before)
     assert home.stat().st_mode & 0o777 == mode
     home.chmod(0o755)
     home_close(home, root=root)

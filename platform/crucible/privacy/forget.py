@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import connection, transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from crucible.budgets.models import Entry
@@ -89,7 +90,7 @@ def relations_to_users() -> set[str]:
     return {label for label, *_ in _relations()}
 
 
-def _relations() -> list[tuple[str, type, str]]:
+def _relations() -> list[tuple[str, type[Model], str]]:
     found = []
     for relation in User._meta.get_fields(include_hidden=True):
         if relation.auto_created and (relation.one_to_many or relation.one_to_one):

@@ -153,10 +153,17 @@ class Site:
 
     def pids(self, role: str) -> list[int]:
         """Of `site`, `worker`, `reconciler`, `postgres` or `job`: the service's, its children's."""
-        words = {"site": "gunicorn", "worker": "celery", "reconciler": "manage.py reconcile",
-                 "job": "tests.faults.quick_stage", "postgres": f"-D {self.home}"}  # fmt: skip
+        words = {
+            "site": ("gunicorn",),
+            "worker": ("celery",),
+            "reconciler": ("manage.py reconcile",),
+            "job": ("tests.faults.quick_stage", "submissions.warden"),
+            "postgres": (f"-D {self.home}",),
+        }
         ours = self.all_processes()
-        chosen = [process for process in ours if words[role] in process.command]
+        chosen = [
+            process for process in ours if any(word in process.command for word in words[role])
+        ]
         if role == "postgres":  # its children have titles of their own
             sessions = {process.session for process in chosen}
             chosen = [process for process in ours if process.session in sessions]

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from msgspec import structs
 
+from crucible.jobs.backends import backend_get, cage_here
 from crucible.jobs.backends import cage as cages
 from crucible.jobs.backends.base import JobSpec, JobState
 from crucible.jobs.backends.cage import Cage, Found, cage_found
@@ -453,6 +454,24 @@ def test_a_site_that_requires_a_cage_does_not_start_without(monkeypatch, tmp_pat
     assert cage_is_as_required() == []
     settings.CRUCIBLE_CAGE = "on"
     assert [problem.id for problem in cage_is_as_required()] == ["crucible.E020"]
+
+
+def test_a_required_cage_that_works_no_longer_is_not_left_out(monkeypatch, tmp_path, settings):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings.CRUCIBLE_CAGE = "required"
+    assert cage_here().program == "bwrap"
+    settings.CRUCIBLE_CAGE = "auto"
+    assert cage_here() is None
+
+
+def test_jobs_of_the_site_get_limits_and_what_they_may_read(settings, tmp_path):
+    settings.CRUCIBLE_EVAL_DATA, settings.CRUCIBLE_SUITE = str(tmp_path / "data"), "core"
+    backend = backend_get("local")
+    assert backend.limits_of("train", "smoke") == limits_of("train", "smoke")
+    assert bool(backend.cage) == bool(FOUND.program)
+    if backend.cage:
+        assert backend.cage.readable == (tmp_path / "data",)
+        assert backend.cage.hidden == settings.HOME
 
 
 @pytest.mark.django_db

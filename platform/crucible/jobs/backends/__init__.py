@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from crucible.jobs.backends.base import Backend
-from crucible.jobs.backends.cage import Cage, cage_found
+from crucible.jobs.backends.cage import PROGRAM, REQUIRED, Cage, cage_found
 from crucible.jobs.backends.local import LocalBackend
 from crucible.jobs.backends.local_limits import limits_of
 from crucible.jobs.backends.ray import RayBackend
@@ -43,8 +43,12 @@ def _local() -> LocalBackend:
 
 
 def cage_here() -> Cage | None:
-    """The cage of jobs on this machine, as the settings say what they may read."""
-    program = cage_found(settings.CRUCIBLE_CAGE).program
+    """The cage of jobs on this machine, as the settings say what they may read.
+
+    Where one is required that no longer works, jobs get it all the same, and fail.
+    """
+    required = settings.CRUCIBLE_CAGE == REQUIRED
+    program = cage_found(settings.CRUCIBLE_CAGE).program or (PROGRAM if required else "")
     if not program:
         return None
     named = [settings.CRUCIBLE_EVAL_DATA]

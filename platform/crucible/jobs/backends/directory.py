@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import msgspec
+
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.paths import REPOSITORY
 from submissions.codec import MisfitError, decode, decode_or_misfit, to_json
@@ -42,7 +44,10 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUD
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no wait at a pipe
 LARGEST = 64 << 20  # bytes of a document that a job leaves
 ENDINGS = ((RESULT, JobState.SUCCEEDED), (FAILURE, JobState.FAILED))
-DOCUMENTS = {JobState.SUCCEEDED: ResultDocument, JobState.FAILED: FailureDocument}
+DOCUMENTS: dict[JobState, type[msgspec.Struct]] = {
+    JobState.SUCCEEDED: ResultDocument,
+    JobState.FAILED: FailureDocument,
+}
 T = TypeVar("T")
 
 

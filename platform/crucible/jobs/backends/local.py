@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
@@ -105,6 +105,8 @@ class LocalBackend:
             group = job.read(PROCESS, ProcessDocument).group
         except (OSError, Failure):
             return False  # it holds the lock but has not written its process group yet: ask again
+        if not _works_for(group, job.path):
+            return False  # the job wrote that file: it may name the group of somebody else
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(group, number)
@@ -183,12 +185,26 @@ def _kill_group(group: int) -> None:
 
 def _lives(group: int) -> bool:
     """Whether a process of the group lives; zombies do not count."""
+    return any(True for _ in _members(group))
+
+
+def _works_for(group: int, directory: Path) -> bool:
+    """Whether a process of the group was started with that directory: a warden, or a stage."""
+    name = str(directory).encode()
+    for member in _members(group):
+        with contextlib.suppress(OSError):
+            if name in (member / "cmdline").read_bytes().split(b"\0"):
+                return True
+    return False
+
+
+def _members(group: int) -> Iterator[Path]:
+    """The folder below /proc of each process of the group; zombies do not count."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, its_group = stat.read_text().rsplit(")", 1)[1].split()[:3]
             if int(its_group) == group and state not in "ZX":
-                return True
-    return False
+                yield stat.parent
 
 
 _children: list[subprocess.Popen[bytes]] = []

@@ -1,8 +1,8 @@
 """`make audit`: asks a public database for known vulnerabilities of every pinned package.
 
-A database that cannot be reached, or does not know a package, is no clean bill: pip-audit then ends
-with 0 and "No known vulnerabilities found". So its JSON is read, and a package of which everybody
-knows a vulnerability is asked for too: where that is not told, nothing else is believed.
+pip-audit ends with 0 and "No known vulnerabilities found" even if the database cannot be reached or
+does not know a package. So its JSON is read, and it is also asked for a package with a well-known
+vulnerability: if the answer does not name one, no other answer counts.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ SCRATCH = "tmp"  # in the job's folder: its TMPDIR, gone with it
 LOOK = 0.25  # seconds between looks at memory and time
 DISK_LOOK = 1.0  # at least, between looks at the disk
 DISK_SHARE = 20  # a look at the disk may take one part in so many of the time
-BEFORE = 25  # seconds; well below what a backend waits for the job to take its lock
+BEFORE = 25  # seconds for what is prepared outside; a backend allows for them
 FIRST_TO_DIE = "500"  # oom_score_adj: short of memory, the kernel ends a job before the site
 PR_SET_PDEATHSIG = 1
 

@@ -14,9 +14,9 @@ def home() -> Path:
 
 
 def home_close(path: Path, *, root: bool) -> None:
-    """Makes the folder, and takes from others what they may do in it; gives nobody more.
+    """Creates the folder, or removes the rights of other users from it; adds no rights.
 
-    As root PostgreSQL runs as `nobody`, who has to walk through: he may, and may read nothing.
+    As root, PostgreSQL runs as `nobody`, who may pass through the folder and not read it.
     """
     allowed = 0o711 if root else 0o700
     if path.exists():

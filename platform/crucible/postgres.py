@@ -242,8 +242,8 @@ class EmbeddedPostgres:
 
 
 def _make_walkable(path: Path) -> None:
-    """Makes a folder and what is missing above it, each for others to walk through, whatever the
-    umask; what is there already stays as it is.
+    """Creates a folder and its missing parents so that other users may pass through, whatever the
+    umask is. Existing folders stay as they are.
     """
     for folder in [*reversed(path.parents), path]:
         if not folder.exists():

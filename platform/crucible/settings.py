@@ -57,7 +57,7 @@ CRUCIBLE_STAGE_ATTEMPTS = 3
 CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))
 # Seconds that a submission may wait for a slot before /health/pipeline/ turns red.
 CRUCIBLE_ALERT_WAITING = float(os.environ.get("CRUCIBLE_ALERT_WAITING", 24 * 3600))
-# Days after which things go that nobody needs any more; 0: never (privacy/retention.py).
+# Days after which each of these is removed; 0: never (privacy/retention.py).
 CRUCIBLE_KEEP_DAYS = {
     "uploads": float(os.environ.get("CRUCIBLE_KEEP_UPLOADS", 14)),
     "datasets": float(os.environ.get("CRUCIBLE_KEEP_DATASETS", 0)),

@@ -52,7 +52,7 @@ class Tally:
 def retention_run(*, dry_run: bool) -> list[str]:
     """Removes what is due, or counts it; a line for each kind, with the setting that says so."""
     steps: dict[str, tuple[str, Callable[[datetime, Tally, bool], None]]] = {
-        "uploads": ("uploads that nobody handed in", _uploads),
+        "uploads": ("uploads that nobody submitted", _uploads),
         "datasets": ("datasets of submissions that failed or were cancelled", _datasets),
         "work": ("work folders of submissions that are over", _work),
         "logs": ("job folders, logs included, of submissions that are over", _job_folders),
@@ -83,7 +83,7 @@ def _uploads(before: datetime, tally: Tally, dry_run: bool) -> None:
             with transaction.atomic():
                 locked = Upload.objects.select_for_update(skip_locked=True)
                 again = locked.filter(id=upload.id, closed_at=None).first()
-                if again is None:  # handed in meanwhile
+                if again is None:  # submitted meanwhile
                     continue
                 upload_discard(again)
         tally.count, tally.bytes = tally.count + 1, tally.bytes + size

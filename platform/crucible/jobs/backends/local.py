@@ -34,9 +34,9 @@ from submissions.job import (
     write_json_atomically,
 )
 from submissions.limits import Limits
-from submissions.warden import SCRATCH, WARDEN, Watch
+from submissions.warden import BEFORE, SCRATCH, WARDEN, Watch
 
-START_GRACE = 60.0  # seconds within which a started process must take its lock
+START_GRACE = 60.0 + BEFORE  # seconds within which a started process must take its lock
 LimitsOf = Callable[[str, str], Limits]  # of a stage and a scale
 
 

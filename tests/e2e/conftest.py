@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from crucible.jobs.backends.cage import PROGRAM
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = str(ROOT / ".venv/bin/python")
 
@@ -59,7 +61,10 @@ class Site:
             return False
 
     def children(self, word: str) -> list[int]:
-        """Pids of this installation's processes whose command line holds `word`."""
+        """Pids of this installation's processes whose command line holds `word`.
+
+        Those of a cage around a job are left out: they name the job's command too.
+        """
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -69,7 +74,8 @@ class Site:
                 except OSError:
                     continue
                 ours = f"CRUCIBLE_HOME={self.home}".encode() in environment
-                if word in command and (ours or str(self.home) in command):
+                caged = Path(command.split(" ", 1)[0]).name == PROGRAM
+                if word in command and not caged and (ours or str(self.home) in command):
                     found.append(int(entry.name))
         return found
 

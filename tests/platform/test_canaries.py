@@ -23,11 +23,12 @@ from crucible.jobs.models import Attempt
 from crucible.jobs.pipeline import submission_advance
 from crucible.logs import JsonLine, logged_about
 from crucible.notifications.models import Notice
-from crucible.notifications.sender import outbox_send_once, payload
+from crucible.notifications.sender import payload
 from crucible.notifications.services import webhook_create
 from crucible.redaction import redact
 from submissions.failures import Failure
 from submissions.states import Stage
+from tests.platform.steps import deliver
 
 pytestmark = pytest.mark.django_db
 OWN = {  # what the installation has, by the name of the setting
@@ -177,7 +178,7 @@ def test_a_job_that_prints_secrets_leaves_none_where_anybody_reads(
             texts[f"{user} {address}"] = client.get(address).text
     texts["admin"] = client.get(f"/admin/jobs/attempt/{attempt.id}/change/").text
     Notice.objects.filter(webhook__isnull=False).delete()
-    assert outbox_send_once() == 1
+    assert deliver() == 1
     texts["mail"] = str(mail.outbox[0].message())
     for place, text in texts.items():
         assert text, place

@@ -15,7 +15,7 @@ from crucible.intake.services import submission_hold
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.jobs.models import Attempt, Beat
 from crucible.jobs.pipeline import submission_advance
-from crucible.jobs.reconciler import beat
+from crucible.jobs.reconciler import RECONCILER, SENDER, beat
 
 pytestmark = pytest.mark.django_db
 
@@ -41,16 +41,25 @@ def red(client):
     return look
 
 
-def test_an_idle_site_is_healthy_once_its_reconciler_beats(db, red):
-    assert red() == {"reconciler"}
-    beat(0.01)
+def all_beat(seconds=0.01):
+    beat(RECONCILER, seconds)
+    beat(SENDER, seconds)
+
+
+def test_an_idle_site_is_healthy_once_its_services_beat(db, red):
+    assert red() == {"reconciler", "sender"}
+    beat(RECONCILER, 0.01)
+    assert red() == {"sender"}
+    all_beat()
     assert red() == set()
+    Beat.objects.filter(name="sender").update(at=ago(seconds=61))
+    assert red() == {"sender"}
     Beat.objects.update(at=ago(seconds=61))
-    assert red() == {"reconciler"}
+    assert red() == {"reconciler", "sender"}
 
 
 def test_a_step_that_nobody_takes_turns_it_red(alice, make_submission, red):
-    beat(0.01)
+    all_beat()
     submission = make_submission(alice)
     assert red() == set()
     Submission.objects.filter(id=submission.id).update(due_at=ago(minutes=3))
@@ -62,7 +71,7 @@ def test_a_step_that_nobody_takes_turns_it_red(alice, make_submission, red):
 def test_waiting_too_long_for_a_slot_turns_it_red_unless_it_is_held(
     alice, staff, make_submission, backend, red, settings
 ):
-    beat(0.01)
+    all_beat()
     backend.slots = 0
     submission = make_submission(alice)
     submission_advance(submission_id=submission.id)
@@ -77,7 +86,7 @@ def test_waiting_too_long_for_a_slot_turns_it_red_unless_it_is_held(
 
 
 def test_a_running_job_that_says_nothing_turns_it_red(alice, make_submission, backend, red):
-    beat(0.01)
+    all_beat()
     backend.outcome = lambda key: JobStatus(JobState.RUNNING, {"time": 1.0, "step": 1})
     submission = make_submission(alice)
     for _ in range(4):
@@ -99,7 +108,7 @@ def test_metrics_are_for_organisers_and_in_prometheus_form(
     for _ in range(3):
         submission = make_submission(alice)
         submission_advance(submission_id=submission.id)
-    beat(0.25)
+    all_beat(0.25)
     client = Client()
     assert client.get("/metrics").status_code == 401
     for user, status in ((alice, 401), (staff, 200)):

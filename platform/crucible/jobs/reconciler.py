@@ -24,7 +24,7 @@ from submissions.states import TERMINAL
 
 logger = logging.getLogger(__name__)
 LOCK = 4_201_177  # any number, the same in every reconciler of an installation
-RECONCILER = "reconciler"  # the name of its heartbeat
+RECONCILER, SENDER = "reconciler", "sender"  # names of heartbeats
 PERIOD = 0.5  # seconds between passes
 HINT_PATIENCE = timedelta(seconds=20)  # after this, a hint that no worker took up is sent again
 BATCH = 10  # hints claimed together: a broker may need 10 ms or more for each
@@ -67,11 +67,9 @@ def reconcile_once() -> int:
     return sent
 
 
-def beat(seconds: float) -> None:
+def beat(name: str, seconds: float) -> None:
     """Stores a heartbeat with the seconds of the longest pass since the last one."""
-    Beat.objects.update_or_create(
-        name=RECONCILER, defaults={"at": timezone.now(), "seconds": seconds}
-    )
+    Beat.objects.update_or_create(name=name, defaults={"at": timezone.now(), "seconds": seconds})
 
 
 def _leading() -> bool:
@@ -95,7 +93,7 @@ def reconcile_forever(stopped: Callable[[], bool]) -> None:
                 now = time.monotonic()
                 longest = max(longest, now - began)
                 if now - beaten > BEAT_PERIOD:
-                    beat(longest)
+                    beat(RECONCILER, longest)
                     beaten, longest = now, 0.0
         except DatabaseError as error:
             logger.warning("the database is away: %s", error)

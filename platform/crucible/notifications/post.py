@@ -20,11 +20,16 @@ from django.conf import settings
 TIMEOUT = 5.0  # seconds for each step
 DEADLINE = 15.0  # seconds for the whole exchange: a peer that answers slowly is cut off
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Python calls these global, but they lead to IPv4 addresses that may be private.
-WRAPPERS = [
+# Special-purpose networks (IANA's registries) that Python, depending on its version, calls global:
+# some lead to IPv4 addresses that may be private, others exist only inside a network.
+SPECIAL = [
     ipaddress.ip_network(network)
-    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
-]
+    for network in (
+        "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24",
+        "64:ff9b::/96", "64:ff9b:1::/48", "100::/48", "2001::/23", "2002::/16", "2620:4f:8000::/48",
+        "3fff::/20", "5f00::/16", "fec0::/10",
+    )
+]  # fmt: skip
 
 
 class Unreachable(Exception):
@@ -43,7 +48,7 @@ def may_be_reached(address: Address) -> bool:
         address = address.ipv4_mapped
     if _is_opened(address):
         return True
-    if any(address in network for network in WRAPPERS):
+    if any(address in network for network in SPECIAL):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
@@ -62,9 +67,12 @@ def _resolve(host: str, port: int) -> str:
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> None:
     """Delivers, or raises `Unreachable`. An answer from 200 to 299 counts as received."""
-    parts = urlsplit(url)
-    host, tls = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if tls else 80)
+    try:
+        parts = urlsplit(url)
+        host, tls = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+    except ValueError as error:
+        raise Unreachable("the address is not valid") from error
     pinned = _resolve(host, port)
     if not tls and not _is_opened(ipaddress.ip_address(pinned)):
         raise Unreachable("only https:// addresses are allowed")
@@ -74,6 +82,8 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> None:
     try:
         connection.sock = _connect(pinned, port, host if tls else None)
         status = _exchange(connection, target, body, headers)
+    except (UnicodeError, http.client.InvalidURL) as error:
+        raise Unreachable("the address is not valid") from error
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"no answer ({type(error).__name__})") from error
     finally:

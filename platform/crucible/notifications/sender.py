@@ -6,15 +6,20 @@ import hashlib
 import hmac
 import json
 import logging
-import smtplib
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
+from django.db.models import F, Window
+from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
 
@@ -26,46 +31,113 @@ from crucible.notifications.services import webhook_key
 from crucible.redaction import redact
 
 logger = logging.getLogger(__name__)
-PERIOD = 1.0  # seconds between passes
-BATCH = 20
-LEASE = timedelta(minutes=5)  # longer than a batch takes; after it, another sender takes over
+BEAT_PERIOD = 5.0  # seconds between heartbeats
+PERIOD = 1.0  # seconds between passes, and the longest wait for a delivery within one
+AT_ONCE = 16  # deliveries in progress
+PER_USER = 2  # of these, to one user
+PER_HOST = 4  # and to one host, the mail server included
+CANDIDATES = 500  # rows read to choose the next deliveries
+LEASE = timedelta(minutes=5)  # longer than a delivery takes; after it, another sender takes over
 PAUSES = [timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200, 43200)]  # then it is given up
 
 
-def _claim() -> list[Notice]:
-    """Claims the notices that are due; other senders skip them during the lease."""
+class Outbox:
+    """Delivers what is due, several notices at once; slow receivers delay only themselves.
+
+    Threads of the pool talk to receivers and never to the database.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notices")
+        self._flying: dict[Future[str | None], Notice] = {}
+
+    def advance(self) -> int:
+        """Starts deliveries, waits up to `PERIOD` for one to end; returns how many ended."""
+        for notice in _claim(self._flying.values()):
+            self._flying[self._pool.submit(_attempt, notice)] = notice
+        ended = wait(self._flying, timeout=PERIOD, return_when=FIRST_COMPLETED).done
+        for future in ended:
+            _record(self._flying.pop(future), future.result())
+        return len(ended)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no delivery is in progress."""
+        return not self._flying
+
+
+def _claim(flying: Collection[Notice]) -> list[Notice]:
+    """Claims due notices, first the oldest of each user; other senders skip them during the lease.
+
+    `flying`: the deliveries in progress, which count against the limits for users and hosts.
+    """
     now = timezone.now()
+    due = Notice.objects.filter(sent_at=None, gave_up_at=None, due_at__lte=now)
+    chosen = _choose(due, flying)
     with transaction.atomic():
-        due = (
-            Notice.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(sent_at=None, gave_up_at=None, due_at__lte=now)
+        claimed = list(
+            due.filter(id__in=chosen)
+            .select_for_update(skip_locked=True, of=("self",))
             .select_related("event__submission__user", "webhook")
-            .order_by("due_at")[:BATCH]
         )
-        claimed = list(due)
         Notice.objects.filter(id__in=[notice.id for notice in claimed]).update(due_at=now + LEASE)
     return claimed
 
 
-def outbox_send_once() -> int:
-    """One pass; returns how many notices were sent."""
-    return sum(_deliver(notice) for notice in _claim())
+def _choose(due: Any, flying: Collection[Notice]) -> list[UUID]:
+    users = Counter(notice.event.submission.user_id for notice in flying)
+    hosts = Counter(_host(notice.webhook.url if notice.webhook else None) for notice in flying)
+    user = F("event__submission__user")
+    rank = Window(RowNumber(), partition_by=[user], order_by=F("due_at").asc())
+    rows = (
+        due.annotate(rank=rank, receiver=user)
+        .filter(rank__lte=PER_USER)
+        .order_by("rank", "due_at")
+        .values_list("id", "receiver", "webhook__url")
+    )
+    chosen: list[UUID] = []
+    for notice_id, user_id, url in rows[:CANDIDATES]:
+        if len(flying) + len(chosen) >= AT_ONCE:
+            break
+        if users[user_id] < PER_USER and hosts[_host(url)] < PER_HOST:
+            users[user_id] += 1
+            hosts[_host(url)] += 1
+            chosen.append(notice_id)
+    return chosen
 
 
-def _deliver(notice: Notice) -> bool:
+def _host(url: str | None) -> str:
+    """The host that an address names; the mail server counts as one, and what is no address."""
+    try:
+        return (urlsplit(url).hostname or "") if url else "mail"
+    except ValueError:
+        return ""
+
+
+def _attempt(notice: Notice) -> str | None:
+    """Tries to deliver; returns why it failed, None if it did not. Raises nothing."""
     with logged_about(notice.event.submission_id):
         try:
             if notice.webhook is None:
                 _mail(notice)
             else:
                 _post(notice)
-        except (Unreachable, OSError, smtplib.SMTPException) as error:
-            _put_off(notice, redact(str(error)) or type(error).__name__)
-            return False
+        except Unreachable as error:
+            return redact(str(error))
+        except Exception as error:  # a receiver's trouble, of whatever kind, is its own
+            logger.warning("notice %s", notice.id, exc_info=error)
+            return redact(str(error)) or type(error).__name__
+    return None
+
+
+def _record(notice: Notice, error: str | None) -> None:
+    if error is not None:
+        with logged_about(notice.event.submission_id):
+            _put_off(notice, error)
+        return
     Notice.objects.filter(id=notice.id).update(
         sent_at=timezone.now(), tries=notice.tries + 1, last_error=""
     )
-    return True
 
 
 def _put_off(notice: Notice, error: str) -> None:
@@ -144,13 +216,22 @@ def _mail(notice: Notice) -> None:
     )
 
 
-def send_forever(stopped: Callable[[], bool]) -> None:
-    """Runs in a thread beside the reconciler, so that a slow receiver delays nothing else."""
+def send_forever(stopped: Callable[[], bool], beat: Callable[[float], None]) -> None:
+    """Runs in a thread beside the reconciler; no error ends it.
+
+    `beat` is called every few seconds with the duration of the longest pass since the last time.
+    """
+    outbox, beaten, longest = Outbox(), 0.0, 0.0
     while not stopped():
+        began, ended = time.monotonic(), 0
         try:
-            while outbox_send_once() == BATCH and not stopped():
-                pass
-        except DatabaseError as error:
-            logger.warning("the database is away: %s", error)
+            ended = outbox.advance()
+            longest = max(longest, time.monotonic() - began)
+            if time.monotonic() - beaten > BEAT_PERIOD:
+                beat(longest)
+                beaten, longest = time.monotonic(), 0.0
+        except Exception:
+            logger.exception("notices wait until the next pass")
             connection.close()
-        time.sleep(PERIOD)
+        if not ended:
+            time.sleep(PERIOD)

@@ -70,18 +70,22 @@ def webhook_key(webhook: Webhook) -> str:
 
 
 def webhook_create(*, user: User, url: str) -> Webhook:
-    """Adds an address. Raises `Failure` if it is not an http(s) address or there are too many.
+    """Adds an address. Raises `Failure` if it is not an https address or there are too many.
 
-    Whether it may be reached is checked at each delivery, since names can point elsewhere later.
+    `http://` is allowed only where the organiser named networks of their own. Whether an address
+    may be reached is checked at each delivery, since names can point elsewhere later.
     """
+    schemes = ("http", "https") if settings.CRUCIBLE_WEBHOOK_NETWORKS else ("https",)
     try:
         parts: Any = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+        fine = parts.scheme in schemes and parts.hostname and parts.username is None
         _ = parts.port
     except ValueError:
         fine = False
     if not fine or len(url) > 500:
         raise Failure("refused", "give an https:// address without a user name")
+    if not all("!" <= letter <= "~" for letter in url):
+        raise Failure("refused", "write spaces and letters outside ASCII in the address as %-codes")
     if Webhook.objects.filter(user=user, removed_at=None).count() >= MOST:
         raise Failure("refused", f"remove a webhook first: you have {MOST}")
     return Webhook.objects.create(user=user, url=url)

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from crucible.entries.models import Submission
 from crucible.jobs.models import Attempt, AttemptState, Beat, Lane
-from crucible.jobs.reconciler import RECONCILER
+from crucible.jobs.reconciler import RECONCILER, SENDER
 from submissions.states import TERMINAL
 
-BEAT_LATE = 60.0  # seconds since the reconciler's last heartbeat
+BEAT_LATE = 60.0  # seconds since a service's last heartbeat
 DUE_LATE = 120.0  # seconds by which a step is overdue
 SILENT = 3600.0  # seconds since a running job's last heartbeat
 
@@ -51,19 +51,19 @@ def _unheld() -> Any:
     return queued
 
 
+def _beat(name: str, question: str) -> Check:
+    beat = Beat.objects.filter(name=name).first()
+    return Check(name, question, _age(beat.at) if beat else BEAT_LATE + 1, BEAT_LATE)
+
+
 def health_checks() -> list[Check]:
     """All health checks with their limits."""
-    beat = Beat.objects.filter(name=RECONCILER).first()
     open_ones = Submission.objects.exclude(state__in=TERMINAL)
     overdue = open_ones.filter(due_at__lt=timezone.now() - timedelta(seconds=1))
     running = Attempt.objects.filter(state=AttemptState.RUNNING)
     return [
-        Check(
-            "reconciler",
-            "time since the reconciler's last heartbeat",
-            _age(beat.at) if beat else BEAT_LATE + 1,
-            BEAT_LATE,
-        ),
+        _beat(RECONCILER, "time since the reconciler's last heartbeat"),
+        _beat(SENDER, "time since the last heartbeat of the sender of mail and webhooks"),
         Check(
             "overdue", "longest delay of a step that is due", _oldest(overdue, "due_at"), DUE_LATE
         ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from crucible.jobs.daily import daily_forever
-from crucible.jobs.reconciler import reconcile_forever
+from crucible.jobs.reconciler import SENDER, beat, reconcile_forever
 from crucible.notifications.sender import send_forever
 
 
@@ -23,6 +24,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         # A daemon: notices that it holds when the process ends are sent again after their lease.
-        threading.Thread(target=send_forever, args=[stop.is_set], daemon=True).start()
+        threading.Thread(
+            target=send_forever, args=[stop.is_set, partial(beat, SENDER)], daemon=True
+        ).start()
         threading.Thread(target=daily_forever, args=[stop.is_set], daemon=True).start()
         reconcile_forever(stop.is_set)

@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from crucible.entries.models import Submission
 from crucible.leaderboard.models import Score
@@ -27,7 +28,7 @@ from crucible.review.services import (
     submission_settle,
     verdict_give,
 )
-from evaluation.contamination.questions import read_questions
+from evaluation.contamination.questions import Question, read_questions
 from evaluation.examples import Example
 from evaluation.records import write_records
 from evaluation.suite import load_suite, task_path
@@ -37,16 +38,16 @@ SUITE = load_suite("smoke")
 TASKS = ("smoke_grammar", "smoke_article")
 
 
-def question(label: str, index: int) -> str:
+def question(label: str, index: int) -> Question:
     task = next(task for task in SUITE.tasks if task.label == label)
-    return read_questions(task, task_path(SUITE, task, None))[index].question
+    return read_questions(task, task_path(SUITE, task, None))[index]
 
 
 def finding(task: str, index: int, severity: str, line: int = 1) -> dict[str, Any]:
     return {
         "task": task, "index": index, "severity": severity, "shard": "a.jsonl", "line": line,
         "question_coverage": 1.0, "answer_near": severity == "high", "doc_span": [0, 9],
-        "text": f"Before <b>it</b>. {question(task, index)} Behind it.",
+        "text": f"Before <b>it</b>. {question(task, index).question} Behind it.",
     }  # fmt: skip
 
 
@@ -339,7 +340,20 @@ def test_what_each_sees_of_the_findings(
         assert evidence not in public
     page(bob, evidence, 404)
     assert "It is the test." in page(alice, address)
-    assert question(TASKS[0], 1).split()[0] in page(alice, evidence)
+
+
+def test_only_reviewers_read_questions(
+    submission: Submission, reviewers: tuple[User, User], alice: User, bob: User, page: Any
+) -> None:
+    scan = scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
+    evidence = reverse("findings", args=[submission.id, scan.items.get().id])
+    shown = finding(TASKS[0], 1, "high")["text"]
+    hidden = next(choice for choice in question(TASKS[0], 1).choices if choice not in shown)
+    User.objects.filter(id=bob.id).update(is_staff=True)  # without the permission to judge
+    for user, sees in ((alice, False), (bob, False), (reviewers[0], True)):
+        assert "<mark>" in (text := page(user, evidence))  # in the dataset's own text
+        assert ("Test question" in text) is sees
+        assert (escape(hidden) in text) is sees
 
 
 def test_the_appeal_on_the_page(

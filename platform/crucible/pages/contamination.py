@@ -54,12 +54,12 @@ def contamination(request: HttpRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_safe
 def finding_list(request: UserRequest, submission_id: int, item_id: int) -> HttpResponse:
-    """The findings of one item with both texts, for the owner and staff."""
+    """The findings of one item, for the owner and staff; the questions only for reviewers."""
     submission, scan = _find(request, submission_id)
     item = scan.items.select_related("scan__submission").filter(id=item_id).first()
     if item is None or not may_look_inside(request.user, submission):
         raise Http404("there are no such findings")
-    evidence = evidence_page(item, request.GET.get("page"))
+    evidence = evidence_page(item, request.GET.get("page"), reader=request.user)
     context = {"submission": submission, "item": item, "evidence": evidence}
     return render(request, "review/findings.html", context)
 

@@ -17,7 +17,14 @@ from crucible.read_only import ReadOnly
 from crucible.review.evidence import evidence_page
 from crucible.review.forms import VerdictForm
 from crucible.review.models import Appeal, HoldRule, Item, Scan, Verdict, VerdictKind
-from crucible.review.selectors import decided, decision_of, next_in_queue, queue, queue_of
+from crucible.review.selectors import (
+    decided,
+    decision_of,
+    may_judge,
+    next_in_queue,
+    queue,
+    queue_of,
+)
 from crucible.review.services import verdict_give
 from submissions.failures import Failure
 
@@ -81,20 +88,20 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
         return decision.kind or "–"
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return _may_judge(request)
+        return may_judge(request.user)
 
     def changelist_view(  # type: ignore[override]
         self, request: UserRequest, extra_context: Any = None
     ) -> HttpResponse:
         """The queue, with a link to the first item that this reviewer can judge."""
-        first = queue_of(request.user).first() if _may_judge(request) else None
+        first = queue_of(request.user).first() if may_judge(request.user) else None
         return super().changelist_view(request, {"first": first} | (extra_context or {}))
 
     def change_view(  # type: ignore[override]
         self, request: UserRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """The evidence, the verdicts so far, and the form for the next verdict."""
-        if not _may_judge(request):
+        if not may_judge(request.user):
             raise PermissionDenied
         found = Item.objects.select_related("scan__submission__user").filter(pk=object_id)
         item = found.first()
@@ -114,7 +121,7 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
             "form": form,
             "opts": self.opts,
             "decision": decision_of(item),
-            "evidence": evidence_page(item, request.GET.get("page")),
+            "evidence": evidence_page(item, request.GET.get("page"), reader=request.user),
             "earlier": _earlier(request).exclude(kind=VerdictKind.DISQUALIFY).last(),
             "verdicts": item.verdicts.select_related("reviewer"),
             "waiting": queue().count(),
@@ -142,11 +149,6 @@ def _filled_in(request: UserRequest) -> dict[str, Any] | None:
         return request.POST.dict() or None
     verdict = _earlier(request).filter(id=int(again)).first()
     return {"kind": verdict.kind, "reason": verdict.reason} if verdict else {}
-
-
-def _may_judge(request: HttpRequest) -> bool:
-    user: Any = request.user
-    return bool(user.is_active and user.is_staff and user.has_perm("review.add_verdict"))
 
 
 @admin.register(HoldRule)

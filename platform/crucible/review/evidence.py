@@ -1,4 +1,7 @@
-"""Findings with both texts, in pages; the question's text comes from the task files."""
+"""Findings with their texts, in pages; the question's text comes from the task files.
+
+Questions are for reviewers alone: a participant who saw them whole could train on them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from django.core.paginator import Page, Paginator
 
 from crucible.leaderboard.suites import board_suite
 from crucible.review.models import Finding, Item
+from crucible.review.selectors import may_judge
 from evaluation.contamination.questions import Question, read_questions
 from evaluation.contamination.side_by_side import Pieces, side_by_side, text_of
 from evaluation.suite import task_path
@@ -21,10 +25,13 @@ PER_PAGE = 10
 
 @dataclass(frozen=True)
 class Evidence:
-    """One finding as pages show it; `coverage` is the share of the question's words."""
+    """One finding as pages show it; `coverage` is the share of the question's words.
+
+    `example`: the question, or None for who may not see it.
+    """
 
     finding: Finding
-    example: Pieces
+    example: Pieces | None
     document: Pieces
 
     @property
@@ -33,23 +40,24 @@ class Evidence:
         return float(self.finding.detail["question_coverage"])
 
 
-def evidence_page(item: Item, number: str | None) -> Page[Evidence]:
-    """A page of an item's findings; the first if the number is invalid."""
+def evidence_page(item: Item, number: str | None, *, reader: Any) -> Page[Evidence]:
+    """A page of an item's findings as `reader`, a user, may see them; the first if invalid."""
     page: Page[Any] = Paginator(item.findings.all(), PER_PAGE).get_page(number)
-    page.object_list = [evidence_of(item, finding) for finding in page]
+    whole = may_judge(reader)
+    page.object_list = [_evidence_of(item, finding, whole) for finding in page]
     return page
 
 
-def evidence_of(item: Item, finding: Finding) -> Evidence:
-    """Both texts; without the task file, a note replaces the question."""
+def _evidence_of(item: Item, finding: Finding, whole: bool) -> Evidence:
+    """The dataset's text and, if `whole`, the question's; without the task file, notes."""
     questions = _questions(item.scan.submission.scale, item.task, settings.CRUCIBLE_EVAL_DATA)
     question = questions.get(finding.index)
-    document = finding.detail["text"]
+    text = finding.detail["text"]
     if question is None:
-        return Evidence(
-            finding, [("This site does not have the task file.", False)], [(document, False)]
-        )
-    return Evidence(finding, *side_by_side(text_of(question), document))
+        note: Pieces = [("This site does not have the task file.", False)]
+        return Evidence(finding, note if whole else None, [(text, False)])
+    example, document = side_by_side(text_of(question), text)
+    return Evidence(finding, example if whole else None, document)
 
 
 @lru_cache(maxsize=8)

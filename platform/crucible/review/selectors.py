@@ -32,6 +32,11 @@ class Rule:
 DEFAULT_RULE = Rule(Severity.HIGH, 1)
 
 
+def may_judge(user: Any) -> bool:
+    """Whether the user is a reviewer: gives verdicts and reads the suite's questions."""
+    return bool(user.is_active and user.is_staff and user.has_perm("review.add_verdict"))
+
+
 def hold_rule(submission: Submission) -> Rule:
     """The organiser's most specific rule for the submission's track and scale."""
     rules = {

@@ -92,7 +92,7 @@ def make_submission(settings: Any, tmp_path: Any) -> Callable[..., Submission]:
 
     def make(user: User, **fields: Any) -> Submission:
         upload = uploads.upload_create(user=user)
-        uploads.shard_receive(upload=upload, name="a.jsonl", chunks=[LINE])
+        uploads.shard_receive(upload=upload, name="a.jsonl", chunks=[LINE], size=len(LINE))
         values = {
             "name": "a dataset", "description": "", "track": "filtering", "scale": "smoke",
             "seed": None,

@@ -10,7 +10,8 @@ from django.test import Client
 from crucible.accounts.models import ApiToken
 from crucible.accounts.services import token_create, token_revoke
 from crucible.entries.models import Submission
-from crucible.intake.uploads import folder_of, upload_create
+from crucible.intake.uploads import folder_of, shard_receive, upload_create
+from submissions.failures import Failure
 
 pytestmark = pytest.mark.django_db
 SHARD = b'{"text": "One."}\n'
@@ -116,6 +117,52 @@ def test_a_dataset_beyond_the_limit_is_cut_off(api, alice, settings):
     assert put(api, alice, upload.id, "a.jsonl")[0] == 200  # the same again replaces, not adds
     assert put(api, alice, upload.id, "b.jsonl", SHARD * 2)[0] == 400
     assert put(api, alice, upload.id, "b.jsonl")[0] == 200
+
+
+def test_shards_that_arrive_at_once_do_not_exceed_the_limit_together(api, alice, settings):
+    settings.CRUCIBLE_MAX_UPLOAD = 2 * len(SHARD)
+    upload = upload_create(user=alice)
+
+    def slow_body():
+        yield SHARD[:5]
+        for name in ("b.jsonl", "c.jsonl"):  # meanwhile, others fill the upload
+            assert put(api, alice, upload.id, name)[0] == 200
+        yield SHARD[5:]
+
+    with pytest.raises(Failure, match="reduce the dataset"):
+        shard_receive(upload=upload, name="a.jsonl", chunks=slow_body(), size=len(SHARD))
+    assert {path.name for path in folder_of(upload).iterdir()} == {"b.jsonl", "c.jsonl"}
+
+
+@pytest.mark.parametrize("body", [SHARD[:-1], SHARD + b"x", b""])
+def test_a_shard_of_another_size_than_announced_leaves_nothing(alice, body):
+    upload = upload_create(user=alice)
+    with pytest.raises(Failure, match="announced with 17 bytes"):
+        shard_receive(upload=upload, name="a.jsonl", chunks=[body], size=len(SHARD))
+    assert list(folder_of(upload).iterdir()) == []
+
+
+def test_a_size_beyond_the_limit_is_refused_before_a_byte_is_read(alice, settings):
+    upload = upload_create(user=alice)
+
+    def never():
+        raise AssertionError("read")
+        yield b""
+
+    with pytest.raises(Failure, match="reduce the dataset"):
+        shard_receive(upload=upload, name="a.jsonl", chunks=never(), size=10 * 1024**4)
+
+
+def test_a_body_in_chunks_is_refused(api, alice, client):
+    upload = upload_create(user=alice)
+    _, secret = token_create(user=alice, label="test")
+    answer = client.put(
+        f"/api/uploads/{upload.id}/shards/a.jsonl", SHARD, content_type="application/octet-stream",
+        headers={"authorization": f"Bearer {secret}"}, CONTENT_LENGTH="",
+    )  # fmt: skip
+    assert answer.status_code == 400
+    assert "with its Content-Length" in answer.json()["message"]
+    assert list(folder_of(upload).iterdir()) == []
 
 
 def test_nobody_reaches_anothers_upload_or_unpublished_submission(

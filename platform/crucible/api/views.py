@@ -143,11 +143,18 @@ def upload_get(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
 
 @api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut)
 def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
-    """Receives a shard as the raw body; checks `X-Content-SHA256` if given."""
-    user = request.auth
-    upload = uploads.upload_get(user=user, upload_id=upload_id)
-    announced = request.headers.get("X-Content-SHA256")
-    return uploads.shard_receive(upload=upload, name=name, chunks=_body(request), sha256=announced)
+    """Receives a shard as the raw body of `Content-Length`; checks `X-Content-SHA256` if given."""
+    upload = uploads.upload_get(user=request.auth, upload_id=upload_id)
+    length = request.headers.get("Content-Length", "")
+    if not length.isdecimal():  # Django reads no body that comes in chunks
+        raise Failure("refused", f"send {name} with its Content-Length, not in chunks")
+    return uploads.shard_receive(
+        upload=upload,
+        name=name,
+        chunks=_body(request),
+        size=int(length),
+        sha256=request.headers.get("X-Content-SHA256"),
+    )
 
 
 def _body(request: HttpRequest) -> Iterator[bytes]:

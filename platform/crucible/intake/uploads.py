@@ -55,47 +55,41 @@ def upload_get(*, user: User, upload_id: UUID) -> Upload:
 
 
 def shard_receive(
-    *, upload: Upload, name: str, chunks: Iterable[bytes], sha256: str | None = None
+    *, upload: Upload, name: str, chunks: Iterable[bytes], size: int, sha256: str | None = None
 ) -> Shard:
     """Writes a shard and registers it; a shard of the same name is replaced.
 
-    Refuses a name that is not a plain file name, an upload that is closed or would exceed
-    `CRUCIBLE_MAX_UPLOAD`, and content whose SHA-256 is not the expected one.
+    `size`: its announced bytes. Refuses a name that is not a plain file name, an upload that is
+    closed or would exceed `CRUCIBLE_MAX_UPLOAD`, content of another size, and content whose
+    SHA-256 is not the expected one.
     """
     if not SHARD_NAME.fullmatch(name):
         raise Failure(
             "refused", f"rename {name!r}: a file name has only letters, digits, . _ and -"
         )
-    if upload.closed_at is not None:
-        raise Failure(
-            "refused", f"open a new upload: {upload.id} is closed, it belongs to a submission"
-        )
-    others = upload.shards.exclude(name=name).aggregate(total=Sum("bytes"))["total"] or 0
-    allowed = settings.CRUCIBLE_MAX_UPLOAD - others
+    _may_take(upload, name, size)
     folder = folder_of(upload)
     partial = folder / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
     # By hand, because the file takes its place inside the transaction that registers it.
-    digest, size = hashlib.sha256(), 0
+    digest, received = hashlib.sha256(), 0
     try:
         with partial.open("wb") as file:
             for chunk in chunks:
-                size += len(chunk)
-                if size > allowed:
-                    raise Failure(
-                        "refused",
-                        f"reduce the dataset to {settings.CRUCIBLE_MAX_UPLOAD} bytes:"
-                        f" with {name} it has more",
-                    )
+                received += len(chunk)
+                if received > size:
+                    break
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
+        if received != size:
+            raise Failure("refused", f"send {name} again: it was announced with {size} bytes")
         if sha256 and digest.hexdigest() != sha256.lower():
             raise Failure("refused", f"send {name} again: its SHA-256 is not the expected one")
         with transaction.atomic():
-            # Again, and locked: a submission may have closed the upload while we were writing.
-            if Upload.objects.select_for_update().get(id=upload.id).closed_at is not None:
-                raise Failure("refused", f"open a new upload: {upload.id} was closed meanwhile")
+            # Again, and locked: while we were writing, a submission may have closed the upload,
+            # and other shards may have filled it.
+            _may_take(Upload.objects.select_for_update().get(id=upload.id), name, size)
             shard, _ = Shard.objects.update_or_create(
                 upload=upload, name=name, defaults={"bytes": size, "sha256": digest.hexdigest()}
             )
@@ -103,6 +97,20 @@ def shard_receive(
     finally:
         partial.unlink(missing_ok=True)
     return shard
+
+
+def _may_take(upload: Upload, name: str, size: int) -> None:
+    """Raises `refused` if the upload is closed, or if the shard would make it too large."""
+    if upload.closed_at is not None:
+        raise Failure(
+            "refused", f"open a new upload: {upload.id} is closed, it belongs to a submission"
+        )
+    others = upload.shards.exclude(name=name).aggregate(total=Sum("bytes"))["total"] or 0
+    if others + size > settings.CRUCIBLE_MAX_UPLOAD:
+        raise Failure(
+            "refused",
+            f"reduce the dataset to {settings.CRUCIBLE_MAX_UPLOAD} bytes: with {name} it has more",
+        )
 
 
 def upload_discard(upload: Upload) -> None:

@@ -62,7 +62,9 @@ def _submit(request: UserRequest, data: dict[str, Any]) -> Submission:
     upload = uploads.upload_create(user=request.user, scale=data["scale"])
     try:
         for file in data.pop("shards"):
-            uploads.shard_receive(upload=upload, name=file.name, chunks=file.chunks())
+            uploads.shard_receive(
+                upload=upload, name=file.name, chunks=file.chunks(), size=file.size
+            )
         return services.submission_create(user=request.user, upload_id=upload.id, **data)
     except Failure:
         uploads.upload_discard(upload)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
+import smtplib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -122,10 +123,10 @@ def _attempt(notice: Notice) -> str | None:
                 _mail(notice)
             else:
                 _post(notice)
-        except Unreachable as error:
-            return redact(str(error))
-        except Exception as error:  # a receiver's trouble, of whatever kind, is its own
-            logger.warning("notice %s", notice.id, exc_info=error)
+        except (Unreachable, OSError, smtplib.SMTPException) as error:
+            return redact(str(error)) or type(error).__name__
+        except Exception as error:  # nobody foresaw it; it must not end the deliveries to others
+            logger.exception("notice %s", notice.id)
             return redact(str(error)) or type(error).__name__
     return None
 

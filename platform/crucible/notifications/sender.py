@@ -10,8 +10,9 @@ import smtplib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -45,21 +46,32 @@ PAUSES = [timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200, 43200)]  # the
 class Outbox:
     """Delivers what is due, several notices at once; slow receivers delay only themselves.
 
-    Threads of the pool talk to receivers and never to the database.
+    Each delivery has a thread, which never asks the database. The threads are daemons: notices that
+    they hold when the process ends are sent again after their lease.
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notices")
-        self._flying: dict[Future[str | None], Notice] = {}
+        self._flying: dict[UUID, Notice] = {}
+        self._ended: SimpleQueue[tuple[Notice, str | None]] = SimpleQueue()
 
     def advance(self) -> int:
         """Starts deliveries, waits up to `PERIOD` for one to end; returns how many ended."""
         for notice in _claim(self._flying.values()):
-            self._flying[self._pool.submit(_attempt, notice)] = notice
-        ended = wait(self._flying, timeout=PERIOD, return_when=FIRST_COMPLETED).done
-        for future in ended:
-            _record(self._flying.pop(future), future.result())
-        return len(ended)
+            Thread(target=self._deliver, args=[notice], daemon=True).start()
+            self._flying[notice.id] = notice
+        count = 0
+        while self._flying:
+            try:
+                notice, error = self._ended.get(timeout=0 if count else PERIOD)
+            except Empty:
+                break
+            del self._flying[notice.id]
+            _record(notice, error)
+            count += 1
+        return count
+
+    def _deliver(self, notice: Notice) -> None:
+        self._ended.put((notice, _attempt(notice)))
 
     @property
     def idle(self) -> bool:

@@ -23,7 +23,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        # A daemon: notices that it holds when the process ends are sent again after their lease.
         threading.Thread(
             target=send_forever, args=[stop.is_set, partial(beat, SENDER)], daemon=True
         ).start()

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from evaluation.statistics import LEVEL, Estimate
+from evaluation.student import cdf, quantile
 from evaluation.transfer.published import read_published
-from evaluation.transfer.student import cdf, quantile
 
 PRIOR_DF = 1.0  # the figure from elsewhere counts as one repeat beside a scale's own
 MOST_DF = 1e9  # a normal distribution, to all digits

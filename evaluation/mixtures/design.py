@@ -57,7 +57,7 @@ def next_runs(fit: MixtureFit, limits: Limits, runs: int) -> list[Proposal]:
         size = float(np.trace(seen.T @ seen)) / seen.shape[1]
         information.append(seen.T @ seen + ridge + PRIOR * size * np.eye(seen.shape[1]))
     chosen = _greedy(features, information, runs, taken=[])
-    widths = np.zeros(len(candidates[chosen]))
+    widths = np.zeros(len(chosen))
     for target in fit.targets:
         _, low, high, _ = predict_target(fit, target, candidates[chosen])
         widths += (high - low) / len(fit.targets)

@@ -233,7 +233,7 @@ def _tokens(path: Path) -> dict[str, float]:
 def _pairs(text: str | None, option: str) -> dict[str, float]:
     """`a=0.1,b=0.2` as numbers by name."""
     found = {}
-    for part in (text or "").split(",") if text else []:
+    for part in text.split(",") if text else []:
         name, equals, value = part.rpartition("=")
         try:
             found[name.strip()] = float(value)

@@ -11,7 +11,7 @@ from evaluation.mixtures.fit import MixtureFit, TargetFit
 from evaluation.mixtures.identify import EXPLORATORY, beyond_seen, escapes, in_hull
 from evaluation.mixtures.intervals import LEVEL, cv_plus
 from evaluation.mixtures.laws import Floats
-from evaluation.mixtures.student import quantile
+from evaluation.student import quantile
 
 
 @dataclass(frozen=True)

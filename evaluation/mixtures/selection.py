@@ -5,7 +5,6 @@ The same out-of-fold residuals are the quality that is shown and the source of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,17 +74,14 @@ def folds_of(mixtures: Floats, seed: int) -> Ints:
     return fold[which]
 
 
-def choose(
-    law: str, r: Floats, y: Floats, folds: Ints, tick: Callable[[], None] = lambda: None
-) -> Chosen:
+def choose(law: str, r: Floats, y: Floats, folds: Ints) -> Chosen:
     """Fits the candidates of `law` (a name, or auto) to one target and takes one of them.
 
     That is the one with the smallest out-of-fold MAE, or the default where it is worse by no more
     than the standard error of the difference: on RegMix a looser ridge won by 0.0001 nats, and its
     best mixture for Pile-CC was 73 % Enron mail.
 
-    r [n, M], y [n] in nats, folds [n] from 0. `tick` is called after each
-    candidate.
+    r [n, M], y [n] in nats, folds [n] from 0.
     """
     candidates = CANDIDATES[law]
     count = int(folds.max()) + 1
@@ -97,7 +93,6 @@ def choose(
             start = None
         start = fit_law(candidate.law, r, y, used, candidate.lam, start)
         fitted.append(_held_out(candidate, start, r, y, folds))
-        tick()
     errors = np.array([np.abs(each.out_of_fold - y) for each in fitted])
     means = errors.mean(axis=1)
     best = int(np.argmin(means))

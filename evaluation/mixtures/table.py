@@ -1,7 +1,8 @@
 """Reads the tables of the mixture lab: one line a run, its proportions (mix_*) and losses (loss_*).
 
 A table is hostile input: its size is bounded before it is read, and every cell that is used must be
-a finite number. Every fault is `runs_invalid` with file and line.
+a finite number. A fault of the table is `runs_invalid` with the file, and with the line if one is
+at fault.
 """
 
 from __future__ import annotations

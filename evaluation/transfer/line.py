@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from evaluation.transfer.student import cdf, quantile
+from evaluation.student import cdf, quantile
 
 LEVEL = 0.90
 SURE = 0.01  # no chance is said to be nearer to 0 or 1 than this

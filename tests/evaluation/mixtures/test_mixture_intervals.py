@@ -10,8 +10,8 @@ import pytest
 from evaluation.mixtures.fit import fit_runs
 from evaluation.mixtures.intervals import cv_plus, ranks_of
 from evaluation.mixtures.predict import predict
-from evaluation.mixtures.student import distribution, quantile
 from evaluation.mixtures.table import Runs
+from evaluation.student import cdf, quantile
 from tests.evaluation.mixtures.conftest import Truth, drawn
 
 
@@ -62,4 +62,4 @@ def test_students_distribution() -> None:
     expected = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 10: 1.812, 30: 1.697}
     for freedom, value in expected.items():
         assert quantile(0.95, freedom) == pytest.approx(value, abs=5e-4)
-        assert distribution(value, freedom) + distribution(-value, freedom) == pytest.approx(1)
+        assert cdf(value, freedom) + cdf(-value, freedom) == pytest.approx(1)

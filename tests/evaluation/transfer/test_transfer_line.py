@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from evaluation.student import cdf, quantile
 from evaluation.transfer.line import LEVEL_SPREAD, SURE, Line, Pair, fit_blend, fit_line
-from evaluation.transfer.student import cdf, quantile
 
 
 def simulated(

@@ -144,13 +144,10 @@ def _datasets(checkout: Path, *scales: str) -> list[dict[str, Results]]:
     runs = runs_of_checkout(checkout)
     found: list[dict[str, Results]] = []
     for scale in scales:
+        wanted = recipe_of(scale, "published")
         groups: dict[str, list[dict[str, float]]] = defaultdict(list)
         for run in runs:
-            if (
-                run.scale == scale
-                and not run.altered
-                and run.recipe == recipe_of(scale, "published")
-            ):
+            if run.scale == scale and run.recipe == wanted and not run.altered:
                 groups[run.dataset].append(accuracies[run.evaluation])
         found.append({name: _averaged(values) for name, values in groups.items()})
     return found

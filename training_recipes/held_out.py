@@ -24,7 +24,6 @@ from training_recipes.model import OpenLM
 from training_recipes.model_dir import TOKENIZER, load_model_dir
 from training_recipes.tokenizer import END_OF_TEXT_ID
 
-PRECISIONS = ("fp32", "bf16")
 ROWS, POSITIONS = 4, 512  # of a forward pass, and of which logits are held: 0.2 GB at most
 
 

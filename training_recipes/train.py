@@ -161,7 +161,7 @@ def _write_model(run: Run, trained: Trained, output: Path) -> TrainResult:
         cuda=torch.version.cuda,
         gpu=trained.gpu,
     )
-    model = run.work / "model"
+    model = run.work / MODEL
     shutil.rmtree(model, ignore_errors=True)
     save_model_dir(model, trained.model, tokenizer_folder(scale.tokenizer))
     write_json_atomically(model / REPORT, TrainingReport(run.identity, figures))

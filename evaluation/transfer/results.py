@@ -135,5 +135,5 @@ def _check(path: Path, document: ResultsFile) -> None:
 
 
 def _same(run: Run | None, core: float) -> Run | None:
-    """False where the file has that run's uuid but other values: then it is another run."""
+    """The run, or None where the file has its uuid but other values: then it is another run."""
     return run if run is not None and abs(run.core - core) < 1e-6 else None

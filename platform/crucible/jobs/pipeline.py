@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from crucible.budgets.services import budget_consume
 from crucible.entries.models import Submission
-from crucible.entries.moves import StaleState, event_add, submission_move
+from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
 from crucible.jobs.backends import backend_get, backend_name_for
@@ -52,11 +52,7 @@ def submission_advance(*, submission_id: int) -> None:
     """Takes every step that is possible now; returns when the submission waits or is over."""
     with logged_about(submission_id):
         for _ in range(MAX_STEPS):
-            try:
-                if not _advance_once(submission_id):
-                    return
-            except StaleState as stale:
-                logger.info("%s", stale)
+            if not _advance_once(submission_id):
                 return
 
 

@@ -1,6 +1,7 @@
-"""The reconciler: grants slots, and sends hints for everything that is due. No message must arrive.
+"""The reconciler: grants slots, and sends hints for everything that is due.
 
-One works at a time: a PostgreSQL advisory lock makes every other reconciler a stand-by.
+Any hint may be lost: it is sent again. One works at a time: a PostgreSQL advisory lock makes every
+other reconciler a stand-by.
 """
 
 from __future__ import annotations

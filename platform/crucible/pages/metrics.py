@@ -101,7 +101,7 @@ def _health() -> Iterator[GaugeMetricFamily]:
     beats = Beat.objects.values_list("name", "seconds")
     yield _gauge(
         "pass_seconds",
-        "Longest pass of the reconciler in five seconds.",
+        "Longest recent pass of each service; of daily work, its last run.",
         ["part"],
         [([name], seconds) for name, seconds in beats],
     )

@@ -72,10 +72,13 @@ class StageView:
     @property
     def seconds(self) -> float | None:
         """Seconds that it has run, or ran."""
-        if self.attempt is None or self.attempt.launched_at is None:
-            return None
-        end = self.attempt.finished_at or timezone.now()
-        return (end - self.attempt.launched_at).total_seconds()
+        return _seconds_of(self.attempt) if self.attempt else None
+
+
+def _seconds_of(attempt: Attempt) -> float | None:
+    if attempt.launched_at is None:
+        return None
+    return ((attempt.finished_at or timezone.now()) - attempt.launched_at).total_seconds()
 
 
 def stages_of(submission: Submission, with_logs: bool = False) -> list[StageView]:
@@ -146,9 +149,9 @@ def spent_on(submission: Submission) -> Spent:
     """The time of every attempt, lost and failed ones too; GPU-hours of those that report GPUs."""
     seconds = gpu_seconds = 0.0
     for attempt in submission.attempts.all():
-        if attempt.launched_at is None:
+        took = _seconds_of(attempt)
+        if took is None:
             continue
-        took = ((attempt.finished_at or timezone.now()) - attempt.launched_at).total_seconds()
         seconds += took
         result = attempt.result_document
         gpus = len(result.hardware.gpus) if result else 0

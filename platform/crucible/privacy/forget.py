@@ -9,6 +9,7 @@ import re
 from enum import StrEnum
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
@@ -102,7 +103,7 @@ def _relations() -> list[tuple[str, type[Model], str]]:
 def _end_sessions(user: User) -> None:
     """Sessions do not point at their user: each has to be opened."""
     for session in Session.objects.iterator():
-        if session.get_decoded().get("_auth_user_id") == str(user.pk):
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             session.delete()
 
 

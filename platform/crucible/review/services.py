@@ -134,10 +134,10 @@ def submission_settle(*, submission: Submission) -> None:
     must be locked.
     """
     state = State(submission.state)
-    outcome = outcome_of(submission)
-    if state not in SETTLED or (state == State.REVIEWING and outcome.held):
+    if state not in SETTLED or (state == State.REVIEWING and not scan_exists(submission)):
         return
-    if state == State.REVIEWING and not scan_exists(submission):
+    outcome = outcome_of(submission)
+    if state == State.REVIEWING and outcome.held:
         return
     to = State.DISQUALIFIED if outcome.disqualified else State.PUBLISHED
     if to != state:

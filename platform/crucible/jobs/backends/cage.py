@@ -14,7 +14,6 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from crucible.jobs.backends.base import JobSpec
 from crucible.paths import REPOSITORY
@@ -79,7 +78,7 @@ class Cage:
         for path in (job, output):
             shown[path] = ["--bind", str(path)]
         shown[TMP] = ["--bind", str(job / SCRATCH)]
-        arguments = [*_base(self.program)]
+        arguments = _base(self.program)
         # The deepest last: what is shown lies in what is hidden, and the reverse.
         for path in sorted(shown, key=lambda path: len(path.parts)):
             arguments += [*shown[path], str(path)]
@@ -87,6 +86,7 @@ class Cage:
 
     def _inputs(self, spec: JobSpec, work: Path) -> list[Path]:
         """Only those of the submission itself: an earlier stage has written where they lie."""
+        roots = (work.resolve(), self.datasets.resolve())
         found = []
         for value in spec.document["inputs"].values():
             try:
@@ -94,7 +94,6 @@ class Cage:
             except Failure:  # the job itself will say so
                 continue
             real = path.resolve()
-            roots = (work.resolve(), self.datasets.resolve())
             if any(real != root and real.is_relative_to(root) for root in roots):
                 found.append(path)
         return found
@@ -135,7 +134,7 @@ def _tried(program: str) -> Found:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Found("", f"jobs are not in a cage: bubblewrap does not work here ({error})")
     if done.returncode:
-        lines: list[Any] = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         return Found("", f"jobs are not in a cage: bubblewrap does not work here ({lines[-1]})")
     return Found(program, "jobs run in a cage (bubblewrap): no network, no secrets, no processes")
 

@@ -122,9 +122,8 @@ class Scheduler:
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs without our environment: sbatch would pass all of it, with secrets, to the job."""
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
-            name: value for name, value in os.environ.items() if name == "SLURM_CONF"
-        }
+        names = (*PASSED_ON, "SLURM_CONF")
+        environment = {name: os.environ[name] for name in names if name in os.environ}
         try:
             return subprocess.run(
                 command,

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from crucible.jobs.backends.base import BackendAway, JobSpec, JobState, JobStatus
-from crucible.jobs.backends.directory import LOG, JobDirectory
+from crucible.jobs.backends.directory import LOG, JobDirectory, open_to_write
 from crucible.jobs.backends.ray_jobs import MESSAGE_LIMIT, RayJob, RayJobs, Refused
 from crucible.jobs.backends.rules import Rule, rules_load
 from crucible.jobs.backends.script import SCRIPT, STARTS, Launcher, script_of
@@ -121,7 +121,8 @@ class RayBackend:
         rule = rules_load(self.rules).of(self.name).rule_for(stage, spec.scale) or Rule()
         script = job.path / SCRIPT
         launcher = Launcher(f"{own_id} 0", TORCHRUN, job.path / LOG)
-        script.write_text(script_of(job.path, spec.module, rule, launcher))
+        with open_to_write(script, "w") as file:
+            file.write(script_of(job.path, spec.module, rule, launcher))
         command = COMMAND.format(script=shlex.quote(str(script)))
         try:
             with job.launching() as note:

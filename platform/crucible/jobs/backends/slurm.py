@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crucible.jobs.backends.base import BackendAway, JobSpec, JobState, JobStatus
-from crucible.jobs.backends.directory import LOG, JobDirectory
+from crucible.jobs.backends.directory import LOG, JobDirectory, open_to_write, tail
 from crucible.jobs.backends.rules import Rule, rules_load
 from crucible.jobs.backends.scheduler import KEPT, Refused, Scheduler, SlurmJob
 from crucible.jobs.backends.script import SCRIPT, STARTS, Launcher, script_of
@@ -119,10 +119,12 @@ class SlurmBackend:
         key, stage = job.path.name, spec.document["stage"]
         rule = rules_load(self.rules).of(self.name).rule_for(stage, spec.scale) or Rule()
         script = job.path / SCRIPT
-        script.write_text(script_of(job.path, spec.module, rule, LAUNCHER))
+        with open_to_write(script, "w") as file:
+            file.write(script_of(job.path, spec.module, rule, LAUNCHER))
         try:
             with job.launching() as note:
-                (job.path / TRIED).write_text(f"{time.time()}")
+                with open_to_write(job.path / TRIED, "w") as file:
+                    file.write(f"{time.time()}")
                 note.append(self.scheduler.submit(script, _options(job, rule)))
         except BackendAway:
             found = self._entries(job)
@@ -139,7 +141,7 @@ class SlurmBackend:
     def _wait_for_an_unknown_launch(self, job: JobDirectory) -> None:
         """Raises `BackendAway` while the controller may still accept an earlier launch."""
         try:
-            elapsed = time.time() - float((job.path / TRIED).read_text())
+            elapsed = time.time() - float(tail(job.path / TRIED, 64))
         except (OSError, ValueError):
             return
         if 0 <= elapsed < self.settling and not job.launch_note():

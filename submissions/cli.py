@@ -29,7 +29,7 @@ COMMAND_MODULES = (
     "submissions.commands", "training_recipes.dataset_commands", "training_recipes.recipe_commands",
     "training_recipes.train_commands", "training_recipes.loss_commands",
     "training_recipes.export_commands", "evaluation.commands", "evaluation.contamination.commands",
-    "evaluation.mixtures.commands", "evaluation.transfer.commands",
+    "evaluation.mixtures.commands", "evaluation.transfer.commands", "evaluation.doctor",
 )  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], Any]  # a dict, or a type of the codec's

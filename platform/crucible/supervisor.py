@@ -163,11 +163,11 @@ def _manage(environment: dict[str, str], *arguments: str) -> None:
 
 
 def _prepare(postgres: EmbeddedPostgres | None) -> dict[str, str]:
-    """Starts the database, checks the settings, migrates; starts again if our database died."""
+    """Starts the database, checks the site, migrates; starts again if our database died."""
     for _ in range(PREPARE_TRIES):
         environment = service_environment(postgres.start() if postgres else None)
         try:
-            _manage(environment, "check")
+            _manage(environment, "doctor", "--starting")
             _manage(environment, "prepare")
         except subprocess.CalledProcessError:
             if postgres is None or postgres.alive():

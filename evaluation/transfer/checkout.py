@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,8 +22,10 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale, scale_names
 
 METRIC_VERSION = "v2"
-MOST_FILES, MOST_BYTES = 5_000, 4 << 20
+MOST_FILES, MOST_BYTES, LONGEST_TEXT = 5_000, 4 << 20, 200
 ALTERED = ("avg=", "rho1", "arcade100k")  # in an eval's file name
+MADE_AT = "creation_date"
+RECIPE = ("lr", "wd", "cd", "warmup", "global_bs", "z_loss")  # hyperparameters that scales fix
 # What `downstream_perpexity` (DCLM's spelling) calls the files of three tasks of CORE.
 LOSS_NAMES = {
     "hellaswag_zeroshot": "hellaswag",
@@ -31,21 +34,56 @@ LOSS_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class PublishedEval:
+    """An eval JSON joined to its model's; `accuracies` are shares by the task's label."""
+
+    name: str  # of the eval's file
+    evaluation: str  # its uuid
+    dataset: str
+    scale: str
+    seed: int | None
+    made_at: str  # as DCLM writes it: 2024_01_30-00_20_14; empty where it does not
+    altered: bool  # weights averaged, losses masked or another tokenizer
+    accuracies: dict[str, float]
+    recipe: dict[str, float]  # what of the model's hyperparameters a scale fixes too
+    loss: float | None
+
+
 def runs_of_checkout(checkout: Path) -> list[Run]:
-    """All runs at the competition's scales, by file name.
+    """All runs at the competition's scales with a CORE, by file name.
 
     Raises `checkout_invalid` where the folders or a value in them are not as DCLM writes them.
+    """
+    suite = load_suite("full")
+    found = []
+    for one in evals_of_checkout(checkout):
+        core = core_of(suite, one.accuracies)
+        if core is not None:
+            recipe = Recipe(one.recipe["lr"], one.recipe["wd"])
+            found.append(
+                Run(
+                    one.evaluation, one.dataset, family_of(one.dataset), one.scale, recipe,
+                    one.seed, one.altered, core, one.loss,
+                )
+            )  # fmt: skip
+    return found
+
+
+def evals_of_checkout(checkout: Path) -> list[PublishedEval]:
+    """Every eval whose model is known and trained at one of the competition's scales.
+
+    Raises `checkout_invalid` like `runs_of_checkout`, and where there is none.
     """
     models = {_text(path, model, "uuid"): model for path, model in _documents(checkout, "models")}
     suite = load_suite("full")
     scales = {(scale.model.params, scale.multiplier): name for name, scale in _scales()}
-    found = []
-    for path, document in _documents(checkout, "evals"):
-        model = models.get(str(document.get("model_uuid")))
-        if model is not None:
-            run = _run(path, document, model, suite, scales)
-            if run is not None:
-                found.append(run)
+    joined = [
+        _joined(path, document, models[uuid], suite, scales)
+        for path, document in _documents(checkout, "evals")
+        if (uuid := str(document.get("model_uuid"))) in models
+    ]
+    found = [one for one in joined if one is not None]
     if not found:
         raise Failure("checkout_invalid", f"{checkout}: none of its evals names one of its models")
     return found
@@ -77,13 +115,14 @@ def tasks_of_checkout(checkout: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _run(
+def _joined(
     path: Path,
     document: Mapping[str, Any],
     model: Mapping[str, Any],
     suite: Suite,
     scales: Mapping[tuple[int, int], str],
-) -> Run | None:
+) -> PublishedEval | None:
+    """None at a size that is no scale, and without the name of a dataset."""
     chosen = model.get("hyperparameters")
     if not isinstance(chosen, dict):
         raise Failure("checkout_invalid", f"{path.name}: its model has no hyperparameters")
@@ -94,20 +133,26 @@ def _run(
     params, multiplier = numbers["params"], numbers["chinchilla_multiplier"]
     whole = params == int(params) and multiplier == int(multiplier)
     scale = scales.get((int(params), int(multiplier))) if whole else None
-    core = core_of(suite, accuracies(path, document))
-    seed, dataset = chosen.get("seed"), model.get("dataset_name")
-    if scale is None or core is None or not isinstance(dataset, str) or not dataset:
+    values = accuracies(path, document)
+    seed = chosen.get("seed")
+    if scale is None or not model.get("dataset_name"):
         return None
-    return Run(
-        _text(path, document, "uuid"),
-        dataset,
-        family_of(dataset),
-        scale,
-        Recipe(numbers["lr"], numbers["wd"]),
-        seed if isinstance(seed, int) else None,
-        any(word in path.name for word in ALTERED),
-        core,
-        _loss(path, document, suite),
+    recipe = {
+        name: _number(path, name, chosen[name], 0, 1e15)
+        for name in RECIPE
+        if chosen.get(name) is not None
+    }
+    return PublishedEval(
+        name=path.name,
+        evaluation=_text(path, document, "uuid"),
+        dataset=_text(path, model, "dataset_name"),
+        scale=scale,
+        seed=seed if isinstance(seed, int) and 0 <= seed < 2**63 else None,
+        made_at=str(document.get(MADE_AT) or "")[:40],
+        altered=any(word in path.name for word in ALTERED),
+        accuracies=values,
+        recipe=recipe,
+        loss=_loss(path, document, suite),
     )
 
 
@@ -157,6 +202,8 @@ def _text(path: Path, document: Mapping[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not value:
         raise Failure("checkout_invalid", f"{path.name} has no text {key}")
+    if len(value) > LONGEST_TEXT or not value.isprintable():
+        raise Failure("checkout_invalid", f"{path.name}: {key} is too long or not printable")
     return value
 
 

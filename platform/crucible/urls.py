@@ -5,13 +5,39 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from crucible.api.views import api
-from crucible.pages import account, boards, budget, contamination, monitoring, submissions
+from crucible.pages import (
+    account,
+    board_exports,
+    boards,
+    budget,
+    contamination,
+    monitoring,
+    submissions,
+)
 
 admin.site.site_header = admin.site.site_title = "Crucible administration"
 
 urlpatterns = [
     path("", boards.home, name="home"),
     path("leaderboard/<str:track>/<str:scale>/", boards.leaderboard, name="leaderboard"),
+    path(
+        "leaderboard/<str:track>/<str:scale>/board.csv",
+        board_exports.board_csv,
+        name="leaderboard_csv",
+    ),
+    path(
+        "leaderboard/<str:track>/<str:scale>/board.json",
+        board_exports.board_json,
+        name="leaderboard_json",
+    ),
+    path(
+        "leaderboard/<str:track>/<str:scale>/feed.atom",
+        board_exports.BoardFeed(),
+        name="leaderboard_feed",
+    ),
+    path("baselines/<int:baseline_id>/", board_exports.baseline, name="baseline"),
+    path("submissions/<int:submission_id>/badge.svg", board_exports.badge, name="badge"),
+    path("submissions/<int:submission_id>/cite.bib", board_exports.citation, name="citation"),
     path("compare/", boards.compare, name="compare"),
     path("submissions/", submissions.submission_list, name="submissions"),
     path("submissions/new/", submissions.submission_new, name="submission_new"),

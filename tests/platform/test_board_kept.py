@@ -16,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from crucible.boards import kept, rows, texts
+from crucible.boards.lines import lines_of
 from crucible.boards.rows import leaderboard_rows, row_documents
-from crucible.boards.texts import board_lines
+from crucible.boards.view import BoardView
 from crucible.entries.models import Submission
 from crucible.leaderboard.models import BoardRevision, Score
 from crucible.leaderboard.services import rescore_all
@@ -304,7 +305,7 @@ def test_an_excluded_task_withholds_the_mean_of_every_metric_version(alice, staf
     score.save()
 
     def others() -> tuple[float | None, ...]:
-        (line,) = board_lines(leaderboard_rows(**BOARD), ["v1"])
+        (line,) = lines_of(BoardView(**BOARD), leaderboard_rows(**BOARD), ["v1"])
         return line.others
 
     assert others() == (0.4321,)

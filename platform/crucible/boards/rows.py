@@ -44,6 +44,13 @@ class ShownScore(NamedTuple):
     records_sha256: str
     loss: float
     epochs: float | None
+    tokens: int | None
+    unique_tokens: int | None
+    flops: float
+    seconds: float
+    seed: int
+    manifest_sha256: str
+    code_commit: str
 
     @property
     def read_again(self) -> bool:
@@ -145,6 +152,13 @@ def _shown_scores(scores: QuerySet[Score], recipe: str, suite: str) -> list[Show
         "records_sha256",
         "loss",
         "epochs",
+        "tokens",
+        "unique_tokens",
+        "flops",
+        "seconds",
+        "seed",
+        "manifest_sha256",
+        "code_commit",
         name=F("submission__name"),
         user=F("submission__user__username"),
         comparable=Q(recipe_sha256=recipe, suite_sha256=suite),

@@ -9,18 +9,20 @@ from typing import NamedTuple
 from django.http import Http404, QueryDict
 from django.template.loader import render_to_string
 
+from crucible.boards.baselines import baselines_of
+from crucible.boards.columns import columns_of
 from crucible.boards.kept import Version, board_version, kept
+from crucible.boards.lines import Line, Shown, chosen, lines_of
 from crucible.boards.rows import Row, leaderboard_rows, row_documents
-from crucible.leaderboard.selectors import values_under
+from crucible.boards.view import BoardView
 from crucible.leaderboard.suites import board_suite
-from crucible.plots import Dot, dots_on_one_axis, interval_of
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
 
 PAGE = 100  # rows; as many as have rank intervals: see places.py
 
 
 class Board(NamedTuple):
-    """A board and the options of its page."""
+    """A board under a metric version, with or without the rows that reviewers marked."""
 
     track: str
     scale: str
@@ -28,20 +30,18 @@ class Board(NamedTuple):
     with_marked: bool = True
 
 
-class Line(NamedTuple):
-    """A row of the table: `others` are its scores under the other metric versions."""
-
-    row: Row
-    dot: Dot | None
-    others: tuple[float | None, ...]
-
-
-def board_table(board: Board, page: int = 1) -> str:
-    """The HTML table of a page of a board; the empty string while nothing is published.
+def board_table(view: BoardView, page: int = 1) -> str:
+    """The HTML table of a page of a board; the empty string while it has nothing to show.
 
     Raises `Http404` for a page that the board does not have; that is not cached.
     """
-    return _table_of(board, page, board_version(board.track, board.scale))
+    return _table_of(view, page, board_version(view.track, view.scale))
+
+
+def board_export(view: BoardView) -> list[Line]:
+    """Every line of a view, in the order of its pages."""
+    shown = _chosen(view, board_version(view.track, view.scale))
+    return lines_of(view, shown, ())
 
 
 def board_document(track: str, scale: str) -> str:
@@ -51,10 +51,14 @@ def board_document(track: str, scale: str) -> str:
 
 def board_refresh(track: str, scale: str) -> None:
     """Makes the texts that most visitors request, unless cached: first page and document."""
-    board = Board(track, scale)
+    view = BoardView.of_query(track, scale, QueryDict())
     now = Version(board_version(track, scale).text)
-    _table_of(board, 1, now)
-    _document_of(board, now)
+    _table_of(view, 1, now)
+    _document_of(_board_of(view), now)
+
+
+def _board_of(view: BoardView) -> Board:
+    return Board(view.track, view.scale, view.metric_version, view.with_marked)
 
 
 def _rows_of(board: Board, version: Version) -> list[Row]:
@@ -63,9 +67,19 @@ def _rows_of(board: Board, version: Version) -> list[Row]:
     return kept(name, Version(version.text), lambda: leaderboard_rows(**board._asdict()))
 
 
-def _table_of(board: Board, page: int, version: Version) -> str:
-    name = "-".join(map(str, ("table", *board, page)))
-    return kept(name, version, lambda: _table(board, page, _rows_of(board, version)))
+def _chosen(view: BoardView, version: Version) -> list[Shown]:
+    """The rows and baselines of the view in its order."""
+    label = headline(board_suite(view.scale))
+    baselines = baselines_of(view.scale, view.metric_version, label)
+    return chosen(view, _rows_of(_board_of(view), version), baselines)
+
+
+def _table_of(view: BoardView, page: int, version: Version) -> str:
+    """Cached for the usual views only: of others there is no end."""
+    if not view.is_usual:
+        return _table(view, page, version)
+    name = "-".join(map(str, ("table", *_board_of(view), page)))
+    return kept(name, version, lambda: _table(view, page, version))
 
 
 def _document_of(board: Board, version: Version) -> str:
@@ -84,59 +98,61 @@ def _document(board: Board, rows: Sequence[Row]) -> str:
     )
 
 
-def _table(board: Board, page: int, rows: Sequence[Row]) -> str:
-    shown = rows[PAGE * (page - 1) : PAGE * page]
+def _table(view: BoardView, page: int, version: Version) -> str:
+    everything = _chosen(view, version)
+    shown = everything[PAGE * (page - 1) : PAGE * page]
     if not shown and page > 1:
         raise Http404
-    if not shown:
+    if not shown and view.is_usual:
         return ""
-    suite = board_suite(board.scale)
+    suite = board_suite(view.scale)
     label, versions = headline(suite), versions_that_differ(suite)
-    others = [version for version in versions if version != board.metric_version]
-    pages = -(-len(rows) // PAGE)
-    context = board._asdict() | {
-        "lines": board_lines(shown, others),
+    others = [one for one in versions if one != view.metric_version]
+    pages = -(-len(everything) // PAGE)
+    lines = lines_of(view, shown, others)
+    rows = [line.row for line in lines if line.row]
+    context = {
+        "view": view,
+        "lines": lines,
         "label": label,
+        "heads": _heads(view, label),
         "other_versions": others,
-        "query": _query_of(board),
+        "query": view.query(),
         "page": page,
         "pages": pages,
         "previous": page - 1,
         "next": page + 1 if page < pages else 0,
-        "total": len(rows),
-        "some_marked": any(row.marks for row in shown),
-        "some_repeated": any(row.score.read_again for row in shown),
+        "total": len(everything),
+        "some_marked": any(row.marks for row in rows),
+        "some_repeated": any(row.score.read_again for row in rows),
+        "some_baselines": any(line.baseline for line in lines),
+        "columns": len(view.columns),
     }
     return render_to_string("boards/table.html", context)
 
 
-def _query_of(board: Board) -> QueryDict:
-    """The query string of this board's page, without the page number."""
-    query = QueryDict(mutable=True)
-    if board.metric_version != DEFAULT_METRIC_VERSION:
-        query["metric"] = board.metric_version
-    if not board.with_marked:
-        query["marked"] = "hide"
-    return query
+class Head(NamedTuple):
+    """The head of a column: its sorting link, and how the table is sorted by it now."""
+
+    title: str
+    query: str
+    sorted: str  # the value of aria-sort: ascending, descending or none
 
 
-def board_lines(rows: Sequence[Row], versions: Sequence[str]) -> list[Line]:
-    """Rows with their dots on one axis, and their scores under `versions` unless withheld."""
-    scores = [row.score for row in rows]
-    values = values_under(versions, [score.submission_id for score in scores])
-    dots = dots_on_one_axis(
-        [(e.value, e.interval or interval_of(e.value, e.stderr)) for e in scores]
-    )
-    return [
-        Line(
-            row,
-            dot,
-            tuple(
-                None
-                if row.score.figure in row.withheld
-                else values.get((row.score.submission_id, version))
-                for version in versions
-            ),
-        )
-        for row, dot in zip(rows, dots, strict=True)
-    ]
+def _heads(view: BoardView, label: str) -> dict[str, Head | list[Head]]:
+    """Those of the fixed columns by name, and those of the chosen ones as `chosen`."""
+    known = columns_of(board_suite(view.scale), label)
+
+    def head(name: str, title: str, largest_first: bool = True) -> Head:
+        now = view.sort == name
+        descending = not view.descending if now else largest_first
+        query = view.query(sort=name, descending=descending).urlencode()
+        word = ("descending" if view.descending else "ascending") if now else "none"
+        return Head(title, query, word)
+
+    return {
+        "rank": head("rank", "Rank", largest_first=False),
+        "name": head("name", "Submission", largest_first=False),
+        "score": head("score", label),
+        "chosen": [head(name, known[name].title) for name in view.columns],
+    }

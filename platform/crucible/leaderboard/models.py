@@ -135,6 +135,30 @@ class Score(models.Model):
         return stderr
 
 
+class Baseline(models.Model):
+    """A run that others published, shown beside the entries of its scale and never ranked."""
+
+    origin = models.CharField(max_length=40, help_text="Who published it.")
+    reference = models.CharField(max_length=100, help_text="Its name there, such as a uuid.")
+    name = models.CharField(max_length=200, help_text="Of the dataset.")
+    scale = models.CharField(max_length=20)
+    seed = models.BigIntegerField(null=True, blank=True)
+    made_at = models.CharField(max_length=40, blank=True)
+    source = models.CharField(max_length=400)
+    deviations = models.JSONField(default=list, blank=True, help_text="From the scale's recipe.")
+    scores = models.JSONField(help_text="By metric version: the fields of a score.")
+    imported_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["scale", "name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["origin", "reference"], name="one_baseline_a_run")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin}, {self.scale})"
+
+
 class BoardRevision(models.Model):
     """Counts the changes of a board, each in the transaction of the change."""
 

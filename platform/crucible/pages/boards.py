@@ -8,11 +8,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from crucible.boards.texts import Board, board_table
+from crucible.boards.columns import columns_of
+from crucible.boards.texts import board_table
+from crucible.boards.view import CONTAMINATION, BoardView
 from crucible.leaderboard.selectors import boards
 from crucible.leaderboard.suites import board_suite
 from crucible.pages.compare import compare_page, scores_to_choose
-from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
+from evaluation.metrics import headline, versions_that_differ
 from submissions.failures import Failure
 from training_recipes.scales import canonical_name, load_scale
 
@@ -32,24 +34,22 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     if scale != canonical_name(scale):
         return redirect("leaderboard", track=track, scale=canonical_name(scale))
     suite = board_suite(scale)
-    versions = versions_that_differ(suite)
-    version = request.GET.get("metric", DEFAULT_METRIC_VERSION)
-    if version not in versions:
-        raise Http404
-    with_marked = request.GET.get("marked") != "hide"
+    view = BoardView.of_query(track, scale, request.GET)
     page = max(1, _page_number(request.GET.get("page", "")))
+    known = columns_of(suite, headline(suite))
     context = {
         "track": track,
         "scale": load_scale(scale),
+        "view": view,
+        "query": view.query(),
         "tracks": list(dict.fromkeys(t for t, _ in boards())),
         "scales": list(dict.fromkeys(s for _, s in boards())),
-        "with_marked": with_marked,
         "label": headline(suite),
         "tasks": len(suite.tasks),
-        "metric_version": version,
-        "default_version": DEFAULT_METRIC_VERSION,
-        "metric_versions": versions,
-        "table": board_table(Board(track, scale, version, with_marked), page),
+        "metric_versions": versions_that_differ(suite),
+        "contamination": CONTAMINATION.items(),
+        "choices": [(name, column.title, name in view.columns) for name, column in known.items()],
+        "table": board_table(view, page),
     }
     return render(request, "boards/board.html", context)
 

@@ -1,0 +1,92 @@
+"""A large body must keep coming: whoever sends slower than a floor is cut off.
+
+The front ends a connection that is silent; this ends one that sends a byte now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from crucible.paths import SMALL_BODY
+
+PIECE = 65_536  # bytes
+SECONDS = 60.0  # for each piece: about 1 KiB a second is fast enough
+LOOK = 5.0  # seconds between looks at all bodies on their way
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Pacer:
+    """Knows until when the next piece of each body must be here; one thread closes what is late."""
+
+    def __init__(self, seconds: float = SECONDS, look: float = LOOK) -> None:
+        self.seconds, self.look = seconds, look
+        self._due: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def expect(self, connection: socket.socket) -> None:
+        """A piece is awaited from now on."""
+        with self._lock:
+            self._due[connection] = time.monotonic() + self.seconds
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+
+    def arrived(self, connection: socket.socket) -> None:
+        """It is here: until the next is awaited, nobody is in a hurry."""
+        with self._lock:
+            self._due.pop(connection, None)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(self.look)
+            with self._lock:
+                now = time.monotonic()
+                for connection in [key for key, due in self._due.items() if due < now]:
+                    del self._due[connection]
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+
+
+class PacedBody:
+    """A request's body that is read in pieces, each of which has to arrive in time."""
+
+    def __init__(self, body: Any, connection: socket.socket, pacer: Pacer) -> None:
+        self._body, self._connection, self._pacer = body, connection, pacer
+
+    def read(self, size: int = -1) -> bytes:
+        found = bytearray()
+        while size < 0 or len(found) < size:
+            piece = self._one(PIECE if size < 0 else min(PIECE, size - len(found)))
+            if not piece:
+                break
+            found += piece
+        return bytes(found)
+
+    def _one(self, size: int) -> bytes:
+        self._pacer.expect(self._connection)
+        try:
+            piece: bytes = self._body.read(size)
+        finally:
+            self._pacer.arrived(self._connection)
+        return piece
+
+
+def paced(application: Application, pacer: Pacer | None = None) -> Application:
+    """The application, with large bodies that must keep coming (gunicorn tells the connection)."""
+    pacer = pacer or Pacer()
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        connection = environ.get("gunicorn.socket")
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if connection is not None and length.isdecimal() and int(length) > SMALL_BODY:
+            environ["wsgi.input"] = PacedBody(environ["wsgi.input"], connection, pacer)
+        return application(environ, start_response)
+
+    return serve

@@ -24,8 +24,8 @@ OF_ONE_ADDRESS = 200  # of these, unless all clients come through one proxy
 BUFFER = 262_144  # bytes: takes a small body with its head, and any page whole
 PATH_LIMIT = 107  # bytes of a Unix socket's path
 PAGES, UPLOADS = "pages", "uploads"
-# Large bodies at once; more wait in the front. Pages have no such number: the front counts a request
-# until its client has taken the answer, and slow readers would use it up.
+# Large bodies at once; more wait in the front. Pages have no such number: the front counts a
+# request until its client has taken the answer, and slow readers would use it up.
 LARGE_AT_ONCE = 32
 
 CONFIGURATION = """\

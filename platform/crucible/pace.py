@@ -69,10 +69,13 @@ class PacedBody:
             found += piece
         return bytes(found)
 
-    def _one(self, size: int) -> bytes:
+    def readline(self, size: int = -1) -> bytes:
+        return self._one(PIECE if size < 0 else min(PIECE, size), self._body.readline)
+
+    def _one(self, size: int, read: Callable[[int], bytes] | None = None) -> bytes:
         self._pacer.expect(self._connection)
         try:
-            piece: bytes = self._body.read(size)
+            piece: bytes = (read or self._body.read)(size)
         finally:
             self._pacer.arrived(self._connection)
         return piece

@@ -152,7 +152,7 @@ class Site:
         ]  # fmt: skip
 
     def pids(self, role: str) -> list[int]:
-        """Of `front`, `site`, `worker`, `reconciler`, `postgres` or `job`: the service's, its children's."""
+        """Of `front`, `site`, `worker`, `reconciler`, `postgres`, `job`: its, its children's."""
         words = {
             "front": ("haproxy",),
             "site": ("gunicorn",),

@@ -28,6 +28,7 @@ PAGES, UPLOADS = "pages", "uploads"
 # request until its client has taken the answer, and slow readers would use it up.
 LARGE_AT_ONCE = 32
 
+# The language counts in 32 bits: a length of six digits or more is large whatever its value is.
 CONFIGURATION = """\
 # Written by `make up` at each start: changes are lost.
 global
@@ -42,7 +43,7 @@ defaults
     log global
     option dontlognull
     option dontlog-normal
-    option http-server-close
+    http-reuse never
     timeout http-request {head}s
     timeout http-keep-alive {head}s
     timeout client {silence}s
@@ -62,6 +63,7 @@ frontend clients
     tcp-request connection track-sc0 src
 {direct}
     http-request return status 411 content-type text/plain string "Send the body with its Content-Length, not in chunks.\\n" if {{ req.hdr(Transfer-Encoding) -m found }}
+    acl large req.hdr(Content-Length),length ge 6
     acl large req.hdr_val(Content-Length) gt {small}
     http-request wait-for-body time {head}s if !large
     use_backend uploads if large
@@ -126,5 +128,7 @@ def pool_command(name: str, *, workers: int, threads: int) -> list[str]:
         sys.executable, "-m", "gunicorn", "crucible.wsgi:application",
         "--bind", f"unix:{sockets_folder() / name}.sock", "--proxy-protocol", "v1",
         "--workers", str(workers), "--threads", str(threads), "--timeout", "300",
+        # The front closes first: a gunicorn that closes waits until the front has delivered.
+        "--keep-alive", str(2 * HEAD_SECONDS),
         "--access-logfile", "-", "--no-control-socket", "--name", name,
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A large body must keep coming: whoever sends slower than a floor is cut off.
+"""A large body must keep coming, and one that was refused is not waited for.
 
 The front ends a connection that is silent; this ends one that sends a byte now and then.
 """
@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from crucible.paths import SMALL_BODY
@@ -59,6 +59,7 @@ class PacedBody:
 
     def __init__(self, body: Any, connection: socket.socket, pacer: Pacer) -> None:
         self._body, self._connection, self._pacer = body, connection, pacer
+        self.taken = 0  # bytes
 
     def read(self, size: int = -1) -> bytes:
         found = bytearray()
@@ -78,7 +79,32 @@ class PacedBody:
             piece: bytes = (read or self._body.read)(size)
         finally:
             self._pacer.arrived(self._connection)
+        self.taken += len(piece)
         return piece
+
+
+class CutOff:
+    """An answer; when it is sent, the rest of a body that nobody read is cut off.
+
+    gunicorn would wait for it.
+    """
+
+    def __init__(
+        self, answer: Iterable[bytes], connection: socket.socket, length: int, body: PacedBody
+    ) -> None:
+        self._answer, self._connection = answer, connection
+        self._length, self._body = length, body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        close = getattr(self._answer, "close", None)
+        if close is not None:
+            close()
+        if self._body.taken < self._length:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
 
 
 def paced(application: Application, pacer: Pacer | None = None) -> Application:
@@ -89,7 +115,9 @@ def paced(application: Application, pacer: Pacer | None = None) -> Application:
         connection = environ.get("gunicorn.socket")
         length = environ.get("CONTENT_LENGTH") or "0"
         if connection is not None and length.isdecimal() and int(length) > SMALL_BODY:
-            environ["wsgi.input"] = PacedBody(environ["wsgi.input"], connection, pacer)
+            body = PacedBody(environ["wsgi.input"], connection, pacer)
+            environ["wsgi.input"] = body
+            return CutOff(application(environ, start_response), connection, int(length), body)
         return application(environ, start_response)
 
     return serve

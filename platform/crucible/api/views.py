@@ -160,11 +160,11 @@ def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
         )
 
 
-@api.delete("/uploads/{upload_id}", response={204: None})
-def upload_delete(request: TokenRequest, upload_id: UUID) -> tuple[int, None]:
+@api.delete("/uploads/{upload_id}", response=dict)
+def upload_delete(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
     """Removes an upload that no submission uses."""
     uploads.upload_remove(user=request.auth, upload_id=upload_id)
-    return 204, None
+    return {"removed": upload_id}
 
 
 def _body(request: HttpRequest) -> Iterator[bytes]:

@@ -53,12 +53,10 @@ class Services:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        from crucible.supervisor import SERVICES, service_environment
+        from crucible.supervisor import service_commands, service_environment
 
         environment = service_environment(None)  # the database's address is in ours
-        commands = {name: list(command) for name, command in SERVICES.items()}
-        bind = commands["site"].index("--bind") + 1
-        commands["site"][bind] = f"127.0.0.1:{self.port}"
+        commands = service_commands("127.0.0.1", self.port)
         commands["worker"][commands["worker"].index("-A") + 1] = "benchmarks.scale_worker"
         if soak:
             commands["reconciler"] = [sys.executable, "-m", "benchmarks.scale_reconciler"]

@@ -122,6 +122,7 @@ FAILURES: dict[str, FailureKind] = {
     "refused": _theirs(
         "Correct what the message names; `--help` and docs/urls.md list what is allowed.",
     ),
+    "busy": _theirs("Wait a little, then try again."),
     "server_unreachable": _ours("Check --server and that the site runs, then try again."),
     # The platform and the machine.
     "storage_unreachable": _ours(

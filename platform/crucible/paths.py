@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+# Bytes of a request's body that anybody may send: forms, and what the API takes as JSON. The front
+# reads so much before a process of the site hears of the request.
+SMALL_BODY = 65_536
 
 
 def home() -> Path:

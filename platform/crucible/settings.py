@@ -52,6 +52,10 @@ CRUCIBLE_BACKENDS = os.environ.get("CRUCIBLE_BACKENDS", "")
 CRUCIBLE_CAGE = os.environ.get("CRUCIBLE_CAGE", "auto")
 CRUCIBLE_RAY_TOKEN = os.environ.get("CRUCIBLE_RAY_TOKEN", "")
 CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  # bytes a dataset
+# Caps of each user: open uploads, shards of one dataset, bytes of all datasets on disk.
+CRUCIBLE_MAX_OPEN_UPLOADS = int(os.environ.get("CRUCIBLE_MAX_OPEN_UPLOADS", 10))
+CRUCIBLE_MAX_SHARDS = int(os.environ.get("CRUCIBLE_MAX_SHARDS", 10_000))
+CRUCIBLE_MAX_STORED = int(os.environ.get("CRUCIBLE_MAX_STORED", 10 * CRUCIBLE_MAX_UPLOAD))
 CRUCIBLE_STAGE_ATTEMPTS = 3
 # Seconds without a sign of life after which a running job is stopped and started again.
 CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))
@@ -110,6 +114,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "crucible.intake.bodies.BodyLimit",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

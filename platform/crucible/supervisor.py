@@ -21,12 +21,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from crucible.front import LARGE_AT_ONCE, PAGES, UPLOADS, front_command, pool_command
 from crucible.jobs.backends.local import LocalBackend
 from crucible.paths import REPOSITORY, home, home_close
 from crucible.postgres import EmbeddedPostgres, die_with_parent
 
 PORT = os.environ.get("CRUCIBLE_PORT", "8000")
 ADDRESS = os.environ.get("CRUCIBLE_ADDRESS", "127.0.0.1")
+FRONT = "front"  # the service that clients reach
+# HAProxy breaks off at SIGTERM; this signal lets it finish as the others do.
+STOP_SIGNALS = {FRONT: signal.SIGUSR1}
 STOP_SECONDS = 20  # then SIGKILL, which every service survives
 QUICK_DEATH = 5.0  # seconds; a service that dies sooner is restarted after a pause of that length
 PREPARE_TRIES = 5
@@ -38,18 +42,20 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-SERVICES = {
-    "site": python(
-        "-m", "gunicorn", "crucible.wsgi:application", "--bind", f"{ADDRESS}:{PORT}",
-        "--workers", "2", "--threads", "4", "--timeout", "300", "--access-logfile", "-",
-        "--no-control-socket",
-    ),
-    "worker": python(
-        "-m", "celery", "-A", "crucible", "worker", "--loglevel", "INFO", "--concurrency", "2",
-        "--without-gossip", "--without-mingle",
-    ),
-    "reconciler": python("manage.py", "reconcile"),
-}  # fmt: skip
+def service_commands(address: str, port: int) -> dict[str, list[str]]:
+    """The command line of each service. Clients reach the front alone (crucible.front)."""
+    behind_tls = "https://" in os.environ.get("CRUCIBLE_ORIGINS", "")
+    return {
+        FRONT: front_command(address, port, behind_tls=behind_tls),
+        "site": pool_command(PAGES, workers=2, threads=4),
+        # One process: it counts what each user sends (crucible.intake.transfers).
+        "uploads": pool_command(UPLOADS, workers=1, threads=LARGE_AT_ONCE),
+        "worker": python(
+            "-m", "celery", "-A", "crucible", "worker", "--loglevel", "INFO", "--concurrency", "2",
+            "--without-gossip", "--without-mingle",
+        ),
+        "reconciler": python("manage.py", "reconcile"),
+    }  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -111,9 +117,9 @@ class Service:
         self.pause_until = now + (QUICK_DEATH if quick else 0)
 
     def ask_to_stop(self) -> None:
-        """Sends SIGTERM: the service finishes its current work and ends."""
+        """The service finishes its current work and ends."""
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(STOP_SIGNALS.get(self.name, signal.SIGTERM))
 
     def wait_until_stopped(self) -> None:
         """Waits a limited time, then kills the whole group."""
@@ -146,7 +152,7 @@ class Service:
 
 
 def service_environment(database_url: str | None) -> dict[str, str]:
-    """The environment of site, worker and reconciler."""
+    """The environment of all services."""
     environment = dict(os.environ)
     # glibc's malloc gives each thread an arena, and arenas never shrink. Measured with 8,000
     # requests to a process of the site: 251 to 272 MiB; with one arena 195 to 203, and as fast.
@@ -236,7 +242,10 @@ def up() -> int:
     services: list[Service] = []
     try:
         environment = _prepare(postgres)
-        services += [Service(name, command, environment) for name, command in SERVICES.items()]
+        services += [
+            Service(name, command, environment)
+            for name, command in service_commands(ADDRESS, int(PORT)).items()
+        ]
         if _wait_until_healthy(services, stop.is_set):
             say(f"ready at http://{ADDRESS}:{PORT}/ (logs in {home() / 'log'}; Ctrl-C stops)")
         _keep_alive(services, postgres, stop)

@@ -18,7 +18,7 @@ from tests.faults.site import Site
 from tests.platform.ray_cluster import RayCluster
 from tests.platform.slurm_cluster import NODES, SlurmCluster
 
-SERVICES = ("site", "worker", "reconciler", "postgres")
+SERVICES = ("front", "site", "worker", "reconciler", "postgres")
 CLOCK_STEPS = (3600, -3600, 86400, -300, 45, 0)  # seconds beside the true time; 0 is back to it
 
 

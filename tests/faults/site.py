@@ -152,8 +152,9 @@ class Site:
         ]  # fmt: skip
 
     def pids(self, role: str) -> list[int]:
-        """Of `site`, `worker`, `reconciler`, `postgres` or `job`: the service's, its children's."""
+        """Of `front`, `site`, `worker`, `reconciler`, `postgres`, `job`: its, its children's."""
         words = {
+            "front": ("haproxy",),
             "site": ("gunicorn",),
             "worker": ("celery",),
             "reconciler": ("manage.py reconcile",),

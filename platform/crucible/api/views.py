@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
 from ninja.security import HttpBearer
@@ -20,6 +21,7 @@ from crucible.boards.texts import board_document
 from crucible.entries.models import Shard, Upload
 from crucible.entries.selectors import may_look_inside, submission_get
 from crucible.intake import services, uploads
+from crucible.intake.transfers import transfers
 from crucible.leaderboard.selectors import score_document
 from crucible.review.selectors import scan_document
 from evaluation.metrics import DEFAULT_METRIC_VERSION
@@ -28,7 +30,7 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
-STATUS_OF = {"not_found": 404, "not_authorised": 401}
+STATUS_OF = {"not_found": 404, "not_authorised": 401, "busy": 429}
 
 
 class Token(HttpBearer):
@@ -148,19 +150,28 @@ def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
     length = request.headers.get("Content-Length", "")
     if not length.isdecimal():  # Django reads no body that comes in chunks
         raise Failure("refused", f"send {name} with its Content-Length, not in chunks")
-    return uploads.shard_receive(
-        upload=upload,
-        name=name,
-        chunks=_body(request),
-        size=int(length),
-        sha256=request.headers.get("X-Content-SHA256"),
-    )
+    with transfers.one(request.auth, int(length)):
+        return uploads.shard_receive(
+            upload=upload,
+            name=name,
+            chunks=_body(request),
+            size=int(length),
+            sha256=request.headers.get("X-Content-SHA256"),
+        )
+
+
+@api.api_operation(["DELETE"], "/uploads/{upload_id}", response=dict)
+def upload_delete(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
+    """Removes an upload that no submission uses."""
+    uploads.upload_remove(user=request.auth, upload_id=upload_id)
+    return {"removed": upload_id}
 
 
 def _body(request: HttpRequest) -> Iterator[bytes]:
-    """The body in pieces, never whole in memory."""
-    while chunk := request.read(CHUNK):
-        yield chunk
+    """The body in pieces, never whole in memory; it ends early where the client breaks off."""
+    with contextlib.suppress(UnreadablePostError):
+        while chunk := request.read(CHUNK):
+            yield chunk
 
 
 @api.post("/submissions", response={201: dict})

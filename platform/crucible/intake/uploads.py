@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 from django.db.models import Sum
 
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
 from crucible.intake.services import scale_check
+from crucible.intake.transfers import (
+    bytes_stored,
+    check_open,
+    check_shards,
+    check_stored,
+)
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ def folder_of(upload: Upload) -> Path:
 
 
 def upload_create(*, user: User, scale: str | None = None) -> Upload:
-    """A new, empty upload with its folder.
+    """A new, empty upload with its folder; refused beyond `CRUCIBLE_MAX_OPEN_UPLOADS` open ones.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
     submission there (`budget_exceeded`).
@@ -41,9 +48,17 @@ def upload_create(*, user: User, scale: str | None = None) -> Upload:
     if scale is not None:
         scale = scale_check(scale)
         budget_check(user=user, scale=scale)
-    upload = Upload.objects.create(user=user)
+    with transaction.atomic():
+        _user_lock(user.pk)
+        check_open(user)
+        upload = Upload.objects.create(user=user)
     folder_of(upload).mkdir(parents=True)
     return upload
+
+
+def _user_lock(user_id: int) -> None:
+    """Until the transaction ends, nothing else is added for this user."""
+    get_user_model().objects.select_for_update(no_key=True).get(pk=user_id)
 
 
 def upload_get(*, user: User, upload_id: UUID) -> Upload:
@@ -60,8 +75,9 @@ def shard_receive(
     """Writes a shard and registers it; a shard of the same name is replaced.
 
     `size`: its announced bytes. Refuses a name that is not a plain file name, an upload that is
-    closed or would exceed `CRUCIBLE_MAX_UPLOAD`, content of another size, and content whose
-    SHA-256 is not the expected one.
+    closed or would exceed `CRUCIBLE_MAX_UPLOAD` or `CRUCIBLE_MAX_SHARDS`, a user beyond
+    `CRUCIBLE_MAX_STORED`, content of another size, and content whose SHA-256 is not the expected
+    one.
     """
     if not SHARD_NAME.fullmatch(name):
         raise Failure(
@@ -86,10 +102,14 @@ def shard_receive(
             raise Failure("refused", f"send {name} again: it was announced with {size} bytes")
         if sha256 and digest.hexdigest() != sha256.lower():
             raise Failure("refused", f"send {name} again: its SHA-256 is not the expected one")
+        if not connection.in_atomic_block:  # as in a server: it may have idled for hours
+            connection.close_if_unusable_or_obsolete()
         with transaction.atomic():
+            _user_lock(upload.user_id)
             # Again, and locked: while we were writing, a submission may have closed the upload,
             # and other shards may have filled it.
-            _may_take(Upload.objects.select_for_update().get(id=upload.id), name, size)
+            locked = Upload.objects.select_for_update().get(id=upload.id)
+            _may_take(locked, name, size)
             shard, _ = Shard.objects.update_or_create(
                 upload=upload, name=name, defaults={"bytes": size, "sha256": digest.hexdigest()}
             )
@@ -111,6 +131,20 @@ def _may_take(upload: Upload, name: str, size: int) -> None:
             "refused",
             f"reduce the dataset to {settings.CRUCIBLE_MAX_UPLOAD} bytes: with {name} it has more",
         )
+    check_shards(upload, name)
+    there = upload.shards.filter(name=name).aggregate(total=Sum("bytes"))["total"] or 0
+    check_stored(bytes_stored(upload.user) - there + size)
+
+
+@transaction.atomic
+def upload_remove(*, user: User, upload_id: UUID) -> None:
+    """Removes an upload of this user that no submission uses; raises `not_found`, `refused`."""
+    upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
+    if upload is None:
+        raise Failure("not_found", f"you have no upload {upload_id}")
+    if upload.closed_at is not None:
+        raise Failure("refused", f"keep {upload_id}: it belongs to a submission")
+    upload_discard(upload)
 
 
 def upload_discard(upload: Upload) -> None:

@@ -6,7 +6,9 @@ aside under the lock of its row, so that a retry finds it whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +31,7 @@ from submissions.limits import size_of
 from submissions.states import TERMINAL, State
 from training_recipes.cost import size_text
 
+ABANDONED = 86_400  # seconds after which nobody writes to a shard that is not whole any more
 ASIDE = ".removed-"  # before the name of a folder that is on its way out
 # Of these the dataset serves nothing any more; a published one is needed to compute its score anew.
 WITHOUT_SCORE = [State.FAILED, State.CANCELLED]
@@ -154,9 +157,15 @@ def _folders(
 
 
 def _sweep() -> None:
-    """What an earlier run moved aside and did not get to remove."""
+    """What an earlier run moved aside and did not get to remove, and what a crash cut off."""
     for folder in _left_aside():
         shutil.rmtree(folder, ignore_errors=True)
+    before = time.time() - ABANDONED
+    cut = [*settings.DATASETS_DIR.glob("*/.*"), *settings.FILE_UPLOAD_TEMP_DIR.glob("*.upload*")]
+    for path in cut:
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < before:
+                path.unlink()
 
 
 def _left_aside() -> Iterator[Path]:

@@ -28,7 +28,7 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
-STATUS_OF = {"not_found": 404, "not_authorised": 401}
+STATUS_OF = {"not_found": 404, "not_authorised": 401, "not_permitted": 403}
 
 
 class Token(HttpBearer):

@@ -18,6 +18,7 @@ from django.db.models import Sum
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
 from crucible.intake.services import scale_check
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def upload_create(*, user: User, scale: str | None = None) -> Upload:
     """A new, empty upload with its folder.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
-    submission there (`budget_exceeded`).
+    submission there (`budget_exceeded`); and to who is no participant (`not_permitted`).
     """
+    require(user, Permission.SUBMIT)
     if scale is not None:
         scale = scale_check(scale)
         budget_check(user=user, scale=scale)
@@ -47,7 +49,8 @@ def upload_create(*, user: User, scale: str | None = None) -> Upload:
 
 
 def upload_get(*, user: User, upload_id: UUID) -> Upload:
-    """An upload of this user; raises `not_found` for any other."""
+    """An upload of this user, a participant; raises `not_found` for any other."""
+    require(user, Permission.SUBMIT)
     upload = Upload.objects.filter(id=upload_id, user=user).first()
     if upload is None:
         raise Failure("not_found", f"you have no upload {upload_id}")

@@ -19,6 +19,7 @@ from crucible.intake.selectors import scale_costs
 from crucible.jobs.models import Attempt
 from crucible.pages.stages import log_tail
 from crucible.pages.submission_page import submission_page
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 SHOWN = 200  # submissions of a list, the newest
@@ -43,7 +44,9 @@ def submission_list(request: UserRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def submission_new(request: UserRequest) -> HttpResponse:
-    """The form; on success it redirects to the page of the new submission."""
+    """The form of participants; on success it redirects to the page of the new submission."""
+    with refusal_as_message(request):
+        require(request.user, Permission.SUBMIT)
     budgets = budget_rows(request.user)
     form = SubmissionForm(request.POST or None, request.FILES or None, budgets=budgets)
     if request.method == "POST" and form.is_valid():

@@ -35,16 +35,16 @@ def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
 
 
 @transaction.atomic
-def token_revoke(*, user: User, token_id: int, actor: User) -> bool:
+def token_revoke(*, user: User, token_id: int, actor: User | None = None) -> bool:
     """Revokes a token of `user`; False if there is none or it is revoked already.
 
-    Raises `not_permitted` if `actor` is another user who may not.
+    `actor`: who asks, if not the user. Raises `not_permitted` if they may not.
     """
-    if actor.pk != user.pk:
+    if actor is not None:
         require(actor, Permission.REVOKE)
     tokens = ApiToken.objects.filter(id=token_id, user=user, revoked_at=None)
     revoked = bool(tokens.update(revoked_at=timezone.now()))
-    if revoked and actor.pk != user.pk:
+    if revoked and actor is not None:
         act_record(actor=actor, what=ActKind.TOKEN_REVOKED, about=f"token {token_id}", on_whom=user)
     return revoked
 

@@ -43,7 +43,7 @@ def token_create(request: UserRequest) -> HttpResponse:
 @require_POST
 def token_revoke(request: UserRequest, token_id: int) -> HttpResponse:
     """Revokes one of the user's own tokens."""
-    if accounts.token_revoke(user=request.user, token_id=token_id, actor=request.user):
+    if accounts.token_revoke(user=request.user, token_id=token_id):
         messages.success(request, "The token is revoked.")
     return redirect("account")
 

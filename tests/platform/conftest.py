@@ -220,11 +220,7 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         with connection.cursor() as cursor:
-            tables = [
-                name
-                for name in connection.introspection.table_names()
-                if name not in KEPT
-            ]
+            tables = [name for name in connection.introspection.table_names() if name not in KEPT]
             for name in tables:  # the append-only ones refuse even this
                 cursor.execute(f"alter table {name} disable trigger user")
             cursor.execute(f"truncate {', '.join(tables)} cascade")

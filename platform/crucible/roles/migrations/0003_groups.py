@@ -17,11 +17,11 @@ VIEWED = {  # tables that reviewers and organisers may read
     "entries": ["view_submission", "view_event", "view_upload", "view_shard"],
     "jobs": ["view_attempt"],
     "leaderboard": ["view_score"],
-    "review": ["view_item", "view_scan", "view_verdict", "view_appeal", "view_holdrule"],
+    "review": ["view_scan", "view_verdict", "view_appeal", "view_holdrule"],
     "roles": ["view_act"],
 }
 PARTICIPANT = {"entries": ["add_submission"]}
-REVIEWER = VIEWED | {"review": [*VIEWED["review"], "add_verdict"]}
+REVIEWER = VIEWED | {"review": [*VIEWED["review"], "view_item", "add_verdict"]}
 ORGANISER = VIEWED | {
     "entries": [
         *VIEWED["entries"],

@@ -113,7 +113,7 @@ class UserAdmin(ForTheAdministrator, DjangoUserAdmin):
         user, entered = form.instance, form.instance.is_staff
         rights_changed(user=user, before=form.rights_before, actor=request.user)  # type: ignore[arg-type]
         if user.is_staff and not entered:
-            said = f"{user} may now enter this administration: the role needs it."
+            said = f"The role lets {user} enter this administration."
             self.message_user(request, said, messages.INFO)
 
 

@@ -19,6 +19,7 @@ from django.test import Client
 from crucible.budgets.models import Team
 from crucible.entries.models import Submission
 from crucible.intake.services import submission_cancel
+from crucible.review.services import verdict_give
 from crucible.roles.models import Act
 from crucible.roles.services import Role, rights_of, role_give, role_take
 from submissions.failures import Failure
@@ -78,6 +79,8 @@ def test_a_door_is_no_permission(bob: User, alice: User, make_submission: Any) -
     bob.user_permissions.add(Permission.objects.get(codename="view_submission"))
     with pytest.raises(Failure, match="may not cancel submissions of others"):
         submission_cancel(submission_id=submission.id, actor=fresh(bob))
+    with pytest.raises(Failure, match="may not judge findings"):
+        verdict_give(item_id=0, reviewer=fresh(bob), kind="false_alarm", reason="No.")
     page = as_user(bob).get(f"/submissions/{submission.id}/").text
     assert "History" in page
     assert "Cancel this submission" not in page

@@ -86,7 +86,7 @@ def submission(request: PageRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_safe
 def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
-    """The end of a stage's log, for the owner and staff."""
+    """The end of a stage's log, for the owner and who may see all."""
     found = submission_or_404(request, submission_id)
     attempt: Attempt | None = found.attempts.filter(stage=stage).last()
     if attempt is None or not may_look_inside(request.user, found):
@@ -98,7 +98,7 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 @login_required
 @require_POST
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Cancels a submission, for its owner and staff."""
+    """Cancels a submission, for its owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_cancel(submission_id=submission_id, actor=request.user)
@@ -108,7 +108,7 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Continues from the stage in which the platform failed, for owner and staff."""
+    """Continues from the stage in which the platform failed, for owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_retry(submission_id=submission_id, actor=request.user)

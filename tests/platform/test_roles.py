@@ -99,7 +99,7 @@ def test_an_act_says_who_did_what_to_whom_and_nobody_can_change_it(
         submission_cancel(submission_id=others.id, actor=olga)
         submission_cancel(submission_id=others.id, actor=olga)  # again: nothing more to do
     assert acts()[before:] == [(olga, "cancelled", f"submission {others.id}", bob, "")]
-    assert f"olga cancelled submission {others.id} of bob" in caplog.text
+    assert f"by olga: cancelled, submission {others.id} of bob" in caplog.text
     page = as_user(olga).get("/admin/roles/act/").text
     assert f"submission {others.id}" in page
     for change in (lambda: Act.objects.update(what="held"), lambda: Act.objects.all().delete()):

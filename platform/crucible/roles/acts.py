@@ -33,5 +33,6 @@ def act_record(
     )
     who = actor.get_username() if actor else A_COMMAND
     whose = f" of {on_whom.get_username()}" if on_whom else ""
-    line = f"act {act.pk}: {who} {what.value} {about}{whose}" + (f": {detail}" if detail else "")
+    line = f"act {act.pk} by {who}: {what.value}, {about}{whose}"
+    line += f": {detail}" if detail else ""
     transaction.on_commit(lambda: logger.info("%s", line))

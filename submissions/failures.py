@@ -115,6 +115,7 @@ FAILURES: dict[str, FailureKind] = {
     ),
     # Talking to a server.
     "not_authorised": _theirs("Create a token on the site's account page and set CRUCIBLE_TOKEN."),
+    "not_permitted": _theirs("Ask the administrator of the site for a role that may do this."),
     "not_found": _theirs("Check the number: `crucible status` lists your submissions."),
     "budget_exceeded": _theirs(
         "Wait until another submission of your team is over, or ask an organiser for more hours.",

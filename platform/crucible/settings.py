@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "ninja",
     # In the order in which they may import each other: tests/test_architecture.py.
+    "crucible.roles",
     "crucible.accounts",
     "crucible.entries",
     "crucible.budgets",

@@ -6,9 +6,13 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.utils import timezone
 
 from crucible.accounts.models import ApiToken
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, require
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,10 +34,19 @@ def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
     return token, secret
 
 
-def token_revoke(*, user: User, token_id: int) -> bool:
-    """Revokes a token of this user; False if there is none or it is revoked already."""
+@transaction.atomic
+def token_revoke(*, user: User, token_id: int, actor: User | None = None) -> bool:
+    """Revokes a token of `user`; False if there is none or it is revoked already.
+
+    `actor`: who asks, if not the user. Raises `not_permitted` if they may not.
+    """
+    if actor is not None:
+        require(actor, Permission.REVOKE)
     tokens = ApiToken.objects.filter(id=token_id, user=user, revoked_at=None)
-    return bool(tokens.update(revoked_at=timezone.now()))
+    revoked = bool(tokens.update(revoked_at=timezone.now()))
+    if revoked and actor is not None:
+        act_record(actor=actor, what=ActKind.TOKEN_REVOKED, about=f"token {token_id}", on_whom=user)
+    return revoked
 
 
 def token_authenticate(*, secret: str) -> User | None:

@@ -30,7 +30,7 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
-STATUS_OF = {"not_found": 404, "not_authorised": 401, "busy": 429}
+STATUS_OF = {"not_found": 404, "not_authorised": 401, "not_permitted": 403, "busy": 429}
 
 
 class Token(HttpBearer):

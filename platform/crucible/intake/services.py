@@ -15,6 +15,9 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, may, require
 from submissions.check import check_track
 from submissions.failures import Failure
 from submissions.mixture import MIXTURE
@@ -58,8 +61,9 @@ def submission_create(
     """Creates a submission of the upload, and closes the upload.
 
     Raises `Failure` if the name is missing, track or scale are unknown, the upload is empty, used
-    or not the user's, or the budget does not allow it.
+    or not the user's, or the budget does not allow it; `not_permitted` for who is no participant.
     """
+    require(user, Permission.SUBMIT)
     _check_request(name, track)
     scale = scale_check(scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
@@ -99,18 +103,41 @@ def submission_create(
     return submission
 
 
-def _locked(submission_id: int, actor: User) -> Submission:
-    """The locked row, for its owner and staff; others do not learn that it exists."""
+def _locked(submission_id: int, actor: User, permission: Permission) -> Submission:
+    """The locked row, for who has the permission; others do not learn that it exists.
+
+    Owners may cancel and retry without a permission.
+    """
     submission = Submission.objects.select_for_update().filter(id=submission_id).first()
-    if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
+    own = submission is not None and submission.user_id == actor.pk
+    if submission is None or not (own or may(actor, Permission.SEE)):
         raise Failure("not_found", f"you have no submission {submission_id}")
+    if not (own and permission in (Permission.CANCEL, Permission.RETRY)):
+        require(actor, permission)
     return submission
+
+
+def _record(submission: Submission, actor: User, what: ActKind, detail: str = "") -> None:
+    act_record(
+        actor=actor,
+        what=what,
+        about=f"submission {submission.id}",
+        on_whom=submission.user,
+        detail=detail,
+    )
+
+
+def may_be_cancelled(submission: Submission, actor: Any) -> bool:
+    """Whether the user can cancel it: the owner, or who may cancel submissions of others."""
+    return not submission.is_over and (
+        submission.user_id == actor.pk or may(actor, Permission.CANCEL)
+    )
 
 
 @transaction.atomic
 def submission_cancel(*, submission_id: int, actor: User) -> Submission:
     """Cancels a submission; the pipeline then stops its processes."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.CANCEL)
     state = State(submission.state)
     if state in TERMINAL:
         raise Failure("refused", f"submission {submission_id} is already {state.value}")
@@ -121,20 +148,26 @@ def submission_cancel(*, submission_id: int, actor: User) -> Submission:
             actor=actor.get_username(),
             waiting_for="its processes to stop",
         )
+        if submission.user_id != actor.pk:
+            _record(submission, actor, ActKind.CANCELLED)
     return submission
 
 
 def may_be_retried(submission: Submission, actor: Any) -> bool:
-    """Whether a retry is possible: the platform failed it, and the owner has retries left."""
+    """Whether a retry is possible: the platform failed it, and the owner has retries left.
+
+    Who may retry submissions of others has no limit, not even for their own.
+    """
     failure = submission.failure or {}
     ours = submission.state == State.FAILED and failure.get("fault") == Fault.INFRASTRUCTURE
-    return ours and (actor.is_staff or submission.retries < MAX_RETRIES)
+    left = submission.user_id == actor.pk and submission.retries < MAX_RETRIES
+    return ours and (left or may(actor, Permission.RETRY))
 
 
 @transaction.atomic
 def submission_retry(*, submission_id: int, actor: User) -> Submission:
     """Continues from the stage that failed, with new attempts; after a refund it reserves again."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.RETRY)
     if not may_be_retried(submission, actor):
         raise Failure(
             "refused",
@@ -154,6 +187,8 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
         detail={"retry": submission.retries + 1},
     )
     budget_reserve(submission=submission, actor=actor.get_username())
+    if submission.user_id != actor.pk:
+        _record(submission, actor, ActKind.RETRIED)
     submission.refresh_from_db()
     return submission
 
@@ -161,7 +196,7 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
 @transaction.atomic
 def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
     """Holds a submission, or with an empty reason releases it. Running jobs continue."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.HOLD)
     if submission.held_for == reason or submission.is_over:
         return
     submission.held_for = reason[:200]
@@ -172,12 +207,13 @@ def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
         actor=actor.get_username(),
         detail={"reason": reason} if reason else {},
     )
+    _record(submission, actor, ActKind.HELD if reason else ActKind.RELEASED, reason)
 
 
 @transaction.atomic
 def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> None:
     """Sets the priority in the queue: higher goes first."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.PRIORITISE)
     if submission.priority == priority or submission.is_over:
         return
     submission.priority = priority
@@ -188,3 +224,4 @@ def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> 
         actor=actor.get_username(),
         detail={"priority": priority},
     )
+    _record(submission, actor, ActKind.PRIORITISED, str(priority))

@@ -25,6 +25,7 @@ from crucible.intake.transfers import (
     check_shards,
     check_stored,
 )
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def upload_create(*, user: User, scale: str | None = None) -> Upload:
     """A new, empty upload with its folder; refused beyond `CRUCIBLE_MAX_OPEN_UPLOADS` open ones.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
-    submission there (`budget_exceeded`).
+    submission there (`budget_exceeded`); and to who is no participant (`not_permitted`).
     """
+    require(user, Permission.SUBMIT)
     if scale is not None:
         scale = scale_check(scale)
         budget_check(user=user, scale=scale)
@@ -62,7 +64,8 @@ def _user_lock(user_id: int) -> None:
 
 
 def upload_get(*, user: User, upload_id: UUID) -> Upload:
-    """An upload of this user; raises `not_found` for any other."""
+    """An upload of this user, a participant; raises `not_found` for any other."""
+    require(user, Permission.SUBMIT)
     upload = Upload.objects.filter(id=upload_id, user=user).first()
     if upload is None:
         raise Failure("not_found", f"you have no upload {upload_id}")

@@ -12,6 +12,7 @@ from crucible.accounts.services import token_authenticate
 from crucible.jobs.backends.cage import cage_found
 from crucible.pages.health import health_checks
 from crucible.pages.metrics import CONTENT_TYPE, metrics_text
+from crucible.roles.permissions import Permission, may
 
 
 @require_safe
@@ -41,13 +42,14 @@ def pipeline_health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Gauges for an organiser, by API token or by login."""
+    """Gauges for who has the permission, by API token or by login."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     user = token_authenticate(secret=secret) if kind == "Bearer" else request.user
-    if user is None or not user.is_staff:
+    if user is None or not may(user, Permission.READ_METRICS):
+        known = user is not None and user.is_authenticated
         return HttpResponse(
             "Send the API token of an organiser.\n",
-            status=401,
+            status=403 if known else 401,
             content_type="text/plain; charset=utf-8",
         )
     return HttpResponse(metrics_text(), content_type=CONTENT_TYPE)

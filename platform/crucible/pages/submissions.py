@@ -19,6 +19,7 @@ from crucible.intake.selectors import scale_costs
 from crucible.jobs.models import Attempt
 from crucible.pages.stages import log_tail
 from crucible.pages.submission_page import submission_page
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 SHOWN = 200  # submissions of a list, the newest
@@ -43,7 +44,9 @@ def submission_list(request: UserRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def submission_new(request: UserRequest) -> HttpResponse:
-    """The form; on success it redirects to the page of the new submission."""
+    """The form of participants; on success it redirects to the page of the new submission."""
+    with refusal_as_message(request):
+        require(request.user, Permission.SUBMIT)
     budgets = budget_rows(request.user)
     form = SubmissionForm(request.POST or None, request.FILES or None, budgets=budgets)
     if request.method == "POST" and form.is_valid():
@@ -83,7 +86,7 @@ def submission(request: PageRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_safe
 def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
-    """The end of a stage's log, for the owner and staff."""
+    """The end of a stage's log, for the owner and who may see all."""
     found = submission_or_404(request, submission_id)
     attempt: Attempt | None = found.attempts.filter(stage=stage).last()
     if attempt is None or not may_look_inside(request.user, found):
@@ -95,7 +98,7 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 @login_required
 @require_POST
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Cancels a submission, for its owner and staff."""
+    """Cancels a submission, for its owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_cancel(submission_id=submission_id, actor=request.user)
@@ -105,7 +108,7 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Continues from the stage in which the platform failed, for owner and staff."""
+    """Continues from the stage in which the platform failed, for owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_retry(submission_id=submission_id, actor=request.user)

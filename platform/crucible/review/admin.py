@@ -26,6 +26,7 @@ from crucible.review.selectors import (
     queue_of,
 )
 from crucible.review.services import verdict_give
+from crucible.roles.recorded import RecordedAdmin
 from submissions.failures import Failure
 
 
@@ -152,7 +153,7 @@ def _filled_in(request: UserRequest) -> dict[str, Any] | None:
 
 
 @admin.register(HoldRule)
-class HoldRuleAdmin(admin.ModelAdmin):
+class HoldRuleAdmin(RecordedAdmin):
     """Which findings hold a submission, for each track and scale."""
 
     list_display = ["__str__", "severity", "examples"]

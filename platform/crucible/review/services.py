@@ -17,6 +17,9 @@ from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
 from crucible.review.models import Appeal, Finding, Item, Scan, Severity, Verdict, VerdictKind
 from crucible.review.selectors import decision_of, hold_rule, outcome_of, scan_exists
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, require
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
@@ -73,7 +76,11 @@ def _item_of(finding: dict[str, Any]) -> tuple[str, str]:
 
 @transaction.atomic
 def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Verdict:
-    """A reviewer's verdict; `refused` without a reason, on one's own submission, or twice."""
+    """A reviewer's verdict; `refused` without a reason, on one's own submission, or twice.
+
+    Raises `not_permitted` for who is no reviewer.
+    """
+    require(reviewer, Permission.JUDGE)
     found = Item.objects.select_related("scan__submission").filter(id=item_id).first()
     if found is None:
         raise Failure("not_found", f"there is no item {item_id}")
@@ -99,6 +106,10 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
     event_add(
         submission=submission, kind=EventKind.VERDICT, actor=reviewer.get_username(),
         detail={"task": item.task, "severity": item.severity, "verdict": kind},
+    )  # fmt: skip
+    act_record(
+        actor=reviewer, what=ActKind.JUDGED, about=f"submission {submission.id}",
+        on_whom=submission.user, detail=f"{item.task}, {item.severity}: {kind}",
     )  # fmt: skip
     item.is_open = decision_of(item).is_open
     item.save(update_fields=["is_open"])

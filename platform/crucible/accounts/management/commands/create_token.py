@@ -9,6 +9,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
 from crucible.accounts.services import token_create
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
 
 
 class Command(BaseCommand):
@@ -24,5 +26,6 @@ class Command(BaseCommand):
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"there is no user {options['username']!r}")
-        _, secret = token_create(user=user, label=options["label"])
+        token, secret = token_create(user=user, label=options["label"])
+        act_record(actor=None, what=ActKind.TOKEN_CREATED, about=f"token {token.pk}", on_whom=user)
         self.stdout.write(secret)

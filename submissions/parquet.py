@@ -19,7 +19,7 @@ from submissions.failures import Failure
 # are long, and needs a page twice: what it says, and the texts made of it.
 MAX_PAGE = 256 * 2**20
 LONGEST = 64 * 2**20  # bytes of a text, as of a line
-ROWS, MAX_ROWS = 256, 128 * 2**20  # that are decoded together, and bytes of them at most
+ROWS, MAX_ROWS = 256, 64 * 2**20  # that are decoded together, and bytes of them at most
 HEADER, LONGEST_HEADER = 2**12, 2**24  # bytes of a page header; it may hold the page's least value
 CODED_COPIES = 4  # of a dictionary that are in memory where the column's type is one
 LENGTH = 4  # bytes before each text of a page that say how long it is
@@ -167,7 +167,7 @@ def _rows_together(
             "(pyarrow: write_batch_size) or shorter texts"
         )
         raise Failure("expands_too_much", said, shard=name)
-    # Each row may have a page of its own, or a value that is written once; none is larger than that.
+    # Each row may have a page of its own, or a value that is written once: none is larger.
     return max(min(ROWS, MAX_ROWS // largest), 1)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 
 from crucible.paths import REPOSITORY, home, read_secret, write_secret
+from submissions.most_data import MULTIPLE
 from training_recipes.scales import canonical_name
 
 # Statistics multiply small matrices: threads of their own would only get in the workers' way. Must
@@ -52,6 +53,8 @@ CRUCIBLE_BACKENDS = os.environ.get("CRUCIBLE_BACKENDS", "")
 CRUCIBLE_CAGE = os.environ.get("CRUCIBLE_CAGE", "auto")
 CRUCIBLE_RAY_TOKEN = os.environ.get("CRUCIBLE_RAY_TOKEN", "")
 CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  # bytes a dataset
+# How often a dataset may hold what one training at its scale reads.
+CRUCIBLE_MAX_MULTIPLE = int(os.environ.get("CRUCIBLE_MAX_MULTIPLE", MULTIPLE))
 CRUCIBLE_STAGE_ATTEMPTS = 3
 # Seconds without a sign of life after which a running job is stopped and started again.
 CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI, Schema
+from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
 from ninja.security import HttpBearer
 
@@ -28,6 +28,7 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
+MOST_INTEGER = 2**63 - 1  # that the database stores
 STATUS_OF = {"not_found": 404, "not_authorised": 401}
 
 
@@ -96,9 +97,10 @@ class UploadOut(Schema):
 
 
 class UploadIn(Schema):
-    """The scale of the dataset, so that a refused submission is refused before its upload."""
+    """The scale of the dataset and its size: what is refused is refused before its upload."""
 
     scale: str | None = None
+    bytes: int = Field(0, ge=0, le=MOST_INTEGER)
 
 
 class SubmissionIn(Schema):
@@ -130,8 +132,9 @@ def upload_create(
     request: TokenRequest, body: UploadIn | None = None
 ) -> tuple[int, dict[str, Any]]:
     """Opens an upload; with a scale, only if a submission there would be accepted now."""
-    scale = body.scale if body else None
-    return 201, _upload_out(uploads.upload_create(user=request.auth, scale=scale))
+    body = body or UploadIn()
+    upload = uploads.upload_create(user=request.auth, scale=body.scale, size=body.bytes)
+    return 201, _upload_out(upload)
 
 
 @api.get("/uploads/{upload_id}", response=UploadOut)

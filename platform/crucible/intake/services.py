@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from crucible.budgets.services import budget_reserve
@@ -18,6 +18,7 @@ from crucible.hints import hint_on_commit
 from submissions.check import check_track
 from submissions.failures import Failure
 from submissions.mixture import MIXTURE
+from submissions.most_data import MostData
 from submissions.states import TERMINAL, Fault, State, Track
 from training_recipes.scales import load_scale
 
@@ -36,6 +37,15 @@ def scale_check(scale: str) -> str:
             f"choose one of {', '.join(settings.CRUCIBLE_SCALES)}: this site does not run {scale}",
         )
     return scale
+
+
+def size_check(*, scale: str, size: int) -> None:
+    """Refuses a dataset of so many bytes, as it is stored, which that scale cannot use."""
+    found = load_scale(scale)
+    most = MostData.of(
+        scale, found.tokens_needed, found.bytes_per_token, settings.CRUCIBLE_MAX_MULTIPLE
+    )
+    most.check(stored=size)
 
 
 def _check_request(name: str, track: str) -> None:
@@ -71,6 +81,7 @@ def submission_create(
         )
     if not upload.shards.exclude(name=MIXTURE).exists():
         raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
+    size_check(scale=scale, size=upload.shards.aggregate(total=Sum("bytes"))["total"])
     if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
         raise Failure(
             "mixture_invalid", f"remove {MIXTURE}, or choose the mixing track instead of {track}"

@@ -17,7 +17,7 @@ from django.db.models import Sum
 
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
-from crucible.intake.services import scale_check
+from crucible.intake.services import scale_check, size_check
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ def folder_of(upload: Upload) -> Path:
     return settings.DATASETS_DIR / str(upload.id)
 
 
-def upload_create(*, user: User, scale: str | None = None) -> Upload:
+def upload_create(*, user: User, scale: str | None = None, size: int = 0) -> Upload:
     """A new, empty upload with its folder.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
-    submission there (`budget_exceeded`).
+    submission there (`budget_exceeded`); with the size that is to come, in bytes, also if that is
+    more than the scale can use (`dataset_too_large`).
     """
     if scale is not None:
         scale = scale_check(scale)
+        size_check(scale=scale, size=size)
         budget_check(user=user, scale=scale)
     upload = Upload.objects.create(user=user)
     folder_of(upload).mkdir(parents=True)

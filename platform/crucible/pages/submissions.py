@@ -59,7 +59,8 @@ def submission_new(request: UserRequest) -> HttpResponse:
 
 
 def _submit(request: UserRequest, data: dict[str, Any]) -> Submission:
-    upload = uploads.upload_create(user=request.user, scale=data["scale"])
+    size = sum(file.size for file in data["shards"])
+    upload = uploads.upload_create(user=request.user, scale=data["scale"], size=size)
     try:
         for file in data.pop("shards"):
             uploads.shard_receive(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
 from ninja.security import HttpBearer
+from pydantic import AfterValidator
 
 from crucible.accounts.requests import TokenRequest
 from crucible.accounts.services import token_authenticate
@@ -81,6 +82,16 @@ def on_unauthenticated(request: HttpRequest, error: AuthenticationError) -> Http
     return api.create_response(request, failure.as_dict(), status=401)
 
 
+def _storable(text: str) -> str:
+    """Refuses what the database cannot store."""
+    if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
+        raise ValueError("holds a NUL character or half of a surrogate pair")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
 class ShardOut(Schema):
     """A received shard."""
 
@@ -99,19 +110,19 @@ class UploadOut(Schema):
 class UploadIn(Schema):
     """The scale of the dataset and its size: what is refused is refused before its upload."""
 
-    scale: str | None = None
+    scale: Text | None = None
     bytes: int = Field(0, ge=0, le=MOST_INTEGER)
 
 
 class SubmissionIn(Schema):
     """What `crucible submit` sends when its shards have arrived."""
 
-    name: str
-    track: str
-    scale: str
+    name: Text
+    track: Text
+    scale: Text
     upload: UUID
-    description: str = ""
-    seed: int | None = None
+    description: Text = ""
+    seed: int | None = Field(None, ge=0, lt=2**31)
 
 
 def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +187,9 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
         upload_id=upload_id,
         **fields,
     )
-    return 201, _shown(request, submission_document(submission))
+    like = services.lookalike_of(user=request.auth, name=submission.name)
+    warnings = [f"the name looks like {like}: readers may confuse them"] if like else []
+    return 201, _shown(request, submission_document(submission)) | {"warnings": warnings}
 
 
 @api.get("/submissions", response=dict)

@@ -153,7 +153,7 @@ class TestOnTheSite:
     def test_a_log_shows_what_cannot_be_seen(self, alice, make_submission, backend, monkeypatch):
         made = make_submission(alice)
         pipeline.submission_advance(submission_id=made.id)
-        queue.slots_grant()
+        queue.slots_grant("local")
         pipeline.submission_advance(submission_id=made.id)
         monkeypatch.setattr(backend, "logs", lambda key, limit: "fine\n\x1b[2J\u202egnorw")
         client = Client()

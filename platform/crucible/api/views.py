@@ -111,7 +111,7 @@ class UploadIn(Schema):
     """The scale of the dataset and its size: what is refused is refused before its upload."""
 
     scale: Text | None = None
-    bytes: int = Field(0, ge=0, le=MOST_INTEGER)
+    bytes: Annotated[int, Field(ge=0, le=MOST_INTEGER)] = 0
 
 
 class SubmissionIn(Schema):

@@ -66,6 +66,9 @@ FAILURES: dict[str, FailureKind] = {
     "mixture_invalid": _of_data(
         "Correct mixture.json; docs/mixtures.md has the rules and an example."
     ),
+    "dataset_too_large": _of_data(
+        "Leave out documents or choose a larger scale: `crucible recipe show` says what one reads.",
+    ),
     "dataset_too_small": _of_data(
         "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),

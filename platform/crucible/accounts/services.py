@@ -13,6 +13,7 @@ from crucible.accounts.models import ApiToken
 from crucible.roles.acts import act_record
 from crucible.roles.models import ActKind
 from crucible.roles.permissions import Permission, require
+from submissions.names import checked_name
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -26,7 +27,11 @@ def digest_of(secret: str) -> str:
 
 
 def token_create(*, user: User, label: str) -> tuple[ApiToken, str]:
-    """Returns a new token and its secret, which is not stored and never shown again."""
+    """Returns a new token and its secret, which is not stored and never shown again.
+
+    Raises `refused` for a label that holds what nobody can see.
+    """
+    label = checked_name(label, "the token's label", 80)
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         user=user, label=label, prefix=secret[len(PREFIX) :][:6], digest=digest_of(secret)

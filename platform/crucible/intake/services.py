@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from crucible.budgets.services import budget_reserve
@@ -15,18 +16,22 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
+from crucible.lookalikes import lookalike
 from crucible.roles.acts import act_record
 from crucible.roles.models import ActKind
 from crucible.roles.permissions import Permission, may, require
 from submissions.check import check_track
 from submissions.failures import Failure
 from submissions.mixture import MIXTURE
+from submissions.most_data import MostData
+from submissions.names import checked_name, checked_text
 from submissions.states import TERMINAL, Fault, State, Track
 from training_recipes.scales import load_scale
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+COMPARED = 10_000  # submissions of others, the newest, with which a name is compared
 MAX_RETRIES = 3  # by the owner; organisers have no limit
 
 
@@ -41,10 +46,30 @@ def scale_check(scale: str) -> str:
     return scale
 
 
-def _check_request(name: str, track: str) -> None:
-    if not name.strip():
-        raise Failure("refused", "give the submission a name")
-    check_track(track)
+def size_check(*, scale: str, size: int) -> None:
+    """Refuses a dataset of so many bytes, as it is stored, which that scale cannot use."""
+    found = load_scale(scale)
+    most = MostData.of(
+        scale, found.tokens_needed, found.bytes_per_token, settings.CRUCIBLE_MAX_MULTIPLE
+    )
+    most.check(stored=size)
+
+
+def lookalike_of(*, user: User, name: str) -> str | None:
+    """Whose submission, or which user, a submission's name looks like; None where nobody's.
+
+    Compared with all other users' names, and with the newest of their submissions.
+    """
+    User = get_user_model()  # noqa: N806
+    users = User.objects.exclude(pk=user.pk).values_list("username", flat=True)
+    if (found := lookalike(name, users)) is not None:
+        return f"the user {found}"
+    others = Submission.objects.exclude(user=user).values_list("name", "id", "user__username")
+    newest = {title: (number, owner) for title, number, owner in others[:COMPARED]}
+    if (found := lookalike(name, newest)) is None:
+        return None
+    number, owner = newest[found]
+    return f"submission {number}, {found}, by {owner}"
 
 
 @transaction.atomic
@@ -64,7 +89,11 @@ def submission_create(
     or not the user's, or the budget does not allow it; `not_permitted` for who is no participant.
     """
     require(user, Permission.SUBMIT)
-    _check_request(name, track)
+    name = checked_name(name, "the submission's name", 80)
+    description = checked_text(description, "the description", 4000)
+    check_track(track)
+    if seed is not None and not 0 <= seed < 2**31:
+        raise Failure("refused", "choose a seed from 0 to 2,147,483,647")
     scale = scale_check(scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
     if upload is None:
@@ -75,6 +104,7 @@ def submission_create(
         )
     if not upload.shards.exclude(name=MIXTURE).exists():
         raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
+    size_check(scale=scale, size=upload.shards.aggregate(total=Sum("bytes"))["total"])
     if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
         raise Failure(
             "mixture_invalid", f"remove {MIXTURE}, or choose the mixing track instead of {track}"
@@ -83,8 +113,8 @@ def submission_create(
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(
         user=user,
-        name=name.strip()[:80],
-        description=description[:4000],
+        name=name,
+        description=description,
         track=track,
         scale=scale,
         seed=load_scale(scale).seed if seed is None else seed,
@@ -196,10 +226,11 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
 @transaction.atomic
 def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
     """Holds a submission, or with an empty reason releases it. Running jobs continue."""
+    reason = checked_name(reason, "the reason", 200) if reason else ""
     submission = _locked(submission_id, actor, Permission.HOLD)
     if submission.held_for == reason or submission.is_over:
         return
-    submission.held_for = reason[:200]
+    submission.held_for = reason
     submission.save(update_fields=["held_for"])
     event_add(
         submission=submission,

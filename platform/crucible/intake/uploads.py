@@ -18,7 +18,7 @@ from django.db.models import Sum
 
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
-from crucible.intake.services import scale_check
+from crucible.intake.services import scale_check, size_check
 from crucible.intake.transfers import (
     bytes_stored,
     check_open,
@@ -40,15 +40,18 @@ def folder_of(upload: Upload) -> Path:
     return settings.DATASETS_DIR / str(upload.id)
 
 
-def upload_create(*, user: User, scale: str | None = None) -> Upload:
+def upload_create(*, user: User, scale: str | None = None, size: int = 0) -> Upload:
     """A new, empty upload with its folder; refused beyond `CRUCIBLE_MAX_OPEN_UPLOADS` open ones.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
-    submission there (`budget_exceeded`); and to who is no participant (`not_permitted`).
+    submission there (`budget_exceeded`); with the size that is to come, in bytes, also if that is
+    more than the scale can use (`dataset_too_large`); and to who is no participant
+    (`not_permitted`).
     """
     require(user, Permission.SUBMIT)
     if scale is not None:
         scale = scale_check(scale)
+        size_check(scale=scale, size=size)
         budget_check(user=user, scale=scale)
     with transaction.atomic():
         _user_lock(user.pk)

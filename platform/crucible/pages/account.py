@@ -35,7 +35,8 @@ def account(request: UserRequest) -> HttpResponse:
 def token_create(request: UserRequest) -> HttpResponse:
     """Creates a token and redirects to the page, so that a reload does not create another."""
     label = request.POST.get("label", "").strip()[:80] or "command line"
-    _, request.session["new_token"] = accounts.token_create(user=request.user, label=label)
+    with refusal_as_message(request):
+        _, request.session["new_token"] = accounts.token_create(user=request.user, label=label)
     return redirect("account")
 
 

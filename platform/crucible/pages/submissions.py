@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -55,6 +56,9 @@ def submission_new(request: UserRequest) -> HttpResponse:
         except Failure as failure:
             form.add_error(None, f"{failure.message}. {failure.next_step}")
         else:
+            like = services.lookalike_of(user=request.user, name=submission.name)
+            if like is not None:
+                messages.warning(request, f"The name looks like {like}: readers may confuse them.")
             return redirect("submission", submission.id)
     status = 422 if form.errors else 200
     context = {"form": form, "costs": scale_costs(), "budgets": budgets}
@@ -62,7 +66,8 @@ def submission_new(request: UserRequest) -> HttpResponse:
 
 
 def _submit(request: UserRequest, data: dict[str, Any]) -> Submission:
-    upload = uploads.upload_create(user=request.user, scale=data["scale"])
+    size = sum(file.size for file in data["shards"])
+    upload = uploads.upload_create(user=request.user, scale=data["scale"], size=size)
     try:
         for file in data.pop("shards"):
             uploads.shard_receive(

@@ -104,7 +104,8 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
         """The evidence, the verdicts so far, and the form for the next verdict."""
         if not may_judge(request.user):
             raise PermissionDenied
-        found = Item.objects.select_related("scan__submission__user").filter(pk=object_id)
+        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else 0
+        found = Item.objects.select_related("scan__submission__user").filter(pk=number)
         item = found.first()
         if item is None:
             raise Http404

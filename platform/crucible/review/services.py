@@ -24,6 +24,7 @@ from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import ResultDocument
+from submissions.names import checked_text
 from submissions.states import State
 
 SETTLED = (State.REVIEWING, State.PUBLISHED, State.DISQUALIFIED)
@@ -88,7 +89,8 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
     item = Item.objects.select_for_update().get(id=item_id)
     if kind not in VerdictKind.values:
         raise Failure("refused", f"there is no verdict {kind!r}")
-    if not reason.strip():
+    reason = checked_text(reason, "the reason", 2000)
+    if not reason:
         raise Failure("refused", "a verdict needs its reason: the participant reads it")
     if submission.user_id == reviewer.pk:
         raise Failure("refused", "nobody judges a submission of their own")
@@ -100,9 +102,7 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
         and decision_of(item).second_needed
     ):
         raise Failure("refused", "disqualifying takes a second reviewer: you are the first")
-    verdict = Verdict.objects.create(
-        item=item, kind=kind, reason=reason.strip()[:2000], reviewer=reviewer
-    )
+    verdict = Verdict.objects.create(item=item, kind=kind, reason=reason, reviewer=reviewer)
     event_add(
         submission=submission, kind=EventKind.VERDICT, actor=reviewer.get_username(),
         detail={"task": item.task, "severity": item.severity, "verdict": kind},
@@ -124,7 +124,8 @@ def appeal_make(*, submission: Submission, user: User, text: str) -> Appeal:
     locked = Submission.objects.select_for_update().get(id=submission.id)
     if locked.user_id != user.pk:
         raise Failure("not_found", f"you have no submission {submission.id}")
-    if not text.strip():
+    text = checked_text(text, "the appeal", 4000)
+    if not text:
         raise Failure("refused", "an appeal needs its reasons")
     if Appeal.objects.filter(submission=locked).exists():
         raise Failure("refused", "there is one appeal a submission, and it was made")
@@ -132,7 +133,7 @@ def appeal_make(*, submission: Submission, user: User, text: str) -> Appeal:
     contested = [i for i in judged if decision_of(i).kind not in (None, VerdictKind.FALSE_ALARM)]
     if not contested:
         raise Failure("refused", "there is no verdict to appeal against")
-    appeal = Appeal.objects.create(submission=locked, text=text.strip()[:4000])
+    appeal = Appeal.objects.create(submission=locked, text=text)
     event_add(submission=locked, kind=EventKind.APPEAL, actor=user.get_username())
     Item.objects.filter(id__in=[item.id for item in contested]).update(is_open=True)
     return appeal

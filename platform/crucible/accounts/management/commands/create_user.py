@@ -7,9 +7,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from crucible.lookalikes import lookalike
 from crucible.roles.acts import act_record
 from crucible.roles.models import ActKind
 from crucible.roles.services import Role, role_give
@@ -31,6 +33,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["username"]
+        try:
+            User.username_validator(name)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        like = lookalike(name, User.objects.values_list("username", flat=True))
+        if like is not None and like != name:
+            self.stderr.write(f"{name!r} looks like the user {like!r}: is it another person?")
         if User.objects.filter(username=name).exists():
             raise CommandError(f"there is a user {name!r} already: use `manage.py changepassword`")
         password = secrets.token_urlsafe(12)

@@ -12,6 +12,7 @@ from crucible.pages import (
     boards,
     budget,
     contamination,
+    guides,
     monitoring,
     submissions,
 )
@@ -19,7 +20,10 @@ from crucible.pages import (
 admin.site.site_header = admin.site.site_title = "Crucible administration"
 
 urlpatterns = [
-    path("", boards.home, name="home"),
+    path("", guides.home, name="home"),
+    path("docs/", guides.docs, name="docs"),
+    path("docs/<slug:name>/", guides.page, name="guide"),
+    path("leaderboard/", boards.first, name="boards"),
     path("leaderboard/<str:track>/<str:scale>/", boards.leaderboard, name="leaderboard"),
     path(
         "leaderboard/<str:track>/<str:scale>/board.csv",

@@ -129,7 +129,10 @@ class World:
             "object_id": alice.pk, "url": "nothing/",
             "baseline_id": self.objects["leaderboard.baseline"].pk,
         }  # fmt: skip
-        self.special = {  # routes that need another submission than the one that has just begun
+        self.special = {
+            "/docs/<slug:name>/": {
+                "name": "participant"
+            },  # routes that need another submission than the one that has just begun
             "/submissions/<int:submission_id>/retry/": {"submission_id": self.failed.id},
             "/api/submissions/<submission_id>/retry": {"submission_id": self.failed.id},
         }

@@ -126,7 +126,7 @@ def _read_tag(buffer: Any, i: Any, stop: Any, fold: Any, sums: Any, top: Any) ->
     """Writes the words inside a tag from `top` on, backwards; where the next one belongs."""
     h, part, filled = OFFSET, NONE, NONE
     while i < stop:
-        k = np.int64(fold.ascii[buffer[i]])
+        k: Any = np.int64(fold.ascii[buffer[i]])
         if k != SPECIAL:
             i += 1
         else:
@@ -169,7 +169,7 @@ def read_text(  # noqa: C901 - one loop over characters
     h, part, filled = OFFSET, NONE, NONE
     while True:
         c = buffer[i]
-        k = np.int64(fold.ascii[c])
+        k: Any = np.int64(fold.ascii[c])
         if k != SPECIAL:
             i += ONE
         elif c == QUOTE:

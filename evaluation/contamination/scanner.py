@@ -23,8 +23,9 @@ ONE, SIX, LAST_SIX = np.uint64(1), np.uint64(6), np.uint64(63)
 class Grams(NamedTuple):
     """The n-grams of an index, for compiled code.
 
-    `filter` (uint64, a power of two) says which SHORT words may begin one; `keys` (uint64, a power of two, 0 for empty) is the hash table with open addressing that says
-    which are; `numbers` (int32) gives the n-gram's number at the same place.
+    `filter` (uint64, a power of two) says which SHORT words may begin one; `keys` (uint64, a power
+    of two, 0 for empty) is the hash table with open addressing that says which do; `numbers`
+    (int32) gives the n-gram's number at the same place.
     """
 
     filter: npt.NDArray[np.uint64]

@@ -6,14 +6,14 @@ the same on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 
 WIDTH = 64  # bytes: one for each bit of a mask
+intrinsic: Any = extending.intrinsic
+tuple_of: Any = types.UniTuple
 BYTE, MASK = ir.IntType(8), ir.IntType(64)
 VECTOR = ir.VectorType(BYTE, WIDTH)
 
@@ -30,7 +30,7 @@ def eight_at(_context: Any, buffer: Any, place: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def trailing_zeros(_context: Any, mask: Any) -> Any:
+def trailing_zeros(_context: Any, _mask: Any) -> Any:
     """How many bits below the lowest one that is set; 64 for none."""
 
     def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
@@ -53,7 +53,7 @@ def classes_at(_context: Any, buffer: Any, place: Any) -> Any:
         data = builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=1)
         return context.make_tuple(builder, signature.return_type, _Masks(builder, data).all())
 
-    return types.UniTuple(types.uint64, 8)(buffer, place), generate
+    return tuple_of(types.uint64, 8)(buffer, place), generate
 
 
 def _pointer(context: Any, builder: Any, signature: Any, given: Any) -> Any:

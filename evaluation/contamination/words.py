@@ -152,8 +152,9 @@ def _words(  # noqa: C901 - one loop over characters
     lettered: Any = False
     h, part, filled = OFFSET, NONE, NONE
     while True:
-        k, behind, tag = SEPARATOR, i, i
-        plain = np.int64(fold.ascii[buffer[i]])
+        k: Any = SEPARATOR
+        behind = tag = i
+        plain: Any = np.int64(fold.ascii[buffer[i]])
         if i < stop and plain != SPECIAL:
             k, behind, tag = plain, i + 1, i + 1
         elif i < stop:

@@ -183,9 +183,9 @@ def speeds(
         runs["datatrove's filter"] = (part_size, measured(command))
     costs = {}
     for name, (megabytes, cost) in runs.items():
-        # Of two workers the largest process.
-        peak = int(cost.output.split()[-1]) * 1024 if name.startswith("scan") else None
-        peak = cost.peak if "workers" in name else peak
+        # Only of one process: a worker's own peak is not told.
+        alone = name.startswith("scan")
+        peak = int(cost.output.split()[-1]) * 1024 if alone else None
         costs[name] = {"megabytes": megabytes, "cpu": cost.cpu, "wall": cost.wall, "peak": peak}
         memory = f"{peak / 1e6:>7.0f} MB peak" if peak else ""
         print(f"{name:<28} {megabytes:>7.1f} MB {cost.cpu:>8.2f} CPU s {cost.wall:>8.2f} s "

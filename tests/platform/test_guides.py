@@ -67,3 +67,10 @@ def test_the_home_page_says_what_this_is_and_who_leads(alice, publish, client) -
     assert "the first one" in text
     assert "SMOKE" in text
     assert client.get("/leaderboard/").headers["Location"] == "/leaderboard/filtering/smoke/"
+
+
+def test_pages_travel_compressed(client) -> None:
+    plain = client.get("/docs/failures/")
+    packed = client.get("/docs/failures/", headers={"accept-encoding": "gzip"})
+    assert packed["Content-Encoding"] == "gzip"
+    assert len(packed.content) < len(plain.content) / 3

@@ -14,10 +14,9 @@ from typing import Any
 
 from submissions.dataset import Dataset, find_dataset
 from submissions.failures import Failure
-from submissions.hashing import file_sha256
 from submissions.most_data import MULTIPLE, MostData
 from submissions.progress import Progress, no_progress
-from submissions.shards import LocalShard, read_documents
+from submissions.shards import OpenShard, read_documents
 from submissions.states import Fault, Track
 from submissions.token_sample import CountTokens, Tokens, TokenSample
 
@@ -243,10 +242,10 @@ def _check_shards(
     for index, shard in enumerate(shards):
         progress(index, len(shards), "shard", shard.name)
         try:
-            with shard.fetched(scratch) as local:
+            with shard.streamed(scratch) as opened:
                 sample = samples[source_of[shard.name]]
                 report.shards.append(
-                    _check_shard(local, sample, report, most, (index, len(shards)), progress)
+                    _check_shard(opened, sample, report, most, (index, len(shards)), progress)
                 )
         except Failure as problem:
             if problem.fault == Fault.INFRASTRUCTURE:
@@ -259,7 +258,7 @@ def _check_shards(
 
 
 def _check_shard(
-    shard: LocalShard,
+    shard: OpenShard,
     sample: TokenSample,
     before: Report,
     most: MostData,
@@ -279,4 +278,4 @@ def _check_shard(
         sample.add(text, size)
         if documents % PROGRESS_EVERY_DOCUMENTS == 0:
             progress(*place, "shard", shard.name, documents=documents)
-    return CheckedShard(shard.name, file_sha256(shard.path), shard.bytes, documents, text_bytes)
+    return CheckedShard(shard.name, shard.sha256(), shard.bytes, documents, text_bytes)

@@ -28,7 +28,8 @@ FORMATS = {
 COMPANION_SUFFIXES = (".md", ".rst", ".yaml", ".yml", ".py", ".sh", ".png", ".jpg", ".svg", ".pdf",
                       ".log", ".sha1", ".sha256", ".md5", ".crc", ".lock")  # fmt: skip
 COMPANION_NAMES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
-                   "manifest.json", "metadata.json", "stats.json", "license", "license.txt",
+                   "manifest.json", "crucible-manifest.jsonl", "metadata.json",
+                   "stats.json", "license", "license.txt",
                    "licence", "licence.txt", "notice", "notice.txt", "readme", "readme.txt",
                    "sha1sums", "sha256sums", "md5sums", "_success"}  # fmt: skip
 

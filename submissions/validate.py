@@ -32,14 +32,14 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stage(job: Job) -> StageResult[ValidateResult]:
-    """Input `dataset` (a folder of shards or a mixture); output `dataset` with its manifest hash.
+    """Input `dataset` (a folder of shards or a mixture, or a manifest); output it with its hash.
 
     Raises the first problem that the check finds, and `artifact_corrupt` when the folder is no
     longer the one whose hash came with the job.
     """
     dataset = job.inputs["dataset"]
-    if not dataset.path.is_dir():  # it was there at the submission
-        raise Failure("artifact_missing", f"there is no folder {dataset.path}")
+    if not dataset.path.exists():  # it was there at the submission
+        raise Failure("artifact_missing", f"there is no {dataset.path}")
     report = check_dataset(
         [dataset.path],
         track=job.parameters["track"],

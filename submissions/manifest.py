@@ -31,7 +31,7 @@ MAX_NAME = 900  # bytes: S3 allows keys of 1,024
 FILE_SCHEME = "file://"
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+SHA256 = re.compile(r"[0-9a-f]{64}")
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Short = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -86,7 +86,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: str
     size: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # bytes
-    sha256: Sha256
+    sha256: str  # 64 hexadecimal digits
     version_id: Short = ""
     etag: Short = ""  # without its quotes
     url: Annotated[str, msgspec.Meta(max_length=8192)] = ""
@@ -97,6 +97,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 f"the name {self.name[:80]!r} must be a path below the manifest's place: no .., "
                 "no leading slash or dot, no control characters"
             )
+        if not SHA256.fullmatch(self.sha256):
+            raise ValueError("sha256 must be 64 digits from 0 to 9 and a to f")
 
     def __repr__(self) -> str:
         return f"ManifestEntry({self.name!r})"

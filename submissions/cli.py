@@ -27,9 +27,10 @@ from submissions.states import Fault
 # libraries only when one of its commands runs.
 COMMAND_MODULES = (
     "submissions.commands", "submissions.manifest_commands", "training_recipes.dataset_commands",
-    "training_recipes.recipe_commands", "training_recipes.train_commands", "training_recipes.loss_commands",
-    "training_recipes.export_commands", "evaluation.commands", "evaluation.contamination.commands",
-    "evaluation.mixtures.commands", "evaluation.transfer.commands", "evaluation.doctor",
+    "training_recipes.recipe_commands", "training_recipes.train_commands",
+    "training_recipes.loss_commands", "training_recipes.export_commands", "evaluation.commands",
+    "evaluation.contamination.commands", "evaluation.mixtures.commands",
+    "evaluation.transfer.commands", "evaluation.doctor",
 )  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], Any]  # a dict, or a type of the codec's

@@ -7,7 +7,8 @@ import sys
 
 import msgspec
 
-from submissions.check import CheckedShard, CheckedSource, check_dataset
+from submissions.check import CheckedSource, check_dataset
+from submissions.check_kept import CheckedShard
 from submissions.failures import Failure
 from submissions.job import Artifact, Job, StageResult, run_stage
 from submissions.most_data import MULTIPLE
@@ -50,6 +51,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         multiple=job.parameters.get("multiple", MULTIPLE),
         count_tokens=_token_counter(job.parameters.get("tokenizer")),
         progress=job.progress,
+        kept=job.output / "checked.json",
     )
     if report.problems:
         raise report.problems[0]

@@ -145,6 +145,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "crucible.pages.references.by_reference",
             ],
             "builtins": ["django.templatetags.static", "crucible.filters"],
         },

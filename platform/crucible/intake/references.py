@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from crucible.entries.models import Submission, Upload
 from crucible.intake.models import Reference, StoreKey
@@ -23,9 +24,6 @@ from submissions.manifest import MANIFEST, Manifest, endpoint_of, read_manifest
 from submissions.mixture import MIXTURE
 from submissions.store_access import StoreAccess, StoreCredentials
 from submissions.stores import TOLERATED, belongs
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 MOST_KEYS = 10  # of one user
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
@@ -104,7 +102,7 @@ def store_key_create(
         0 < len(access_key_id) <= 256 and 0 < len(secret_access_key) <= 1024
     ):
         raise Failure("refused", "give the key's id and its secret, as the store shows them")
-    type(user).objects.select_for_update().get(pk=user.pk)  # so that two requests count in turn
+    User.objects.select_for_update().get(pk=user.pk)  # so that two requests count in turn
     if StoreKey.objects.filter(user=user, name=name).exists():
         raise Failure("refused", f"you have a store key called {name}: remove it first")
     if StoreKey.objects.filter(user=user).count() >= MOST_KEYS:
@@ -112,6 +110,11 @@ def store_key_create(
     pair = StoreCredentials(access_key_id=access_key_id, secret_access_key=secret_access_key)
     sealed = seal(encode(msgspec.to_builtins(pair)), _belongs_to(user.pk, at))
     return StoreKey.objects.create(user=user, name=name, endpoint=at, sealed=sealed)
+
+
+def store_keys_of(user: User) -> QuerySet[StoreKey]:
+    """A user's store keys by name, still sealed."""
+    return StoreKey.objects.filter(user=user)
 
 
 def store_key_remove(*, user: User, key_id: int) -> bool:
@@ -150,6 +153,6 @@ def _check_presigned(manifest: Manifest) -> None:
             raise Failure("store_refused", said, shard=entry.name)
 
 
-def manifest_folder_words() -> list[str]:
-    """What the submit page says may be read by reference."""
+def places_open() -> list[str]:
+    """What participants may name: stores, and folders of the site's machine."""
     return [*stores_open(), *settings.CRUCIBLE_STORE_FOLDERS]

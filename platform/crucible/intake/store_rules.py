@@ -53,7 +53,11 @@ def stores_open() -> list[str]:
 
 def by_reference_possible() -> bool:
     """Whether this site takes datasets by reference at all."""
-    return bool(stores_open() or settings.CRUCIBLE_STORE_FOLDERS or own_bucket())
+    return bool(
+        settings.CRUCIBLE_STORES
+        or settings.CRUCIBLE_STORE_FOLDERS
+        or settings.CRUCIBLE_STORE_BUCKET
+    )
 
 
 def access_check(head: ManifestHead, username: str, has_key: bool) -> None:

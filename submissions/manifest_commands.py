@@ -87,6 +87,7 @@ def upload_manifest(
     if not manifest.is_file():
         raise Failure("dataset_missing", f"there is no file {manifest}")
     read_manifest(manifest)
+    size = manifest.stat().st_size
     mixture = [Path(other) for other in others]
     if len(mixture) > 1 or any(path.name != MIXTURE for path in mixture):
         raise Failure("refused", f"beside --manifest name a {MIXTURE} or nothing")
@@ -95,7 +96,7 @@ def upload_manifest(
             said = f"a mixture belongs to the mixing track, and this is the {track} track"
             raise Failure("mixture_invalid", said)
         mixture_of_shards(mixture[0], referenced_shards(manifest))
-    upload = str(client.create_upload(scale)["id"])
+    upload = str(client.create_upload(scale, size)["id"])
     with tempfile.TemporaryDirectory(prefix="crucible-submit-") as folder:
         copy = Path(folder) / MANIFEST  # what was looked at is what is sent
         shutil.copyfile(manifest, copy)

@@ -20,7 +20,16 @@ from submissions.store_access import StoreAccess
 from submissions.store_http import Refusal, get
 
 CHUNK = 2**20
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt that brought nothing
+PAUSES = (
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    15.0,
+    30.0,
+    60.0,
+)  # seconds before each further attempt that brought nothing
 SKEWED = ("RequestTimeTooSkewed", "RequestExpired", "ExpiredPresignRequest", "RequestNotReadyYet")
 CHANGED = ("PreconditionFailed", "InvalidRange", "NoSuchVersion")
 GONE = ("NoSuchKey", "NoSuchBucket", "NoSuchUpload")

@@ -302,7 +302,7 @@ def test_real_jobs_read_by_reference_as_if_uploaded(weed, home, tmp_path):
     checking = {"track": "filtering", "scale": scale.name, "max_epochs": 4,
                 "bytes_per_token": scale.bytes_per_token}  # fmt: skip
     for stage, module, parameters in [
-        ("validate", "submissions.validate", checking | {"tokens": 1000}),
+        ("validate", "submissions.validate", checking | {"tokens": 10_000}),
         ("tokenize", "training_recipes.tokenize", {"scale": scale.name, "seed": 1}),
     ]:
         document = {
@@ -314,7 +314,7 @@ def test_real_jobs_read_by_reference_as_if_uploaded(weed, home, tmp_path):
         status = run_job(backend, JobSpec(module, document, scale.name, home / "access" / "1.json"))
         assert status.state == JobState.SUCCEEDED, backend.logs(document["key"], 5000)
         figures[stage] = status.document["figures"]
-    report = check_dataset([upload], tokens_needed=1000, **checking)
+    report = check_dataset([upload], tokens_needed=10_000, **checking)
     for field in ("documents", "manifest_sha256", "tokens_estimate", "text_bytes", "bytes"):
         assert figures["validate"][field] == getattr(report, field)
     rows = tokenize_dataset([upload], tmp_path / "rows", scale, 1)

@@ -18,6 +18,7 @@ from crucible.intake.models import Reference, StoreKey
 from crucible.intake.places import folder_of
 from crucible.intake.sealing import seal, unseal
 from crucible.intake.store_rules import access_check, access_of, stores_open
+from crucible.roles.permissions import Permission, require
 from submissions.codec import decode, encode
 from submissions.failures import Failure
 from submissions.manifest import MANIFEST, Manifest, endpoint_of, read_manifest
@@ -90,7 +91,11 @@ def access_for(submission: Submission) -> StoreAccess | None:
 def store_key_create(
     *, user: User, name: str, endpoint: str, access_key_id: str, secret_access_key: str
 ) -> StoreKey:
-    """Stores a key of an allowed store, sealed. Raises `refused` and `store_refused`."""
+    """Stores a key of an allowed store, sealed.
+
+    Raises `refused`, `store_refused`, and `not_permitted` for who is no participant.
+    """
+    require(user, Permission.SUBMIT)
     name, access_key_id = name.strip(), access_key_id.strip()
     secret_access_key, at = secret_access_key.strip(), endpoint_of(endpoint.strip())
     if not NAME.fullmatch(name):

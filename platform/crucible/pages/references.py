@@ -10,12 +10,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from crucible.accounts.requests import UserRequest
+from crucible.accounts.requests import UserRequest, refusal_as_message
 from crucible.budgets.selectors import budget_rows
 from crucible.entries.models import Submission
 from crucible.intake import references, services, uploads
 from crucible.intake.reference_forms import ReferenceForm, StoreKeyForm
 from crucible.intake.store_rules import by_reference_possible, own_bucket, stores_open
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 from submissions.manifest import MANIFEST
 from submissions.mixture import MIXTURE
@@ -31,6 +32,8 @@ def _or_404() -> None:
 def submission_by_reference(request: UserRequest) -> HttpResponse:
     """The form with a manifest; on success it redirects to the page of the new submission."""
     _or_404()
+    with refusal_as_message(request):
+        require(request.user, Permission.SUBMIT)
     budgets = budget_rows(request.user)
     keys = list(references.store_keys_of(request.user))
     form = ReferenceForm(request.POST or None, request.FILES or None, budgets=budgets, keys=keys)
@@ -40,6 +43,9 @@ def submission_by_reference(request: UserRequest) -> HttpResponse:
         except Failure as failure:
             form.add_error(None, f"{failure}. {failure.next_step}")
         else:
+            like = services.lookalike_of(user=request.user, name=submission.name)
+            if like is not None:
+                messages.warning(request, f"The name looks like {like}: readers may confuse them.")
             return redirect("submission", submission.id)
     own = own_bucket()
     context = {

@@ -41,7 +41,8 @@ def client(endpoint: str, key: tuple[str, str]) -> Any:
 class Weed:
     """A running server with an empty bucket `data`; `owner` may write to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, volumes: int = 60) -> None:
+        folder.mkdir(exist_ok=True)
         identities = [
             {"name": name, "credentials": [{"accessKey": pair[0], "secretKey": pair[1]}],
              "actions": actions}
@@ -61,7 +62,7 @@ class Weed:
             [str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}",
              "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.iam=false", "-s3.localSocket=",
              f"-s3.config={folder / 'identities.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-             "-volume.max=60", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
+             f"-volume.max={volumes}", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
              *(f"-{name}={port}" for name, port in zip(names, ports, strict=True))],
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, cwd=folder,
         )  # fmt: skip

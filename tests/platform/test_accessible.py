@@ -25,8 +25,9 @@ LOOKS = (("light", 1280), ("dark", 390))
 
 
 @pytest.fixture
-def world(committed: None, alice: Any, make_submission: Any, publish: Any) -> World:
-    return World(alice, make_submission, publish)
+def world(committed: None, make_submission: Any, publish: Any) -> World:
+    """Committed, unlike what the fixtures of users make."""
+    return World(User.objects.create_user("alice"), make_submission, publish)
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def violations(context: BrowserContext, address: str) -> list[str]:
     """What axe finds, one line a place."""
     page = context.new_page()
     page.goto(address)
+    assert page.url == address, f"{address} leads to {page.url}"
     found = Axe().run(page, options=RULES).response["violations"]
     page.close()
     return [
@@ -85,3 +87,12 @@ def test_every_page_is_accessible(site: str, world: World) -> None:
                 found += violations(context, site + path)
             context.close()
     assert found == [], "\n".join(found)
+
+
+@pytest.mark.django_db
+def test_every_page_has_a_language_a_title_and_one_first_heading(client: Client) -> None:
+    for path in ("/", "/docs/", "/docs/scores/", "/leaderboard/filtering/smoke/", "/login/"):
+        text = client.get(path).text
+        assert '<html lang="en">' in text, path
+        assert text.count("<title>") == 1, path
+        assert text.count("<h1") == 1, path

@@ -5,9 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
+from crucible.accounts.scopes import USUAL, Scope, scopes_in, scopes_offered
 from crucible.accounts.services import token_create
 
 
@@ -19,10 +21,31 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
         parser.add_argument("--label", default="command line")
+        parser.add_argument(
+            "--scopes",
+            default=",".join(USUAL),
+            help=f"of {', '.join(Scope)}; default: {','.join(USUAL)}",
+        )
+        parser.add_argument(
+            "--days",
+            type=float,
+            default=settings.CRUCIBLE_TOKEN_DAYS,
+            help="how long it lasts; default: CRUCIBLE_TOKEN_DAYS",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"there is no user {options['username']!r}")
-        _, secret = token_create(user=user, label=options["label"])
+        try:
+            scopes = scopes_in(options["scopes"])
+        except ValueError as error:
+            raise CommandError(f"{error}: the scopes are {', '.join(Scope)}") from None
+        if beyond := set(scopes) - set(scopes_offered(user)):
+            raise CommandError(f"{user.username!r} has no powers for: {', '.join(sorted(beyond))}")
+        if not scopes or options["days"] <= 0:
+            raise CommandError("a token needs a scope, and more than 0 days")
+        _, secret = token_create(
+            user=user, label=options["label"], scopes=scopes, days=options["days"]
+        )
         self.stdout.write(secret)

@@ -40,6 +40,7 @@ def ask(secret: str, path: str = "/submissions", method: str = "GET", **where: s
 ASKED = {
     ("POST", "/uploads"): Scope.SUBMIT,
     ("GET", "/uploads/{upload_id}"): Scope.SUBMIT,
+    ("DELETE", "/uploads/{upload_id}"): Scope.SUBMIT,
     ("PUT", "/uploads/{upload_id}/shards/{name}"): Scope.SUBMIT,
     ("POST", "/submissions"): Scope.SUBMIT,
     ("GET", "/submissions"): Scope.READ,

@@ -146,7 +146,7 @@ def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
         )
 
 
-@api.api_operation(["DELETE"], "/uploads/{upload_id}", response=dict)
+@api.api_operation(["DELETE"], "/uploads/{upload_id}", response=dict, auth=SUBMIT)
 def upload_delete(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
     """Removes an upload that no submission uses."""
     uploads.upload_remove(user=request.auth, upload_id=upload_id)

@@ -66,7 +66,9 @@ def logins() -> dict[str, str]:
     if LOGINS.exists():
         return json.loads(LOGINS.read_text())
     made = {
-        "organiser": run(sys.executable, "manage.py", "create_user", "organiser", "--staff"),
+        "organiser": run(
+            sys.executable, "manage.py", "create_user", "organiser", "--role", "administrator"
+        ),
         "participant": run(sys.executable, "manage.py", "create_user", "participant"),
     }
     made = {name: password.strip() for name, password in made.items()}

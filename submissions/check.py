@@ -15,6 +15,7 @@ from typing import Any
 from submissions.dataset import Dataset, find_dataset
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
+from submissions.most_data import MULTIPLE, MostData
 from submissions.progress import Progress, no_progress
 from submissions.shards import LocalShard, read_documents
 from submissions.states import Fault, Track
@@ -113,13 +114,15 @@ def check_dataset(
     tokens_needed: int,
     bytes_per_token: float,
     max_epochs: int,
+    multiple: int = MULTIPLE,
     count_tokens: CountTokens | None = None,
     progress: Progress = no_progress,
 ) -> Report:
     """Reads the whole dataset and reports its figures and the first problem of each bad shard.
 
     `scale` is only named in messages; `tokens_needed` is what it trains on, and `max_epochs` how
-    often training may go through a source at most. Tokens are estimated from a sample of each
+    often training may go through a source at most; the dataset may hold `multiple` times what
+    it trains on. Tokens are estimated from a sample of each
     source by `count_tokens`; where the tokenizer is not at hand, by the average `bytes_per_token`.
     A dataset is only refused as too small when it surely is: the tokenize stage counts. Raises
     `unknown_track`, what `find_dataset` raises when there is nothing to look at, `mixture_invalid`
@@ -130,8 +133,14 @@ def check_dataset(
     dataset = find_dataset(paths)
     check_track_of(dataset, track)
     report = Report()
+    most = MostData.of(scale, tokens_needed, bytes_per_token, multiple)
+    try:
+        most.check_unread(dataset.shards)
+    except Failure as problem:
+        report.problems.append(problem)
+        return report
     with tempfile.TemporaryDirectory(prefix="crucible-check-") as scratch:
-        samples = _check_shards(dataset, Path(scratch), report, progress)
+        samples = _check_shards(dataset, Path(scratch), report, most, progress)
     tokens = {name: one.tokens(count_tokens, bytes_per_token) for name, one in samples.items()}
     report.tokens_estimate = sum(one.estimate for one in tokens.values())
     errors = [one.error for one in tokens.values() if one.error is not None]
@@ -143,6 +152,7 @@ def check_dataset(
         report.epochs_estimate = _epochs(tokens_needed, report.tokens_estimate)
         report.sources = _checked_sources(dataset, report, tokens_needed, tokens)
         report.problems += _too_small(report, scale, tokens_needed, max_epochs, tokens)
+        report.problems += _too_large(most, tokens)
     return report
 
 
@@ -199,6 +209,14 @@ def _too_small(
             yield Failure("dataset_too_small", said)
 
 
+def _too_large(most: MostData, tokens: Mapping[str, Tokens]) -> Iterator[Failure]:
+    """A problem for a dataset that surely has too many tokens."""
+    try:
+        most.check(tokens=int(sum(one.least for one in tokens.values())))
+    except Failure as problem:
+        yield problem
+
+
 def check_track(track: str) -> None:
     """Raises `unknown_track` for a track that there is not."""
     if track not in list(Track):
@@ -213,9 +231,12 @@ def check_track_of(dataset: Dataset, track: str) -> None:
 
 
 def _check_shards(
-    dataset: Dataset, scratch: Path, report: Report, progress: Progress
+    dataset: Dataset, scratch: Path, report: Report, most: MostData, progress: Progress
 ) -> dict[str, TokenSample]:
-    """Fills the report, and a sample by source; stops looking after `MAX_PROBLEMS` bad shards."""
+    """Fills the report, and a sample by source.
+
+    Stops looking after `MAX_PROBLEMS` bad shards, and once the dataset has too much.
+    """
     shards = dataset.shards
     samples = {source.name: TokenSample(source.name) for source in dataset.sources}
     source_of = {shard.name: source.name for source in dataset.sources for shard in source.shards}
@@ -224,28 +245,38 @@ def _check_shards(
         try:
             with shard.fetched(scratch) as local:
                 sample = samples[source_of[shard.name]]
-                report.shards.append(_check_shard(local, sample, index, len(shards), progress))
+                report.shards.append(
+                    _check_shard(local, sample, report, most, (index, len(shards)), progress)
+                )
         except Failure as problem:
             if problem.fault == Fault.INFRASTRUCTURE:
                 raise
             report.problems.append(problem)
-            if len(report.problems) == MAX_PROBLEMS:
+            if len(report.problems) == MAX_PROBLEMS or problem.code == "dataset_too_large":
                 return samples
     progress(len(shards), len(shards), "shard", "checked", documents=report.documents)
     return samples
 
 
 def _check_shard(
-    shard: LocalShard, sample: TokenSample, index: int, of: int, progress: Progress
+    shard: LocalShard,
+    sample: TokenSample,
+    before: Report,
+    most: MostData,
+    place: tuple[int, int],
+    progress: Progress,
 ) -> CheckedShard:
-    """Reads every document of one shard, then hashes the file."""
+    """Reads every document of one shard, then hashes the file; `before`: the shards before it."""
     documents = text_bytes = 0
+    most.check_unread([shard])  # the footer of one that lay elsewhere
+    earlier, earlier_bytes = before.documents, before.text_bytes
     for document in read_documents(shard):
         documents += 1
         text = document.text
         size = len(text) if text.isascii() else len(text.encode())
         text_bytes += size
+        most.check(documents=earlier + documents, text=earlier_bytes + text_bytes)
         sample.add(text, size)
         if documents % PROGRESS_EVERY_DOCUMENTS == 0:
-            progress(index, of, "shard", shard.name, documents=documents)
+            progress(*place, "shard", shard.name, documents=documents)
     return CheckedShard(shard.name, file_sha256(shard.path), shard.bytes, documents, text_bytes)

@@ -74,9 +74,9 @@ class Client:
         # A proxy for the outside world must not get requests to this machine.
         self._session.trust_env = parts.hostname not in LOOPBACK
 
-    def create_upload(self, scale: str) -> Document:
-        """A new, empty upload for this scale: {"id", "shards": []}."""
-        return self._ask("POST", "/api/uploads", json={"scale": scale})
+    def create_upload(self, scale: str, size: int) -> Document:
+        """A new, empty upload for so many bytes at this scale: {"id", "shards": []}."""
+        return self._ask("POST", "/api/uploads", json={"scale": scale, "bytes": size})
 
     def upload(self, upload: str) -> Document:
         """What has arrived of an upload: {"id", "shards": [{"name", "bytes", "sha256"}]}."""

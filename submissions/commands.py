@@ -89,7 +89,10 @@ def run_submit(arguments: argparse.Namespace) -> Document:
     }
     if arguments.seed is not None:
         fields["seed"] = arguments.seed
-    return client.create_submission(**fields)
+    document = client.create_submission(**fields)
+    for warning in document.get("warnings", []):  # none of a site of an older release
+        print(warning, file=sys.stderr)
+    return document
 
 
 def run_status(arguments: argparse.Namespace) -> Document:

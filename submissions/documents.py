@@ -74,8 +74,6 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
         for row, text in enumerate(texts(path, name), start=1):
             if text is None:
                 raise Failure("text_not_a_string", '"text" is null', shard=name, line=row)
-            if len(text) > MAX_LINE:
-                raise _too_long(name, row)
             yield Document(row, text)
     if row == 0:
         raise Failure("shard_empty", "the shard holds no document", shard=name)

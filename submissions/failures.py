@@ -66,6 +66,9 @@ FAILURES: dict[str, FailureKind] = {
     "mixture_invalid": _of_data(
         "Correct mixture.json; docs/mixtures.md has the rules and an example."
     ),
+    "dataset_too_large": _of_data(
+        "Leave out documents or choose a larger scale: `crucible recipe show` says what one reads.",
+    ),
     "dataset_too_small": _of_data(
         "Add documents, or choose a smaller scale: see `crucible recipe list`."
     ),
@@ -117,6 +120,7 @@ FAILURES: dict[str, FailureKind] = {
     "not_authorised": _theirs("Create a token on the site's account page and set CRUCIBLE_TOKEN."),
     "out_of_scope": _theirs("Create a token with that scope and set CRUCIBLE_TOKEN."),
     "too_many_requests": _theirs("Wait a minute, then try again."),
+    "not_permitted": _theirs("Ask the administrator of the site for a role that may do this."),
     "not_found": _theirs("Check the number: `crucible status` lists your submissions."),
     "budget_exceeded": _theirs(
         "Wait until another submission of your team is over, or ask an organiser for more hours.",

@@ -6,66 +6,85 @@ point to. What a page header declares is all that Arrow allocates for it, so it 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from submissions.expansion import Expansion
 from submissions.failures import Failure
 
-# Bytes of a page once it is decompressed: Arrow puts 1,024 rows into one, even if they are books.
-MAX_PAGE = 512 * 2**20
-LONGEST = 256 * 2**20  # bytes of a text: four for each of MAX_LINE characters
-LARGE_PAGE = 64 * 2**20
-ROWS, LARGE_ROWS = 256, 4  # that are decoded together; with larger pages
-MAX_ROWS = 256 * 2**20  # bytes of them, where a value may stand for many rows
+# Bytes of decompressed pages that are held at once. Arrow puts 1,024 rows into a page, even if they
+# are long, and needs a page twice: what it says, and the texts made of it.
+MAX_PAGE = 256 * 2**20
+LONGEST = 64 * 2**20  # bytes of a text, as of a line
+ROWS, MAX_ROWS = 256, 64 * 2**20  # that are decoded together, and bytes of them at most
 HEADER, LONGEST_HEADER = 2**12, 2**24  # bytes of a page header; it may hold the page's least value
-# What `read_dictionary` understands; a value that is repeated is then one value in memory.
-DICTIONARY = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
-REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}
+CODED_COPIES = 4  # of a dictionary that are in memory where the column's type is one
+LENGTH = 4  # bytes before each text of a page that say how long it is
+DICTIONARY_PAGE = 2  # of the format's PageType
 STRUCT, LISTS, STOP = 12, (9, 10), 0  # types of Thrift's compact protocol
 
 
-class Plan(NamedTuple):
-    """How the column is read: rows together, and whether as a dictionary."""
+@contextlib.contextmanager
+def opened(
+    path: Path, name: str, columns: tuple[str, ...] = ("text",)
+) -> Iterator[tuple[Any, int]]:
+    """The `ParquetFile` of a shard, and how many rows of it to read together.
 
-    rows: int
-    dictionary: bool
-
-
-def opened(file: IO[bytes], name: str, columns: tuple[str, ...] = ("text",)) -> tuple[Any, Plan]:
-    """The `ParquetFile` of a shard, and how to read it: its ends, column and pages are sound.
-
-    Pages of these columns are looked at; of all where there are none, and then the text has the
-    type that the file gives it. Raises `shard_empty`,
-    `shard_corrupt`, `shard_truncated`, `text_missing`, `text_not_a_string`, `expands_too_much`.
+    Its ends, column and pages are sound. Pages of these columns are looked at, of all where there
+    are none. Raises `shard_empty`, `shard_corrupt`, `shard_truncated`, `text_missing`,
+    `text_not_a_string`, `expands_too_much`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _check_ends(file, name)
-    try:
-        table = pq.ParquetFile(file)
-        _check_column(table.schema_arrow, name)
-        plan = _plan(table.metadata, file, name, columns)
-        if plan.dictionary:
-            # A dictionary keeps a value that is repeated a million times as one value in memory.
-            table = pq.ParquetFile(file, metadata=table.metadata, read_dictionary=["text"])
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(name, error) from None
-    return table, plan
+    with path.open("rb") as file:
+        try:
+            _check_ends(file, name)
+            # Mapped, because Arrow takes a column of a whole row group out of a file at once.
+            with pa.memory_map(str(path)) as mapped, pq.ParquetFile(mapped) as table:
+                _check_column(table.schema_arrow, name)
+                coded = pa.types.is_dictionary(table.schema_arrow.field("text").type)
+                yield table, _rows_together(table.metadata, file, name, columns, coded)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(name, error) from None
+
+
+def declared(path: Path, name: str) -> tuple[int, int]:
+    """What the footer says of the texts: their number, and about how many bytes they have.
+
+    The bytes are those that the column takes without compression: fewer, where texts are repeated.
+    Raises what `opened` raises, but for pages, which are not looked at.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        try:
+            _check_ends(file, name)
+            metadata = pq.read_metadata(file)
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            sizes = (
+                group.column(number).total_uncompressed_size
+                for group in groups
+                for number in range(group.num_columns)
+                if group.column(number).path_in_schema == "text"
+            )
+            rows = sum(group.num_rows for group in groups)
+            return rows, max(sum(sizes) - LENGTH * rows, 0)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(name, error) from None
 
 
 def texts(path: Path, name: str) -> Iterator[str | None]:
     """Every row's text in order, None for null; raises at the first that is not UTF-8."""
-    import pyarrow as pa
-
-    with path.open("rb") as file:
-        table, plan = opened(file, name)
+    row = 0
+    with opened(path, name) as (table, rows):
         expansion = Expansion(name, path.stat().st_size)
-        row = 0
         try:
-            for batch in table.iter_batches(plan.rows, columns=["text"]):
+            for batch in table.iter_batches(rows, columns=["text"]):
                 for value in batch.column(0):
                     row += 1
                     if _bytes_of(value) > LONGEST:
@@ -76,19 +95,18 @@ def texts(path: Path, name: str) -> Iterator[str | None]:
                     yield text
         except UnicodeDecodeError:
             raise Failure("not_utf8", "the text is not UTF-8", shard=name, line=row) from None
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(name, error) from None
 
 
 def _bytes_of(cell: Any) -> int:
     """The size of a text, without making one of it."""
     import pyarrow as pa
 
+    # A column may be of a dictionary type by the schema that Arrow keeps in the file.
     value = cell.value if isinstance(cell, pa.DictionaryScalar) else cell
     return value.as_buffer().size if value is not None and value.is_valid else 0
 
 
-def damaged(name: str, error: Exception) -> Failure:
+def _damaged(name: str, error: Exception) -> Failure:
     """The refusal of a file that Arrow cannot read."""
     detail = str(error).partition("\n")[0][:200]
     said = f"the parquet data is damaged: {detail}"
@@ -125,32 +143,48 @@ def _check_column(schema: Any, name: str) -> None:
         raise Failure("text_not_a_string", f'the column "text" is {value}, not string', shard=name)
 
 
-def _plan(metadata: Any, file: IO[bytes], name: str, columns: tuple[str, ...]) -> Plan:
-    """How to read the texts; refuses pages that are too large, by their headers."""
-    largest, own, others = 1, set[str](), set[str]()
+def _rows_together(
+    metadata: Any, file: IO[bytes], name: str, columns: tuple[str, ...], coded: bool
+) -> int:
+    """How many rows fit into memory; refuses pages that are too large, by their headers.
+
+    `coded`: the column is of a dictionary type, of which Arrow gives every batch the whole.
+    """
+    largest = 1
+    budget = Expansion(name, os.fstat(file.fileno()).st_size)
     for group in range(metadata.num_row_groups):
+        held = 0
         for number in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(number)
             if columns and chunk.path_in_schema not in columns:
                 continue
-            (own if chunk.path_in_schema == "text" else others).update(chunk.encodings)
-            for size in _page_sizes(chunk, file, name):
-                largest = max(largest, size)
+            held += _held(chunk, file, name, budget, CODED_COPIES if coded else 1)
+        largest = max(largest, held)
     if largest > MAX_PAGE:
         said = (
-            f"a page of the parquet file asks for {largest / 2**20:,.0f} MiB of memory and may "
-            f"take {MAX_PAGE / 2**20:g}: write it with smaller pages or shorter texts"
+            f"the parquet file asks for {largest / 2**20:,.0f} MiB of memory for pages that are "
+            f"read together and may take {MAX_PAGE / 2**20:g}: write it with fewer rows in a page "
+            "(pyarrow: write_batch_size) or shorter texts"
         )
         raise Failure("expands_too_much", said, shard=name)
-    dictionary = bool(columns) and own <= DICTIONARY and bool(own & REPEATING)
-    repeated = REPEATING & (others if dictionary else own | others)
-    rows = ROWS if largest <= LARGE_PAGE else LARGE_ROWS
-    # A value that is not written again for every row is no larger than a page.
-    return Plan(min(rows, max(MAX_ROWS // largest, 1)) if repeated else rows, dictionary)
+    # Each row may have a page of its own, or a value that is written once: none is larger.
+    return max(min(ROWS, MAX_ROWS // largest), 1)
 
 
-def _page_sizes(chunk: Any, file: IO[bytes], name: str) -> Iterator[int]:
-    """The decompressed size of each page of a column chunk, from its headers."""
+def _held(chunk: Any, file: IO[bytes], name: str, budget: Expansion, copies: int) -> int:
+    """Bytes of a column chunk that are in memory at once: its dictionary and its largest page."""
+    dictionary = largest = 0
+    for kind, size in _pages(chunk, file, name):
+        budget.add(size, 0)
+        if kind == DICTIONARY_PAGE:
+            dictionary += size
+        else:
+            largest = max(largest, size)
+    return copies * dictionary + largest
+
+
+def _pages(chunk: Any, file: IO[bytes], name: str) -> Iterator[tuple[int, int]]:
+    """Kind and decompressed size of each page of a column chunk, from its headers."""
     starts = [chunk.data_page_offset]
     if chunk.dictionary_page_offset:
         starts.append(chunk.dictionary_page_offset)
@@ -161,7 +195,7 @@ def _page_sizes(chunk: Any, file: IO[bytes], name: str) -> Iterator[int]:
         if decompressed < 0 or compressed < 0:
             said = "the parquet data is damaged: a page has no size"
             raise Failure("shard_corrupt", said, shard=name)
-        yield decompressed
+        yield fields.get(1, -1), decompressed
         place += length + compressed
 
 

@@ -12,6 +12,7 @@ from typing import Self
 
 from submissions.documents import Document, read_jsonl, read_parquet
 from submissions.failures import Failure
+from submissions.names import visible
 
 __all__ = ["Document", "LocalShard", "Shard", "read_documents"]
 
@@ -49,6 +50,9 @@ class Shard(ABC):
             shown = os.fsencode(self.name).decode(errors="replace")
             said = "the file's name is not UTF-8: rename it"
             raise Failure("shard_unreadable", said, shard=shown) from None
+        if (shown := visible(self.name)) != self.name or any(c in self.name for c in "\n\r\t"):
+            said = "the file's name holds characters that nobody can see: rename it"
+            raise Failure("shard_unreadable", said, shard=repr(shown)[1:-1])
 
     @property
     @abstractmethod

@@ -19,10 +19,11 @@ CountTokens = Callable[[Sequence[str]], Sequence[int]]  # ids of each text
 
 
 class Tokens(NamedTuple):
-    """An estimate with its standard error; `most` is what there can be at the very most."""
+    """An estimate with its standard error; `least` and `most` are what there surely can be."""
 
     estimate: int
     error: int | None
+    least: float
     most: float
 
 
@@ -49,14 +50,19 @@ class TokenSample:
         Without `count` by `bytes_per_token`, and then without an error: a token may be one byte.
         """
         if count is None:
-            return Tokens(round(self.bytes / bytes_per_token), None, self.bytes + self.documents)
+            return Tokens(
+                round(self.bytes / bytes_per_token),
+                None,
+                self.documents,
+                self.bytes + self.documents,
+            )
         sizes = [len(text.encode()) for text in self.texts]
         counts = count(self.texts) if self.texts else []
         share = sum(counts) / max(sum(sizes), 1)
         estimate = share * self.bytes + self.documents
         error = self._error(sizes, counts, share)
-        most = estimate + max(SURE * error, LEAST_SLACK * estimate)
-        return Tokens(round(estimate), math.ceil(error), most)
+        slack = max(SURE * error, LEAST_SLACK * estimate)
+        return Tokens(round(estimate), math.ceil(error), estimate - slack, estimate + slack)
 
     def _error(self, sizes: Sequence[int], counts: Sequence[int], share: float) -> float:
         """The standard error of a ratio estimate (Cochran, Sampling Techniques, 6.4)."""

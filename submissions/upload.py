@@ -26,7 +26,8 @@ def upload_dataset(
 ) -> str:
     """Uploads a dataset and returns the upload's id; continues `upload` if given.
 
-    Before anything is sent the server refuses a scale at which it would not accept a submission.
+    Before anything is sent the server refuses a scale at which it would not accept a submission of
+    this size.
     A mixture goes along as a mixture.json that names every shard as it is called there. A shard
     that is there already with the same hash is not sent again; one in S3 is fetched first, one
     after the other. A failure names the `--upload` with which to continue.
@@ -38,7 +39,8 @@ def upload_dataset(
             path = scratch / MIXTURE
             path.write_bytes(_flat_mixture(dataset, shards))
             shards[MIXTURE] = LocalShard(MIXTURE, "json", path)
-        there = client.upload(upload) if upload else client.create_upload(scale)
+        size = sum(shard.bytes for shard in shards.values())
+        there = client.upload(upload) if upload else client.create_upload(scale, size)
         number = str(there["id"])
         hashes = {shard["name"]: shard["sha256"] for shard in there["shards"]}
         if foreign := sorted(hashes.keys() - shards.keys()):

@@ -10,6 +10,7 @@ import msgspec
 from submissions.check import CheckedShard, CheckedSource, check_dataset
 from submissions.failures import Failure
 from submissions.job import Artifact, Job, StageResult, run_stage
+from submissions.most_data import MULTIPLE
 from submissions.token_sample import CountTokens
 
 
@@ -46,6 +47,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         tokens_needed=job.parameters["tokens"],
         bytes_per_token=job.parameters["bytes_per_token"],
         max_epochs=job.parameters["max_epochs"],
+        multiple=job.parameters.get("multiple", MULTIPLE),
         count_tokens=_token_counter(job.parameters.get("tokenizer")),
         progress=job.progress,
     )

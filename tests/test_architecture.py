@@ -18,6 +18,7 @@ PURE = ORDER[:-1]
 FOLDERS = {name: ROOT / name for name in PURE} | {"crucible": ROOT / "platform" / "crucible"}
 # The apps of the site, from the ground up. An app imports apps of earlier levels alone.
 LEVELS = [
+    {"roles"},
     {"accounts"},
     {"entries"},
     {"budgets", "notifications", "leaderboard"},

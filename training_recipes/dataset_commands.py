@@ -15,6 +15,7 @@ from submissions.codec import to_json
 from submissions.dataset import PATH_HELP
 from submissions.executor import LocalProcesses, cores
 from submissions.failures import Failure
+from submissions.most_data import MULTIPLE
 from submissions.progress import progress_for_terminal
 from submissions.ray_executor import RayCluster
 from submissions.shards import is_s3
@@ -41,6 +42,14 @@ def register(commands: Commands) -> None:
         "--output", required=True, type=output_folder, metavar="DIR", help="folder for the rows"
     )
     tokenize.add_argument("--seed", type=seed, help="seed of the shuffle (default: the recipe's)")
+    for parser in (check, tokenize):
+        parser.add_argument(
+            "--multiple",
+            type=positive,
+            default=MULTIPLE,
+            metavar="N",
+            help="refuse a dataset of more than N times what training reads (default: %(default)s)",
+        )
     place = tokenize.add_mutually_exclusive_group()
     place.add_argument(
         "--workers",
@@ -69,6 +78,7 @@ def run_check(arguments: argparse.Namespace) -> dict[str, Any]:
             tokens_needed=scale.tokens_needed,
             bytes_per_token=scale.bytes_per_token,
             max_epochs=scale.max_epochs,
+            multiple=arguments.multiple,
             count_tokens=token_counter(scale.tokenizer),
             progress=progress_for_terminal(),
         )
@@ -120,6 +130,7 @@ def run_tokenize(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.seed,
         progress_for_terminal(),
         RayCluster(arguments.ray) if arguments.ray else LocalProcesses(arguments.workers),
+        multiple=arguments.multiple,
     )
     try:
         require_enough(summary, scale)

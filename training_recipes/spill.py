@@ -24,6 +24,7 @@ from submissions.failures import Failure
 from submissions.files import written_atomically
 from submissions.hashing import file_sha256
 from submissions.job import write_json_atomically
+from submissions.most_data import MostData
 from submissions.shards import Shard, read_documents
 from training_recipes.encoder import Encoded, Encoder, Ids, encoder_of, pieces
 from training_recipes.tokenizer import END_OF_TEXT_ID
@@ -43,6 +44,7 @@ class SpillTask:
     shard: Shard
     tokenizer: str
     folder: Path
+    most: MostData
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Spilled:
 def spill_shard(task: SpillTask) -> Spilled:
     """Encodes a shard, or returns what an earlier run made of the very same file.
 
-    Raises what `read_documents` raises, and `encoder_differs` at the first id that is not the
-    reference's.
+    Raises what `read_documents` raises, `dataset_too_large`, and `encoder_differs` at the first id
+    that is not the reference's.
     """
     marker = task.folder / f"{_digest(task.shard)}.json"
     if marker.exists():
@@ -79,6 +81,7 @@ def spill_shard(task: SpillTask) -> Spilled:
     ):
         for documents in _batches(read_documents(local)):
             spill.add(documents, local.name)
+            task.most.check(tokens=spill.tokens)
         done = spill.finish()
     write_json_atomically(marker, done)
     return done
@@ -95,6 +98,7 @@ class _Spill:
     def __init__(self, folder: Path, sha256: str, encoder: Encoder) -> None:
         self.folder, self.sha256, self.encoder = folder, sha256, encoder
         self.fingerprints, self.lengths = array("Q"), array("Q")
+        self.tokens = 0
         # Open as long as this object is, and under a name whose ending tells progress what it is.
         self.partial = folder / f".{sha256}.{os.urandom(4).hex()}.ids"
         self.file = self.partial.open("wb")
@@ -115,6 +119,7 @@ class _Spill:
         for start, end in pairwise(starts.tolist()):
             self.fingerprints.append(xxhash.xxh3_64_intdigest(encoded.ids[start:end].data))
         self.lengths.extend((np.diff(starts) + 1).tolist())
+        self.tokens += len(encoded.ids) + len(documents)
         with_ends: Ids = np.insert(encoded.ids, starts[1:], END_OF_TEXT_ID)
         self.file.write(with_ends.astype("<u2", copy=False).data)
 
@@ -145,7 +150,7 @@ class _Spill:
 
     def finish(self) -> Spilled:
         """Puts the files into their place, the ids last."""
-        done = Spilled(self.sha256, len(self.lengths), sum(self.lengths), self.encoder.name)
+        done = Spilled(self.sha256, len(self.lengths), self.tokens, self.encoder.name)
         order = np.argsort(self.fingerprints, kind="stable")
         table = np.stack([np.asarray(self.fingerprints)[order], np.asarray(self.lengths)[order]])
         with written_atomically(done.documents_path(self.folder), "wb") as file:

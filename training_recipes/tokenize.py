@@ -25,6 +25,7 @@ from submissions.executor import LocalProcesses, Placement, cores
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
+from submissions.most_data import MULTIPLE, MostData
 from submissions.progress import Progress, no_progress
 from training_recipes.encoder import encoder_of
 from training_recipes.hardware import require_choices
@@ -63,6 +64,7 @@ def tokenize_dataset(
     progress: Progress = no_progress,
     placement: Placement | None = None,
     expected_sha256: str = "",
+    multiple: int = MULTIPLE,
 ) -> Summary:
     """Writes the folder `output` (see packed_rows) and returns its summary.
 
@@ -70,8 +72,9 @@ def tokenize_dataset(
     beside it, which all workers of `placement` must see. Where `output` already holds the rows of
     this dataset, scale and seed, it is returned as it is; where it holds anything else:
     `output_exists`. A dataset that is not the one expected (by hash, where it is given):
-    `artifact_corrupt`. Also raises what `find_dataset`, `spill_shard` and, with a mixture,
-    `require_enough` raise.
+    `artifact_corrupt`. One that holds more than `multiple` times what training reads:
+    `dataset_too_large`, as soon as that shows. Also raises what `find_dataset`, `spill_shard` and,
+    with a mixture, `require_enough` raise.
     """
     seed = scale.seed if seed is None else seed
     placement = placement or LocalProcesses(1)
@@ -83,8 +86,10 @@ def tokenize_dataset(
     }
     if output.exists() and any(output.iterdir()):
         return _finished(output, identity, dataset, expected_sha256)
+    most = most_data(scale, multiple)
+    most.check_unread(dataset.shards)
     with _work_folder(output, identity) as work:
-        spilled = _spill(dataset, scale, work / SPILL, placement, progress)
+        spilled = _spill(dataset, scale, most, work / SPILL, placement, progress)
         sha256 = _dataset_sha256(
             dataset, {name: done.sha256 for name, done in spilled.items()}, expected_sha256
         )
@@ -145,6 +150,11 @@ def require_allowed(sources: Sequence[SourceSummary], scale: Scale) -> None:
             )
 
 
+def most_data(scale: Scale, multiple: int = MULTIPLE) -> MostData:
+    """How much a dataset may hold at this scale."""
+    return MostData.of(scale.name, scale.tokens_needed, scale.bytes_per_token, multiple)
+
+
 @contextlib.contextmanager
 def _work_folder(output: Path, identity: dict[str, Any]) -> Iterator[Path]:
     """The folder of unfinished work, this process's alone, without what is of another run."""
@@ -200,10 +210,15 @@ def _dataset_sha256(dataset: Dataset, hashes: dict[str, str], expected: str) -> 
 
 
 def _spill(
-    dataset: Dataset, scale: Scale, folder: Path, placement: Placement, progress: Progress
+    dataset: Dataset,
+    scale: Scale,
+    most: MostData,
+    folder: Path,
+    placement: Placement,
+    progress: Progress,
 ) -> dict[str, Spilled]:
     """Encodes every shard into `folder`; what came of each, by the shard's name."""
-    tasks = [SpillTask(shard, scale.tokenizer, folder) for shard in dataset.shards]
+    tasks = [SpillTask(shard, scale.tokenizer, folder, most) for shard in dataset.shards]
     spilled: dict[str, Spilled] = {}
 
     def tell() -> None:
@@ -214,6 +229,7 @@ def _spill(
     tasks.sort(key=lambda task: -task.shard.bytes)
     for task, done in placement(spill_shard, tasks, tell):
         spilled[task.shard.name] = done
+        most.check(tokens=sum(one.tokens for one in spilled.values()))
         tell()
     return spilled
 
@@ -323,8 +339,8 @@ def result_of(summary: Summary) -> TokenizeResult:
 
 
 def stage(job: Job) -> StageResult[TokenizeResult]:
-    """`dataset` to `tokens`; parameters `scale` and `seed`, any other is `recipe_frozen`."""
-    require_choices(job.parameters, {"scale", "seed"})
+    """`dataset` to `tokens`; parameters `scale`, `seed`, `multiple`, any other: `recipe_frozen`."""
+    require_choices(job.parameters, {"scale", "seed", "multiple"})
     dataset = job.inputs["dataset"]
     scale = load_scale(job.parameters["scale"])
     job.require_recipe(scale.recipe_sha256)
@@ -337,6 +353,7 @@ def stage(job: Job) -> StageResult[TokenizeResult]:
         job.progress,
         LocalProcesses(cores()),
         expected_sha256=dataset.sha256,
+        multiple=job.parameters.get("multiple", MULTIPLE),
     )
     require_enough(summary, scale)
     tokens = Artifact(output.resolve().as_uri(), folder_hash(output))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from submissions.expansion import Expansion
-from submissions.parquet import damaged, opened
+from submissions.parquet import opened
 from submissions.shards import LocalShard
 
 MOST_HELD = 256 * 2**20  # bytes of a row group; a larger one is written as several
@@ -17,27 +17,22 @@ def write_parquet(shard: LocalShard, target: Path, texts: dict[int, str | None])
 
     Raises what reading the shard raises.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with shard.path.open("rb") as file:
-        table, plan = opened(file, shard.name, columns=())
+    with opened(shard.path, shard.name, columns=()) as (table, rows):
         expansion = Expansion(shard.name, shard.bytes)
         schema, row = table.schema_arrow, 1
-        try:
-            with pq.ParquetWriter(target, schema, **_settings(table.metadata)) as writer:
-                for group in range(table.metadata.num_row_groups):
-                    held: list[Any] = []
-                    for batch in table.iter_batches(plan.rows, row_groups=[group]):
-                        expansion.add(batch.nbytes, len(batch))
-                        held.append(_changed(batch.cast(schema), row, texts))
-                        row += len(batch)
-                        if sum(one.nbytes for one in held) > MOST_HELD:
-                            _write(writer, held, schema)
-                            held = []
-                    _write(writer, held, schema)
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(shard.name, error) from None
+        with pq.ParquetWriter(target, schema, **_settings(table.metadata)) as writer:
+            for group in range(table.metadata.num_row_groups):
+                held: list[Any] = []
+                for batch in table.iter_batches(rows, row_groups=[group]):
+                    expansion.add(batch.nbytes, len(batch))
+                    held.append(_changed(batch.cast(schema), row, texts))
+                    row += len(batch)
+                    if sum(one.nbytes for one in held) > MOST_HELD:
+                        _write(writer, held, schema)
+                        held = []
+                _write(writer, held, schema)
 
 
 def _settings(metadata: Any) -> dict[str, Any]:

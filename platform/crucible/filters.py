@@ -9,6 +9,7 @@ from django import template
 from django.utils.html import format_html
 
 from crucible.plots import DOT_WIDTH, Dot
+from submissions import names
 from training_recipes.cost import size_text
 
 register = template.Library()
@@ -70,6 +71,12 @@ def figure(value: float | None) -> str:
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}".replace(",", "\u202f")
     return f"{value:.4g}"
+
+
+@register.filter
+def visible(text: str) -> str:
+    """A text of others with all that cannot be seen in it written as its code."""
+    return names.visible(text)
 
 
 @register.filter

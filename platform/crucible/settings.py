@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 
 from crucible.paths import REPOSITORY, home, read_secret, write_secret
+from submissions.most_data import MULTIPLE
 from training_recipes.scales import canonical_name
 
 # Statistics multiply small matrices: threads of their own would only get in the workers' way. Must
@@ -57,6 +58,8 @@ CRUCIBLE_MAX_UPLOAD = int(os.environ.get("CRUCIBLE_MAX_UPLOAD", 50 * 1024**3))  
 CRUCIBLE_MAX_OPEN_UPLOADS = int(os.environ.get("CRUCIBLE_MAX_OPEN_UPLOADS", 10))
 CRUCIBLE_MAX_SHARDS = int(os.environ.get("CRUCIBLE_MAX_SHARDS", 10_000))
 CRUCIBLE_MAX_STORED = int(os.environ.get("CRUCIBLE_MAX_STORED", 10 * CRUCIBLE_MAX_UPLOAD))
+# How often a dataset may hold what one training at its scale reads.
+CRUCIBLE_MAX_MULTIPLE = int(os.environ.get("CRUCIBLE_MAX_MULTIPLE", MULTIPLE))
 CRUCIBLE_STAGE_ATTEMPTS = 3
 # Seconds without a sign of life after which a running job is stopped and started again.
 CRUCIBLE_SILENCE = float(os.environ.get("CRUCIBLE_SILENCE", 2 * 3600))
@@ -105,6 +108,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     # In the order in which they may import each other: tests/test_architecture.py.
+    "crucible.roles",
     "crucible.accounts",
     "crucible.entries",
     "crucible.budgets",
@@ -121,6 +125,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "crucible.no_nul.no_nul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -3,6 +3,7 @@
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 
 from crucible.api.views import api
 from crucible.pages import (
@@ -35,7 +36,7 @@ urlpatterns = [
     ),
     path(
         "leaderboard/<str:track>/<str:scale>/feed.atom",
-        board_exports.BoardFeed(),
+        require_safe(board_exports.BoardFeed()),
         name="leaderboard_feed",
     ),
     path("baselines/<int:baseline_id>/", board_exports.baseline, name="baseline"),

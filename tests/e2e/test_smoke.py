@@ -43,7 +43,7 @@ def site(installation):
 def passwords(site) -> dict[str, str]:
     return {
         "ann": site.manage("create_user", "ann"),
-        "olga": site.manage("create_user", "olga", "--staff"),
+        "olga": site.manage("create_user", "olga", "--role", "administrator"),
     }
 
 

@@ -23,6 +23,9 @@ from crucible.pages import metrics, stages
 from evaluation.suite import load_suite
 from training_recipes.scales import load_scale
 
+# What migrations put there: the roles among it.
+KEPT = {"django_migrations", "django_content_type", "auth_permission", "auth_group",
+        "auth_group_permissions"}  # fmt: skip
 LINE = b'{"text": "A document."}\n'
 
 
@@ -219,11 +222,7 @@ def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         with connection.cursor() as cursor:
-            tables = [
-                name
-                for name in connection.introspection.table_names()
-                if name not in ("django_migrations", "django_content_type", "auth_permission")
-            ]
+            tables = [name for name in connection.introspection.table_names() if name not in KEPT]
             for name in tables:  # the append-only ones refuse even this
                 cursor.execute(f"alter table {name} disable trigger user")
             cursor.execute(f"truncate {', '.join(tables)} cascade")

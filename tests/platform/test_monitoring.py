@@ -113,7 +113,7 @@ def test_metrics_are_for_organisers_and_in_prometheus_form(
     client = Client()
     assert client.get("/metrics").status_code == 401
     for user, scopes, status in (
-        (alice, [Scope.ORGANISE], 401), (staff, [Scope.READ], 403), (staff, [Scope.ORGANISE], 200),
+        (alice, [Scope.ORGANISE], 403), (staff, [Scope.READ], 403), (staff, [Scope.ORGANISE], 200),
     ):  # fmt: skip
         _, secret = token_create(user=user, label="prometheus", scopes=scopes)
         answer = client.get("/metrics", headers={"authorization": f"Bearer {secret}"})

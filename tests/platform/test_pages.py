@@ -95,7 +95,7 @@ def test_a_failure_says_what_where_and_what_to_do(as_user, alice, make_submissio
     submission = make_submission(alice)
     Submission.objects.filter(id=submission.id).update(state="failed", failure=failure)
     page = as_user(alice).get(f"/submissions/{submission.id}/").text
-    assert "a.jsonl, line 3: this line is not JSON" in re.sub(r"\s+", " ", page)
+    assert "<bdi>a.jsonl</bdi>, line 3: <bdi>this line is not JSON" in re.sub(r"\s+", " ", page)
     assert "crucible check" in page
     assert "not_json" in page
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
@@ -28,6 +28,7 @@ from crucible.review.services import (
     submission_settle,
     verdict_give,
 )
+from crucible.roles.services import Role, role_give
 from evaluation.contamination.questions import Question, read_questions
 from evaluation.examples import Example
 from evaluation.records import write_records
@@ -81,16 +82,11 @@ def submission(alice: User, make_submission: Any) -> Submission:
 
 @pytest.fixture
 def reviewers(db: None) -> tuple[User, User]:
-    """Two of staff who may judge, and nothing more."""
-    made = []
-    for name in ("rita", "ravi"):
-        user = User.objects.create_user(name, password="a long passphrase", is_staff=True)
-        wanted = Permission.objects.filter(
-            content_type__app_label="review", codename__in=["add_verdict", "view_item"]
-        )
-        user.user_permissions.set(wanted)
-        made.append(user)
-    return made[0], made[1]
+    """Two who may judge, and nothing more."""
+    rita, ravi = (User.objects.create_user(name) for name in ("rita", "ravi"))
+    for user in (rita, ravi):
+        role_give(user=user, role=Role.REVIEWER, actor=None)
+    return rita, ravi
 
 
 def settle(submission: Submission) -> str:
@@ -167,6 +163,7 @@ def test_to_disqualify_takes_two_reviewers(
 def test_who_may_not_judge(submission: Submission, reviewers: tuple[User, User]) -> None:
     scan_record(submission=submission, report=report(finding(TASKS[0], 1, "high")))
     item = item_of(submission)
+    role_give(user=submission.user, role=Role.REVIEWER, actor=None)
     with pytest.raises(Failure, match="of their own"):
         verdict_give(item_id=item.id, reviewer=submission.user, kind="false_alarm", reason="No.")
     with pytest.raises(Failure, match="needs its reason"):
@@ -349,7 +346,7 @@ def test_only_reviewers_read_questions(
     evidence = reverse("findings", args=[submission.id, scan.items.get().id])
     shown = finding(TASKS[0], 1, "high")["text"]
     hidden = next(choice for choice in question(TASKS[0], 1).choices if choice not in shown)
-    User.objects.filter(id=bob.id).update(is_staff=True)  # without the permission to judge
+    role_give(user=bob, role=Role.ORGANISER, actor=None)  # without the permission to judge
     for user, sees in ((alice, False), (bob, False), (reviewers[0], True)):
         assert "<mark>" in (text := page(user, evidence))  # in the dataset's own text
         assert ("Test question" in text) is sees

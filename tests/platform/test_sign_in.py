@@ -17,8 +17,7 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core import mail
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
@@ -28,6 +27,8 @@ from django.test import Client, RequestFactory
 from crucible.accounts.addresses import client_address
 from crucible.accounts.models import Invitation
 from crucible.accounts.services import token_create
+from crucible.roles.models import Act
+from crucible.roles.services import rights_of
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,6 +157,9 @@ def test_an_invitation_is_for_one_account(settings):
     assert signed_in(first)
     used = Invitation.objects.get()
     assert used.used_by == User.objects.get(username="carol")
+    assert rights_of(used.used_by) == {"participant"}
+    act = Act.objects.get()
+    assert (act.actor, act.what, act.about) == (None, "added", f"invitation {used.pk}")
     assert "needs an invitation" in sign_up(second, "dave", "dave@example.org").text
     assert not User.objects.filter(username="dave").exists()
     assert Client().get(link).status_code == 404
@@ -186,6 +190,17 @@ def test_names_of_the_site_and_look_alikes_are_refused(client, settings):
         answer = sign_up(client, name)
         assert answer.status_code == 200, name
     assert User.objects.count() == 1
+
+
+def test_who_signs_up_is_told_of_a_lookalike(client, settings, caplog):
+    settings.CRUCIBLE_SIGN_UP, settings.ACCOUNT_EMAIL_VERIFICATION = "open", "none"
+    User.objects.create_user("alice")
+    sign_up(client, "a1ice")
+    assert "Your name looks like the user alice" in client.get("/submissions/").text
+    assert "looks like that of alice" in caplog.text
+    client.logout()
+    sign_up(client, "dave", "dave@example.org")
+    assert "looks like" not in client.get("/submissions/").text
 
 
 def test_who_signs_up_confirms_the_address_before_signing_in(client, settings, mailing):
@@ -284,23 +299,6 @@ def test_an_organiser_hands_out_a_link_that_confirms_an_address(client, settings
         printed("account_link", "carol", "--confirm")
 
 
-def test_links_in_the_admin_are_logged_and_open_no_account_above_ones_own(alice, bob, staff):
-    bob.is_staff = True
-    bob.save()
-    bob.user_permissions.set(Permission.objects.filter(codename__in=["change_user", "view_user"]))
-    client = Client()
-    client.force_login(bob)
-    chosen = {"action": "password_links", "_selected_action": [alice.pk, staff.pk]}
-    answer = client.post("/admin/auth/user/", chosen)
-    links = re.findall(r"<code>(http\S+)</code>", answer.text)
-    assert len(links) == 1
-    assert "no-store" in answer.headers["Cache-Control"]
-    assert "Set a new password" in Client().get(path_of(links[0]), follow=True).text
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.object_id) == (bob, str(alice.pk))
-    assert "link to set a password" in entry.change_message
-
-
 # -- a new password --------------------------------------------------------------------------------
 def test_a_new_password_ends_the_other_sessions_and_the_tokens_and_keeps_ones_own(alice):
     here, elsewhere = Client(), Client()
@@ -388,6 +386,11 @@ def test_who_lost_the_second_factor_gets_in_by_the_organisers_link(alice):
     log_in(mine, "alice")
     with_second_factor(mine)
     assert printed("account_link", "alice", "--without-second-factor")
+    about = f"second factor of user {alice.pk}"
+    assert list(Act.objects.values_list("what", "about", "on_whom")) == [
+        ("deleted", about, alice.pk),
+        ("link made", f"user {alice.pk}", alice.pk),
+    ]
     client = Client()
     assert log_in(client, "alice").url == "/submissions/"
 

@@ -9,17 +9,22 @@ from io import StringIO
 import pytest
 import requests
 from django.apps import apps
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
 from crucible.accounts.models import ApiToken
-from crucible.accounts.scopes import Scope
+from crucible.accounts.scopes import CARRIED, USUAL, Scope, powers_limit, scopes_offered
 from crucible.accounts.services import token_create
 from crucible.api.tokens import Token
 from crucible.api.views import api as routes
+from crucible.roles.models import Act
+from crucible.roles.permissions import Permission as Asked
+from crucible.roles.permissions import may, require
+from crucible.roles.services import Role, role_give
 from submissions.cli import main
+from submissions.failures import Failure
 
 pytestmark = pytest.mark.django_db
 
@@ -150,28 +155,79 @@ def test_without_its_scope_an_organisers_token_has_a_participants_powers(
     assert staff.is_superuser
 
 
-def test_scopes_limit_permissions_too(bob, settings):
-    from django.contrib.auth.models import User
-
-    from crucible.accounts.scopes import powers_limit
-
-    bob.is_staff = True
-    bob.save()
+def test_scopes_limit_permissions_given_by_name(bob):
     bob.user_permissions.set(
-        Permission.objects.filter(codename__in=["add_verdict", "change_allowance"])
+        Permission.objects.filter(codename__in=["add_verdict", "read_metrics", "link_account"])
     )
 
     def held(*scopes: Scope) -> set[str]:
         return powers_limit(User.objects.get(pk=bob.pk), scopes).get_all_permissions()
 
-    assert held(Scope.READ, Scope.SUBMIT) == set()
+    assert held(Scope.READ) == set()
+    assert held(Scope.READ, Scope.SUBMIT) == {"entries.add_submission"}
     assert held(Scope.REVIEW) == {"review.add_verdict"}
-    assert held(Scope.ORGANISE) == {"budgets.change_allowance"}
-    assert len(held(*Scope)) == 2
-    User.objects.filter(pk=bob.pk).update(is_superuser=True)
-    limited = powers_limit(User.objects.get(pk=bob.pk), [Scope.REVIEW])
-    assert limited.has_perm("review.add_verdict")
-    assert not limited.has_perm("budgets.change_allowance")
+    assert held(Scope.ORGANISE) == {"jobs.read_metrics"}
+    assert len(held(*Scope)) == 3  # no scope carries links to others' accounts
+
+
+@pytest.mark.parametrize("role", Role)
+def test_no_role_gets_round_the_scopes(role, alice, make_submission):
+    """Groups, single permissions and `is_superuser` are ways to a permission: none is left open."""
+    user = User.objects.create_user("zoe")
+    role_give(user=user, role=role, actor=None)
+    whole = User.objects.get(pk=user.pk)
+    for number in range(1 << len(Scope)):
+        scopes = {scope for place, scope in enumerate(Scope) if number >> place & 1}
+        limited = powers_limit(User.objects.get(pk=user.pk), scopes)
+        carried = {one for scope in scopes for one in CARRIED[scope]}
+        for one in Asked:
+            assert may(limited, one) == (may(whole, one) and one in carried), (scopes, one)
+            if not may(limited, one):
+                with pytest.raises(Failure, match="may not"):
+                    require(limited, one)
+        assert not limited.get_group_permissions() - {one.value for one in carried}
+        assert not limited.is_superuser
+    path = f"/submissions/{make_submission(alice).id}"
+    usual = token_create(user=whole, label="usual")[1]
+    assert ask(usual, path).status_code == 404
+    assert ask(usual, f"{path}/cancel", "POST").status_code == 404
+    assert ask(usual, "/uploads", "POST").status_code == 201
+    review = token_create(user=whole, label="review", scopes=[*USUAL, Scope.REVIEW])[1]
+    if role != Role.PARTICIPANT:
+        assert ask(review, path).status_code == 200
+        answer = ask(review, f"{path}/cancel", "POST")
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
+
+
+def test_the_scopes_on_offer_are_those_that_open_something(alice):
+    def offered(*roles: Role) -> list[Scope]:
+        user = User.objects.create_user(f"u{User.objects.count()}")
+        for role in roles:
+            role_give(user=user, role=role, actor=None)
+        return list(scopes_offered(User.objects.get(pk=user.pk)))
+
+    assert offered() == list(USUAL)
+    assert offered(Role.REVIEWER) == [*USUAL, Scope.REVIEW]
+    assert offered(Role.ORGANISER) == offered(Role.ADMINISTRATOR) == list(Scope)
+    User.objects.filter(pk=alice.pk).update(is_staff=True)  # the door of the admin: no power
+    assert list(scopes_offered(User.objects.get(pk=alice.pk))) == list(USUAL)
+
+
+def test_a_label_that_hides_something_is_refused_beside_its_field(alice):
+    client = Client()
+    client.force_login(alice)
+    fields = {"label": "a\u202eb", "scopes": ["read"], "days": "7"}
+    answer = client.post("/account/tokens/", fields)
+    assert answer.status_code == 422
+    assert "U+202E" in answer.text
+    with pytest.raises(CommandError, match=r"U\+202E"):
+        call_command("create_token", "alice", "--label", "a\u202eb")
+
+
+def test_a_token_that_a_command_makes_is_an_act(alice):
+    call_command("create_token", "alice", "--scopes", "read", stdout=StringIO())
+    act = Act.objects.get()
+    assert (act.actor, act.what, act.on_whom, act.detail) == (None, "token created", alice, "read")
 
 
 def test_a_token_is_throttled_and_others_are_not(alice, settings, monkeypatch):

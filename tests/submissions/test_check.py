@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from submissions import validate
@@ -12,6 +15,7 @@ from submissions.check import MAX_PROBLEMS, Report, check_dataset
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256, file_sha256
 from submissions.job import run_stage
+from submissions.shards import LocalShard
 
 
 def write(folder: Path, name: str, *texts: str) -> Path:
@@ -23,10 +27,11 @@ def write(folder: Path, name: str, *texts: str) -> Path:
     return path
 
 
-def check(*paths: Path, tokens: int = 1, track: str = "filtering") -> Report:
+def check(*paths: Path, tokens: int = 1, track: str = "filtering", multiple: int = 10**6) -> Report:
     return check_dataset(
-        paths, track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0, max_epochs=4
-    )
+        paths, track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0, max_epochs=4,
+        multiple=multiple,
+    )  # fmt: skip
 
 
 def test_figures(tmp_path: Path) -> None:
@@ -99,8 +104,8 @@ def test_progress_ends_at_the_last_shard(tmp_path: Path) -> None:
         calls.append((step, of))
 
     check_dataset(
-        [tmp_path], track="mixing", scale="smoke", tokens_needed=0, bytes_per_token=4,
-        max_epochs=4, progress=progress,
+        [tmp_path], track="mixing", scale="smoke", tokens_needed=1, bytes_per_token=4,
+        max_epochs=4, multiple=10**6, progress=progress,
     )  # fmt: skip
     assert calls == [(0, 2), (1, 2), (2, 2)]
 
@@ -113,7 +118,7 @@ def job_directory(tmp_path: Path, dataset: Path, sha256: str = "", tokens: int =
         "stage": "validate",
         "inputs": {"dataset": {"uri": dataset.as_uri(), "sha256": sha256}},
         "parameters": {"track": "filtering", "scale": "smoke", "tokens": tokens,
-                       "bytes_per_token": 4.0, "max_epochs": 4},
+                       "bytes_per_token": 4.0, "max_epochs": 4, "multiple": 10**6},
         "output": (tmp_path / "output").as_uri(),
     }  # fmt: skip
     (directory / "job.json").write_text(json.dumps(spec))
@@ -157,3 +162,38 @@ def test_a_dataset_that_vanished_is_not_the_participants_fault(tmp_path: Path) -
     directory = job_directory(tmp_path, tmp_path / "gone")
     assert run_stage(validate.stage, [str(directory)]) == 3
     assert json.loads((directory / "failure.json").read_text())["code"] == "artifact_missing"
+
+
+class TestTooMuch:
+    """A dataset may hold a multiple of what its scale reads: here 2 times 100 tokens of 4 bytes."""
+
+    def refused(self, *paths: Path) -> str:
+        report = check(*paths, tokens=100, multiple=2)
+        assert [problem.code for problem in report.problems] == ["dataset_too_large"]
+        return report.problems[0].message
+
+    def test_just_enough_is_taken(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.jsonl", "x" * 780)
+        assert check(tmp_path, tokens=100, multiple=2).ok
+
+    def test_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(tmp_path, "a.jsonl", "x" * 400)
+        write(tmp_path, "b.jsonl", "x" * 400)
+        monkeypatch.setattr("submissions.check.read_documents", None)  # nothing is read
+        assert "bytes of files or more, and 800 are the most: 2 times" in self.refused(tmp_path)
+
+    @pytest.mark.parametrize("texts", [[""] * 201, ["word " * 300]])
+    def test_footers(
+        self, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", compression="zstd")
+        monkeypatch.setattr("submissions.check.read_documents", None)
+        monkeypatch.setattr(LocalShard, "bytes", 1)
+        self.refused(tmp_path)
+
+    @pytest.mark.parametrize("text", [b"", b"word " * 3])
+    def test_counts(self, text: bytes, tmp_path: Path) -> None:
+        lines = b'{"text": "%b"}\n' % text * 5_000
+        (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines, 9))
+        assert len(gzip.compress(lines, 9)) < 800
+        self.refused(tmp_path)

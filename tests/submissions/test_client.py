@@ -216,7 +216,7 @@ def test_an_upload_of_another_dataset_is_not_mixed_in(
 def test_connections_that_drop_are_tried_again(
     client: Client, server: Server, dataset: Path
 ) -> None:
-    upload = client.create_upload("smoke")["id"]
+    upload = client.create_upload("smoke", 9)["id"]
     server.script = ["drop", 503]
     upload_dataset(client, find_dataset([dataset / "a.jsonl"]), "smoke", upload)
     assert list(server.uploads[upload]) == ["a.jsonl"]

@@ -247,8 +247,9 @@ def test_the_hash_covers_weights_and_which_shard_is_whose(folder: Path) -> None:
 
 def check(path: Path, tokens: int, track: str = "mixing") -> Report:
     return check_dataset(
-        [path], track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0, max_epochs=4
-    )
+        [path], track=track, scale="smoke", tokens_needed=tokens, bytes_per_token=4.0, max_epochs=4,
+        multiple=10**6,
+    )  # fmt: skip
 
 
 def test_figures_of_each_source(folder: Path) -> None:
@@ -291,7 +292,7 @@ def run(tmp_path: Path, folder: Path) -> Callable[[], dict[str, Any]]:
         job = tmp_path / "job"
         job.mkdir()
         parameters = {"track": "mixing", "scale": "smoke", "tokens": 1, "bytes_per_token": 4.0,
-                      "max_epochs": 4}  # fmt: skip
+                      "max_epochs": 4, "multiple": 10**6}  # fmt: skip
         spec = {"key": "1-validate-a1", "stage": "validate", "parameters": parameters,
                 "inputs": {"dataset": {"uri": folder.as_uri(), "sha256": ""}},
                 "output": (tmp_path / "output").as_uri()}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,6 +81,56 @@ def test_a_page_that_asks_for_too_much_is_refused_by_its_header(
     failure = refusal(path)
     assert failure.code == "expands_too_much"
     assert "21 MiB" in failure.message
+
+
+def test_pages_that_are_read_together_are_counted_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    monkeypatch.setattr(parquet, "MAX_PAGE", 2**20)
+    columns = {f"c{k}": ["x" * 1_000] * 300 for k in range(4)} | {"text": ["y" * 1_000] * 300}
+    pq.write_table(pa.table(columns), path, use_dictionary=False)
+    assert read(path) == columns["text"]  # only its own column is read
+    with pytest.raises(Failure) as raised, parquet.opened(path, path.name, columns=()):
+        pass
+    assert raised.value.code == "expands_too_much"
+
+
+def test_pages_that_expand_too_much_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    monkeypatch.setattr(expansion, "FREE", 2**20)
+    pq.write_table(pa.table({"text": ["y" * 3 * 2**20]}), path, compression="zstd",
+                   use_dictionary=False)  # fmt: skip
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    assert refusal(path).code == "expands_too_much"
+
+
+MOST_HELD = """
+import sys
+from pathlib import Path
+from submissions.shards import LocalShard, read_documents
+most = documents = 0
+for document in read_documents(LocalShard("a", "parquet", Path(sys.argv[1]))):
+    documents += 1
+    if documents % 20 == 0:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        most = max(most, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+print(documents, most // 1024)
+"""
+
+
+def test_of_a_large_row_group_only_pages_are_in_memory(tmp_path: Path) -> None:
+    path, rows, text = tmp_path / "a.parquet", 300, "lorem ipsum" * 100_000
+    pq.write_table(pa.table({"text": [text[k:] for k in range(rows)]}), path, compression="none",
+                   use_dictionary=False, write_batch_size=1)  # fmt: skip
+    assert path.stat().st_size > 300 * 2**20
+    command = [sys.executable, "-c", MOST_HELD, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    documents, most = map(int, done.stdout.split())
+    assert documents == rows
+    assert most < 400  # MiB: 256 rows that are read together, and the library
 
 
 @pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", ""])

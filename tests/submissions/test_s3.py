@@ -310,8 +310,9 @@ def test_a_server_that_is_not_there(
 
 def check(*paths: str) -> Report:
     return check_dataset(
-        paths, track="mixing", scale="smoke", tokens_needed=1, bytes_per_token=4.0, max_epochs=4
-    )
+        paths, track="mixing", scale="smoke", tokens_needed=1, bytes_per_token=4.0, max_epochs=4,
+        multiple=10**6,
+    )  # fmt: skip
 
 
 def test_the_check_is_the_same_as_of_files(

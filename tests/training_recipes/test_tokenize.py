@@ -330,3 +330,32 @@ def test_a_tar_member_is_what_tarfile_writes(size: int) -> None:
     ours = tar_member(name, content)
     assert by_library.getvalue()[: len(ours)] == ours
     assert set(by_library.getvalue()[len(ours) :]) == {0}
+
+
+def test_more_than_training_can_use_is_refused_and_not_written(
+    tmp_path: Path, tiny: Scale, write_shard: WriteShard, some_texts: Texts
+) -> None:
+    for number in range(4):
+        write_shard(tmp_path / "in" / f"{number}.jsonl", some_texts(500, number))
+    enough = tokenize_dataset([tmp_path / "in"], tmp_path / "enough", tiny, multiple=3)
+    assert enough == tokenize_dataset([tmp_path / "in"], tmp_path / "as-ever", tiny)
+    assert enough.tokens > tiny.tokens_needed
+    with pytest.raises(Failure) as raised:
+        tokenize_dataset([tmp_path / "in"], tmp_path / "out", tiny, multiple=1)
+    assert raised.value.code == "dataset_too_large"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shard_is_given_up_when_it_has_too_many_tokens(
+    tmp_path: Path, tiny: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": ""}\n' * (tiny.tokens_needed + 5_000))
+    encoded: list[int] = []
+    real = Encoder.encode
+    monkeypatch.setattr(
+        Encoder, "encode", lambda self, texts: encoded.append(len(texts)) or real(self, texts)
+    )
+    with pytest.raises(Failure) as raised:
+        tokenize_dataset([tmp_path / "a.jsonl"], tmp_path / "out", tiny, multiple=1)
+    assert raised.value.code == "dataset_too_large"
+    assert sum(encoded) <= tiny.tokens_needed + 1_000

@@ -15,6 +15,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -24,6 +25,7 @@ from django.shortcuts import render
 from crucible.accounts.addresses import client_address
 from crucible.accounts.invitations import invitation_use, may_sign_up
 from crucible.accounts.links import site_link
+from crucible.lookalikes import lookalike
 from submissions.failures import Failure
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Saves the new account and spends its invitation, both or neither."""
         saved: User = super().save_user(request, user, form, commit)
         if commit:
+            _warn_of_lookalike(request, saved)
             try:
                 invitation_use(request, saved)
             except Failure:
@@ -100,6 +103,15 @@ class AccountAdapter(DefaultAccountAdapter):
             message.send()
         except OSError as error:  # smtplib's own errors are OSErrors too
             logger.warning("a mail about an account was not sent: %s", error)
+
+
+def _warn_of_lookalike(request: HttpRequest, user: User) -> None:
+    """Tells the new user, and the log, whose name theirs looks like."""
+    others = User.objects.exclude(pk=user.pk).values_list("username", flat=True)
+    like = lookalike(user.get_username(), others)
+    if like is not None:
+        messages.warning(request, f"Your name looks like the user {like}: readers may confuse you.")
+        logger.warning("user %s signed up with a name that looks like that of %s", user, like)
 
 
 def _key_of(user: User) -> str:

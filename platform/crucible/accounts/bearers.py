@@ -12,7 +12,9 @@ from submissions.failures import Failure
 
 # Refused tokens from one address, so that a broken script does not keep the database busy.
 REFUSED = {"token_refused": "30/m/ip"}
-STATUS_OF = {"not_authorised": 401, "out_of_scope": 403, "too_many_requests": 429}
+STATUS_OF = {
+    "not_authorised": 401, "out_of_scope": 403, "not_permitted": 403, "too_many_requests": 429,
+}  # fmt: skip
 
 
 def bearer_user(request: HttpRequest, secret: str, scope: Scope) -> User:

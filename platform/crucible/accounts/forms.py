@@ -7,15 +7,19 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 
 from crucible.accounts.scopes import USUAL, WORDS, Scope, scopes_offered
+from crucible.accounts.services import LONGEST_LABEL
+from submissions.failures import Failure
+from submissions.names import checked_name
 
 
 class TokenForm(forms.Form):
     """Label, scopes among those that the user's tokens can have, and days until it ends."""
 
     label = forms.CharField(
-        max_length=80, required=False, help_text="For you, to tell tokens apart.",
+        max_length=LONGEST_LABEL, required=False, help_text="For you, to tell tokens apart.",
         widget=forms.TextInput(attrs={"placeholder": "my laptop"}),
     )  # fmt: skip
     scopes = forms.MultipleChoiceField(
@@ -38,7 +42,11 @@ class TokenForm(forms.Form):
         )
 
     def clean_label(self) -> str:
-        return self.cleaned_data["label"].strip() or "command line"
+        label = self.cleaned_data["label"].strip() or "command line"
+        try:
+            return checked_name(label, "the token's label", LONGEST_LABEL)
+        except Failure as failure:
+            raise ValidationError(failure.message) from None
 
     def clean_scopes(self) -> list[Scope]:
         return [Scope(name) for name in self.cleaned_data["scopes"]]

@@ -13,21 +13,28 @@ from django.utils import timezone
 from crucible.accounts.models import Invitation
 from crucible.accounts.services import digest_of
 from submissions.failures import Failure
+from submissions.names import checked_name
 
 KEPT_IN = "invitation"  # the session's key: the digest of the invitation that was opened
 DAYS = 14
+LONGEST_NOTE = 80
 
 
-def invitation_create(*, note: str, made_by: User | None, days: float = DAYS) -> str:
-    """The secret of a new invitation, for one account."""
+def invitation_create(
+    *, note: str, made_by: User | None, days: float = DAYS
+) -> tuple[Invitation, str]:
+    """A new invitation for one account, and its secret, which is not stored.
+
+    Raises `refused` for a note that holds what nobody can see.
+    """
     secret = secrets.token_urlsafe(32)
-    Invitation.objects.create(
+    made = Invitation.objects.create(
         digest=digest_of(secret),
-        note=note,
+        note=checked_name(note, "the note", LONGEST_NOTE) if note.strip() else "",
         made_by=made_by,
         expires_at=timezone.now() + timedelta(days=days),
     )
-    return secret
+    return made, secret
 
 
 def invitation_open(request: HttpRequest, secret: str) -> bool:

@@ -55,6 +55,7 @@ class Invitation(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        permissions = [("link_account", "Can hand out links to participants' accounts")]
 
     def __str__(self) -> str:
         return self.note or f"invitation {self.pk}"

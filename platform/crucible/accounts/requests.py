@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
@@ -33,8 +34,10 @@ class TokenRequest(HttpRequest):
 
 @contextmanager
 def refusal_as_message(request: HttpRequest) -> Iterator[None]:
-    """Turns a `Failure` in its body into a message on the next page."""
+    """Turns a `Failure` in its body into a message on the next page; 403 for `not_permitted`."""
     try:
         yield
     except Failure as failure:
+        if failure.code == "not_permitted":
+            raise PermissionDenied(failure.message) from failure
         messages.error(request, f"{failure.message}. {failure.next_step}")

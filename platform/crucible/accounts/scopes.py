@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from django.contrib.auth.models import User
 
+from crucible.roles.permissions import Permission, may
+
 
 class Scope(StrEnum):
     """One thing that a token may be allowed."""
@@ -25,11 +27,22 @@ class Scope(StrEnum):
 WORDS = {
     Scope.READ: "read your submissions and their results",
     Scope.SUBMIT: "upload, submit, cancel and retry",
-    Scope.REVIEW: "see what only reviewers see",
-    Scope.ORGANISE: "act on everybody's submissions, and read the gauges",
+    Scope.REVIEW: "see everybody's submissions",
+    Scope.ORGANISE: "see and act on everybody's submissions, and read the gauges",
 }
 USUAL = (Scope.READ, Scope.SUBMIT)
-REVIEW_APP = "review."  # its permissions are a reviewer's
+# The permissions that each carries. One that is not here opens nothing by token.
+CARRIED = {
+    Scope.READ: frozenset(),
+    Scope.SUBMIT: frozenset({Permission.SUBMIT}),
+    Scope.REVIEW: frozenset({Permission.SEE, Permission.JUDGE}),
+    Scope.ORGANISE: frozenset(
+        {
+            Permission.SEE, Permission.CANCEL, Permission.RETRY, Permission.HOLD,
+            Permission.PRIORITISE, Permission.REVOKE, Permission.READ_METRICS,
+        }
+    ),
+}  # fmt: skip
 
 
 def scopes_in(text: str) -> tuple[Scope, ...]:
@@ -39,25 +52,26 @@ def scopes_in(text: str) -> tuple[Scope, ...]:
 
 
 def scopes_offered(user: User) -> tuple[Scope, ...]:
-    """The scopes that this user's tokens can have."""
-    return tuple(Scope) if user.is_staff else USUAL
+    """The scopes that this user's tokens can have: everybody's, and those of the user's powers."""
+    own = {
+        # A reviewer, too, sees all: no reason to offer the scope of organisers.
+        Scope.REVIEW: CARRIED[Scope.REVIEW],
+        Scope.ORGANISE: CARRIED[Scope.ORGANISE] - CARRIED[Scope.REVIEW],
+    }
+    return tuple(
+        scope for scope in Scope if scope in USUAL or any(may(user, one) for one in own[scope])
+    )
 
 
 def powers_limit(user: User, scopes: Collection[Scope]) -> User:
-    """Takes from this object the powers over others that the scopes leave out; never save it.
+    """Leaves this object only the permissions that the scopes carry; never save it.
 
-    Permissions are kept where Django's backend looks for them first, so that every `has_perm` of
-    the site sees the limited set.
+    They are kept where Django's backend looks for them first: `may` and every `has_perm` see these
+    and no others, whether the user has them by a group, by name or as a superuser.
     """
-    if Scope.REVIEW in scopes and Scope.ORGANISE in scopes:
-        return user
-    kept: set[str] = set()
-    if user.is_staff or user.is_superuser:
-        if Scope.REVIEW in scopes:
-            kept = {name for name in user.get_all_permissions() if name.startswith(REVIEW_APP)}
-        if Scope.ORGANISE in scopes:
-            kept = {name for name in user.get_all_permissions() if not name.startswith(REVIEW_APP)}
-    user.is_staff = user.is_staff and (Scope.REVIEW in scopes or Scope.ORGANISE in scopes)
-    user.is_superuser = False  # has every permission without being asked
-    user._perm_cache = kept  # type: ignore[attr-defined]
+    carried = {permission.value for scope in scopes for permission in CARRIED[scope]}
+    kept = user.get_all_permissions() & carried
+    user.is_staff = user.is_superuser = False  # a superuser has every permission unasked
+    user._perm_cache = user._user_perm_cache = kept  # type: ignore[attr-defined]
+    user._group_perm_cache = set()  # type: ignore[attr-defined]
     return user

@@ -10,17 +10,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from crucible.accounts.models import ApiToken
 from crucible.accounts.scopes import USUAL, Scope, powers_limit
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
+from submissions.names import checked_name
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 PREFIX = "crucible_"
 SHOWN = 6  # letters of a token that its list shows
+LONGEST_LABEL = 80
 
 
 def digest_of(secret: str) -> str:
@@ -33,8 +39,10 @@ def token_create(
 ) -> tuple[ApiToken, str]:
     """Returns a new token and its secret, which is not stored and never shown again.
 
-    It ends after `days`, or after `CRUCIBLE_TOKEN_DAYS`.
+    It ends after `days`, or after `CRUCIBLE_TOKEN_DAYS`. Raises `refused` for a label that holds
+    what nobody can see.
     """
+    label = checked_name(label, "the token's label", LONGEST_LABEL)
     secret = PREFIX + secrets.token_urlsafe(32)
     lifetime = timedelta(days=settings.CRUCIBLE_TOKEN_DAYS if days is None else days)
     token = ApiToken.objects.create(
@@ -48,10 +56,19 @@ def token_create(
     return token, secret
 
 
-def token_revoke(*, user: User, token_id: int) -> bool:
-    """Revokes a token of this user; False if there is none or it is revoked already."""
+@transaction.atomic
+def token_revoke(*, user: User, token_id: int, actor: User | None = None) -> bool:
+    """Revokes a token of `user`; False if there is none or it is revoked already.
+
+    `actor`: who asks, if not the user. Raises `not_permitted` if they may not.
+    """
+    if actor is not None:
+        require(actor, Permission.REVOKE)
     tokens = ApiToken.objects.filter(id=token_id, user=user, revoked_at=None)
-    return bool(tokens.update(revoked_at=timezone.now()))
+    revoked = bool(tokens.update(revoked_at=timezone.now()))
+    if revoked and actor is not None:
+        act_record(actor=actor, what=ActKind.TOKEN_REVOKED, about=f"token {token_id}", on_whom=user)
+    return revoked
 
 
 def tokens_revoke(*, user: User) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
-from ninja import NinjaAPI, Schema
+from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
+from pydantic import AfterValidator
 
 from crucible.accounts import bearers
 from crucible.accounts.requests import TokenRequest
@@ -29,6 +30,7 @@ from submissions.failures import Failure
 from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
+MOST_INTEGER = 2**63 - 1  # that the database stores
 STATUS_OF = {"not_found": 404, "busy": 429} | bearers.STATUS_OF
 
 
@@ -68,6 +70,16 @@ def on_unauthenticated(request: HttpRequest, error: AuthenticationError) -> Http
     return api.create_response(request, failure.as_dict(), status=401)
 
 
+def _storable(text: str) -> str:
+    """Refuses what the database cannot store."""
+    if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
+        raise ValueError("holds a NUL character or half of a surrogate pair")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
 class ShardOut(Schema):
     """A received shard."""
 
@@ -84,20 +96,21 @@ class UploadOut(Schema):
 
 
 class UploadIn(Schema):
-    """The scale of the dataset, so that a refused submission is refused before its upload."""
+    """The scale of the dataset and its size: what is refused is refused before its upload."""
 
-    scale: str | None = None
+    scale: Text | None = None
+    bytes: Annotated[int, Field(ge=0, le=MOST_INTEGER)] = 0
 
 
 class SubmissionIn(Schema):
     """What `crucible submit` sends when its shards have arrived."""
 
-    name: str
-    track: str
-    scale: str
+    name: Text
+    track: Text
+    scale: Text
     upload: UUID
-    description: str = ""
-    seed: int | None = None
+    description: Text = ""
+    seed: int | None = Field(None, ge=0, lt=2**31)
 
 
 def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +131,9 @@ def upload_create(
     request: TokenRequest, body: UploadIn | None = None
 ) -> tuple[int, dict[str, Any]]:
     """Opens an upload; with a scale, only if a submission there would be accepted now."""
-    scale = body.scale if body else None
-    return 201, _upload_out(uploads.upload_create(user=request.auth, scale=scale))
+    body = body or UploadIn()
+    upload = uploads.upload_create(user=request.auth, scale=body.scale, size=body.bytes)
+    return 201, _upload_out(upload)
 
 
 @api.get("/uploads/{upload_id}", response=UploadOut, auth=SUBMIT)
@@ -170,7 +184,9 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
         upload_id=upload_id,
         **fields,
     )
-    return 201, _shown(request, submission_document(submission))
+    like = services.lookalike_of(user=request.auth, name=submission.name)
+    warnings = [f"the name looks like {like}: readers may confuse them"] if like else []
+    return 201, _shown(request, submission_document(submission)) | {"warnings": warnings}
 
 
 @api.get("/submissions", response=dict, auth=READ)

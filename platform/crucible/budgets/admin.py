@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
@@ -15,6 +16,9 @@ from crucible.accounts.requests import UserRequest
 from crucible.budgets.models import Allowance, Entry, Membership, Team
 from crucible.budgets.services import allowance_grant
 from crucible.read_only import ReadOnly
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.recorded import RecordedAdmin
 from submissions.failures import Failure
 
 
@@ -27,12 +31,29 @@ class MembershipInline(admin.TabularInline):
 
 
 @admin.register(Team)
-class TeamAdmin(admin.ModelAdmin):
+class TeamAdmin(RecordedAdmin):
     """Teams with their members; a team with an allowance cannot be deleted."""
 
     list_display = ["name", "created_at"]
     search_fields = ["name"]
     inlines = [MembershipInline]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Who entered or left the team is an act on that user."""
+        before = _members(form.instance)
+        super().save_related(request, form, formsets, change)
+        now = _members(form.instance)
+        actor: UserRequest = request  # type: ignore[assignment]  # the admin is behind a login
+        changes = ((ActKind.MEMBER_ADDED, now - before), (ActKind.MEMBER_REMOVED, before - now))
+        for what, users in changes:
+            for user in users:
+                act_record(
+                    actor=actor.user, what=what, about=f"team {form.instance.pk}", on_whom=user
+                )
+
+
+def _members(team: Team) -> set[User]:
+    return set(User.objects.filter(membership__team=team))
 
 
 class GrantForm(forms.ModelForm):
@@ -71,7 +92,7 @@ class GrantForm(forms.ModelForm):
 
 
 @admin.register(Allowance)
-class AllowanceAdmin(admin.ModelAdmin):
+class AllowanceAdmin(RecordedAdmin):
     """Allowances of teams; only grants and submissions change the amounts."""
 
     form = GrantForm

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from crucible.entries.states import EventKind, choices_of
+from crucible.roles.permissions import Permission, may
 from submissions.states import TERMINAL, State, Track
 
 
@@ -46,12 +48,12 @@ class Shard(models.Model):
 class SubmissionQuerySet(models.QuerySet["Submission"]):
     """Every query of a page starts at `visible_to`: what it does not allow is denied."""
 
-    def visible_to(self, user: object) -> SubmissionQuerySet:
-        """Published submissions for everybody, a user's own for that user, all for staff."""
-        if getattr(user, "is_staff", False):
+    def visible_to(self, user: Any) -> SubmissionQuerySet:
+        """Published submissions for everybody, a user's own, and all for who may see them."""
+        if may(user, Permission.SEE):
             return self
         allowed = Q(state=State.PUBLISHED)
-        if getattr(user, "is_authenticated", False):
+        if user.is_authenticated:
             allowed |= Q(user=user)
         return self.filter(allowed)
 
@@ -94,6 +96,12 @@ class Submission(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [
+            ("cancel_submission", "Can cancel submissions of others"),
+            ("retry_submission", "Can retry submissions of others"),
+            ("hold_submission", "Can hold and release submissions"),
+            ("prioritise_submission", "Can change the priority of submissions"),
+        ]
         indexes = [
             models.Index(
                 fields=["due_at"],

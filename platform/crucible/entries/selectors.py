@@ -7,10 +7,11 @@ from typing import Any
 from django.db.models import QuerySet
 
 from crucible.entries.models import Submission
+from crucible.roles.permissions import Permission, may
 from submissions.failures import Failure
 
 
-def submission_get(*, user: object, submission_id: int) -> Submission:
+def submission_get(*, user: Any, submission_id: int) -> Submission:
     """A submission that `user` may see. Otherwise raises `not_found`, whether or not it exists."""
     submission = (
         Submission.objects.visible_to(user).select_related("user").filter(id=submission_id).first()
@@ -26,5 +27,5 @@ def submissions_of(user: Any) -> QuerySet[Submission]:
 
 
 def may_look_inside(user: Any, submission: Submission) -> bool:
-    """Logs, events and the failure's details are for the owner and for staff."""
-    return bool(user.is_authenticated and (user.is_staff or submission.user_id == user.pk))
+    """Logs, events and the failure's details are for the owner, and for who may see all."""
+    return submission.user_id == user.pk or may(user, Permission.SEE)

@@ -21,6 +21,7 @@ from crucible.intake.services import (
     submission_retry,
 )
 from crucible.read_only import ReadOnly
+from crucible.roles.permissions import Permission, may
 from submissions.failures import Failure
 
 
@@ -77,7 +78,20 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
     action_form = ReasonForm
     actions = ["hold", "release", "raise_priority", "lower_priority", "retry", "cancel"]
 
-    @admin.action(description="Hold: start no further jobs (give a reason)")
+    # The admin asks these for the actions below; the services ask again.
+    def has_hold_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Permission.HOLD)
+
+    def has_prioritise_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Permission.PRIORITISE)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Permission.RETRY)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Permission.CANCEL)
+
+    @admin.action(description="Hold: start no further jobs (give a reason)", permissions=["hold"])
     def hold(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         reason = request.POST.get("reason", "").strip()
         if not reason:
@@ -85,23 +99,25 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
             return
         self._each(request, queryset, partial(submission_hold, reason=reason))
 
-    @admin.action(description="Release")
+    @admin.action(description="Release", permissions=["hold"])
     def release(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._each(request, queryset, partial(submission_hold, reason=""))
 
-    @admin.action(description="Raise the priority by one")
+    @admin.action(description="Raise the priority by one", permissions=["prioritise"])
     def raise_priority(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._shift(request, queryset, 1)
 
-    @admin.action(description="Lower the priority by one")
+    @admin.action(description="Lower the priority by one", permissions=["prioritise"])
     def lower_priority(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._shift(request, queryset, -1)
 
-    @admin.action(description="Retry from the stage in which the platform failed")
+    @admin.action(
+        description="Retry from the stage in which the platform failed", permissions=["retry"]
+    )
     def retry(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._each(request, queryset, submission_retry)
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel", permissions=["cancel"])
     def cancel(self, request: UserRequest, queryset: QuerySet[Submission]) -> None:
         self._each(request, queryset, submission_cancel)
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from crucible.budgets.services import budget_reserve
@@ -15,15 +16,22 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
+from crucible.lookalikes import lookalike
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, may, require
 from submissions.check import check_track
 from submissions.failures import Failure
 from submissions.mixture import MIXTURE
+from submissions.most_data import MostData
+from submissions.names import checked_name, checked_text
 from submissions.states import TERMINAL, Fault, State, Track
 from training_recipes.scales import load_scale
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+COMPARED = 10_000  # submissions of others, the newest, with which a name is compared
 MAX_RETRIES = 3  # by the owner; organisers have no limit
 
 
@@ -38,10 +46,30 @@ def scale_check(scale: str) -> str:
     return scale
 
 
-def _check_request(name: str, track: str) -> None:
-    if not name.strip():
-        raise Failure("refused", "give the submission a name")
-    check_track(track)
+def size_check(*, scale: str, size: int) -> None:
+    """Refuses a dataset of so many bytes, as it is stored, which that scale cannot use."""
+    found = load_scale(scale)
+    most = MostData.of(
+        scale, found.tokens_needed, found.bytes_per_token, settings.CRUCIBLE_MAX_MULTIPLE
+    )
+    most.check(stored=size)
+
+
+def lookalike_of(*, user: User, name: str) -> str | None:
+    """Whose submission, or which user, a submission's name looks like; None where nobody's.
+
+    Compared with all other users' names, and with the newest of their submissions.
+    """
+    User = get_user_model()  # noqa: N806
+    users = User.objects.exclude(pk=user.pk).values_list("username", flat=True)
+    if (found := lookalike(name, users)) is not None:
+        return f"the user {found}"
+    others = Submission.objects.exclude(user=user).values_list("name", "id", "user__username")
+    newest = {title: (number, owner) for title, number, owner in others[:COMPARED]}
+    if (found := lookalike(name, newest)) is None:
+        return None
+    number, owner = newest[found]
+    return f"submission {number}, {found}, by {owner}"
 
 
 @transaction.atomic
@@ -58,9 +86,14 @@ def submission_create(
     """Creates a submission of the upload, and closes the upload.
 
     Raises `Failure` if the name is missing, track or scale are unknown, the upload is empty, used
-    or not the user's, or the budget does not allow it.
+    or not the user's, or the budget does not allow it; `not_permitted` for who is no participant.
     """
-    _check_request(name, track)
+    require(user, Permission.SUBMIT)
+    name = checked_name(name, "the submission's name", 80)
+    description = checked_text(description, "the description", 4000)
+    check_track(track)
+    if seed is not None and not 0 <= seed < 2**31:
+        raise Failure("refused", "choose a seed from 0 to 2,147,483,647")
     scale = scale_check(scale)
     upload = Upload.objects.select_for_update().filter(id=upload_id, user=user).first()
     if upload is None:
@@ -71,6 +104,7 @@ def submission_create(
         )
     if not upload.shards.exclude(name=MIXTURE).exists():
         raise Failure("dataset_empty", f"the upload {upload_id} holds no shard")
+    size_check(scale=scale, size=upload.shards.aggregate(total=Sum("bytes"))["total"])
     if track != Track.MIXING and upload.shards.filter(name=MIXTURE).exists():
         raise Failure(
             "mixture_invalid", f"remove {MIXTURE}, or choose the mixing track instead of {track}"
@@ -79,8 +113,8 @@ def submission_create(
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(
         user=user,
-        name=name.strip()[:80],
-        description=description[:4000],
+        name=name,
+        description=description,
         track=track,
         scale=scale,
         seed=load_scale(scale).seed if seed is None else seed,
@@ -99,18 +133,41 @@ def submission_create(
     return submission
 
 
-def _locked(submission_id: int, actor: User) -> Submission:
-    """The locked row, for its owner and staff; others do not learn that it exists."""
+def _locked(submission_id: int, actor: User, permission: Permission) -> Submission:
+    """The locked row, for who has the permission; others do not learn that it exists.
+
+    Owners may cancel and retry without a permission.
+    """
     submission = Submission.objects.select_for_update().filter(id=submission_id).first()
-    if submission is None or not (actor.is_staff or submission.user_id == actor.pk):
+    own = submission is not None and submission.user_id == actor.pk
+    if submission is None or not (own or may(actor, Permission.SEE)):
         raise Failure("not_found", f"you have no submission {submission_id}")
+    if not (own and permission in (Permission.CANCEL, Permission.RETRY)):
+        require(actor, permission)
     return submission
+
+
+def _record(submission: Submission, actor: User, what: ActKind, detail: str = "") -> None:
+    act_record(
+        actor=actor,
+        what=what,
+        about=f"submission {submission.id}",
+        on_whom=submission.user,
+        detail=detail,
+    )
+
+
+def may_be_cancelled(submission: Submission, actor: Any) -> bool:
+    """Whether the user can cancel it: the owner, or who may cancel submissions of others."""
+    return not submission.is_over and (
+        submission.user_id == actor.pk or may(actor, Permission.CANCEL)
+    )
 
 
 @transaction.atomic
 def submission_cancel(*, submission_id: int, actor: User) -> Submission:
     """Cancels a submission; the pipeline then stops its processes."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.CANCEL)
     state = State(submission.state)
     if state in TERMINAL:
         raise Failure("refused", f"submission {submission_id} is already {state.value}")
@@ -121,20 +178,26 @@ def submission_cancel(*, submission_id: int, actor: User) -> Submission:
             actor=actor.get_username(),
             waiting_for="its processes to stop",
         )
+        if submission.user_id != actor.pk:
+            _record(submission, actor, ActKind.CANCELLED)
     return submission
 
 
 def may_be_retried(submission: Submission, actor: Any) -> bool:
-    """Whether a retry is possible: the platform failed it, and the owner has retries left."""
+    """Whether a retry is possible: the platform failed it, and the owner has retries left.
+
+    Who may retry submissions of others has no limit, not even for their own.
+    """
     failure = submission.failure or {}
     ours = submission.state == State.FAILED and failure.get("fault") == Fault.INFRASTRUCTURE
-    return ours and (actor.is_staff or submission.retries < MAX_RETRIES)
+    left = submission.user_id == actor.pk and submission.retries < MAX_RETRIES
+    return ours and (left or may(actor, Permission.RETRY))
 
 
 @transaction.atomic
 def submission_retry(*, submission_id: int, actor: User) -> Submission:
     """Continues from the stage that failed, with new attempts; after a refund it reserves again."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.RETRY)
     if not may_be_retried(submission, actor):
         raise Failure(
             "refused",
@@ -154,6 +217,8 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
         detail={"retry": submission.retries + 1},
     )
     budget_reserve(submission=submission, actor=actor.get_username())
+    if submission.user_id != actor.pk:
+        _record(submission, actor, ActKind.RETRIED)
     submission.refresh_from_db()
     return submission
 
@@ -161,10 +226,11 @@ def submission_retry(*, submission_id: int, actor: User) -> Submission:
 @transaction.atomic
 def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
     """Holds a submission, or with an empty reason releases it. Running jobs continue."""
-    submission = _locked(submission_id, actor)
+    reason = checked_name(reason, "the reason", 200) if reason else ""
+    submission = _locked(submission_id, actor, Permission.HOLD)
     if submission.held_for == reason or submission.is_over:
         return
-    submission.held_for = reason[:200]
+    submission.held_for = reason
     submission.save(update_fields=["held_for"])
     event_add(
         submission=submission,
@@ -172,12 +238,13 @@ def submission_hold(*, submission_id: int, actor: User, reason: str) -> None:
         actor=actor.get_username(),
         detail={"reason": reason} if reason else {},
     )
+    _record(submission, actor, ActKind.HELD if reason else ActKind.RELEASED, reason)
 
 
 @transaction.atomic
 def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> None:
     """Sets the priority in the queue: higher goes first."""
-    submission = _locked(submission_id, actor)
+    submission = _locked(submission_id, actor, Permission.PRIORITISE)
     if submission.priority == priority or submission.is_over:
         return
     submission.priority = priority
@@ -188,3 +255,4 @@ def submission_prioritise(*, submission_id: int, actor: User, priority: int) -> 
         actor=actor.get_username(),
         detail={"priority": priority},
     )
+    _record(submission, actor, ActKind.PRIORITISED, str(priority))

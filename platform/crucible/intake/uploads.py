@@ -18,13 +18,14 @@ from django.db.models import Sum
 
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
-from crucible.intake.services import scale_check
+from crucible.intake.services import scale_check, size_check
 from crucible.intake.transfers import (
     bytes_stored,
     check_open,
     check_shards,
     check_stored,
 )
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 if TYPE_CHECKING:
@@ -39,14 +40,18 @@ def folder_of(upload: Upload) -> Path:
     return settings.DATASETS_DIR / str(upload.id)
 
 
-def upload_create(*, user: User, scale: str | None = None) -> Upload:
+def upload_create(*, user: User, scale: str | None = None, size: int = 0) -> Upload:
     """A new, empty upload with its folder; refused beyond `CRUCIBLE_MAX_OPEN_UPLOADS` open ones.
 
     With a scale, it is refused at once if the site does not run that scale or the budget allows no
-    submission there (`budget_exceeded`).
+    submission there (`budget_exceeded`); with the size that is to come, in bytes, also if that is
+    more than the scale can use (`dataset_too_large`); and to who is no participant
+    (`not_permitted`).
     """
+    require(user, Permission.SUBMIT)
     if scale is not None:
         scale = scale_check(scale)
+        size_check(scale=scale, size=size)
         budget_check(user=user, scale=scale)
     with transaction.atomic():
         _user_lock(user.pk)
@@ -62,7 +67,8 @@ def _user_lock(user_id: int) -> None:
 
 
 def upload_get(*, user: User, upload_id: UUID) -> Upload:
-    """An upload of this user; raises `not_found` for any other."""
+    """An upload of this user, a participant; raises `not_found` for any other."""
+    require(user, Permission.SUBMIT)
     upload = Upload.objects.filter(id=upload_id, user=user).first()
     if upload is None:
         raise Failure("not_found", f"you have no upload {upload_id}")

@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from crucible.jobs.models import Attempt, Lane
 from crucible.read_only import ReadOnly
+from crucible.roles.recorded import RecordedAdmin
 
 
 @admin.register(Attempt)
@@ -19,7 +20,7 @@ class AttemptAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Lane)
-class LaneAdmin(admin.ModelAdmin):
+class LaneAdmin(RecordedAdmin):
     """How many jobs of a scale may run at once on a backend, and whether that queue is held."""
 
     list_display = ["scale", "backend", "jobs_at_once", "held"]

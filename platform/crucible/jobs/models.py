@@ -54,6 +54,7 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ["id"]
+        permissions = [("read_metrics", "Can read the gauges at /metrics")]
         indexes = [
             models.Index(
                 fields=["backend", "state"],

@@ -59,12 +59,13 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
         return {
             "track": submission.track, "scale": scale.name, "tokens": scale.tokens_needed,
             "bytes_per_token": scale.bytes_per_token, "max_epochs": scale.max_epochs,
-            "tokenizer": scale.tokenizer,
+            "tokenizer": scale.tokenizer, "multiple": settings.CRUCIBLE_MAX_MULTIPLE,
         }  # fmt: skip
     if stage == Stage.SCAN:
         return {"suite": suite_name(scale.name), "data": settings.CRUCIBLE_EVAL_DATA or None}
     if stage == Stage.TOKENIZE:
-        return {"scale": scale.name, "seed": submission.seed}
+        multiple = settings.CRUCIBLE_MAX_MULTIPLE
+        return {"scale": scale.name, "seed": submission.seed, "multiple": multiple}
     if stage == Stage.TRAIN:
         return {"scale": scale.name, "seed": submission.seed, "engine": "composer"}
     if stage == Stage.EVALUATE:

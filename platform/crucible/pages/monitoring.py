@@ -13,6 +13,7 @@ from crucible.accounts.scopes import Scope
 from crucible.jobs.backends.cage import cage_found
 from crucible.pages.health import health_checks
 from crucible.pages.metrics import CONTENT_TYPE, metrics_text
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 
@@ -43,12 +44,13 @@ def pipeline_health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Gauges for an organiser, by API token (scope `organise`) or by login."""
+    """Gauges for who has the permission, by API token (scope `organise`) or by login."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     try:
         user = bearer_user(request, secret, Scope.ORGANISE) if kind == "Bearer" else request.user
-        if not user.is_staff:
+        if not user.is_authenticated:
             raise Failure("not_authorised", "send the API token of an organiser")
+        require(user, Permission.READ_METRICS)
     except Failure as failure:
         return HttpResponse(
             f"{failure.message}\n",

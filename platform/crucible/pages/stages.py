@@ -14,6 +14,7 @@ from crucible.jobs.backends.base import BackendAway
 from crucible.jobs.models import Attempt, AttemptState
 from crucible.jobs.queue import position_of
 from crucible.redaction import redact
+from submissions.names import visible
 from submissions.states import Stage, State
 
 LOG_TAIL = 8_000  # bytes shown of a stage's log
@@ -102,11 +103,11 @@ def _shown_log(attempt: Attempt, over: bool) -> str:
 
 
 def log_tail(attempt: Attempt, limit: int = LOG_TAIL) -> str:
-    """The end of a job's output, without secrets."""
+    """The end of a job's output, without secrets; what cannot be seen is shown by its code."""
     if attempt.launched_at is None:
         return ""
     try:
-        return redact(backend_get(attempt.backend).logs(attempt.key, limit))
+        return visible(redact(backend_get(attempt.backend).logs(attempt.key, limit)))
     except BackendAway as away:
         return f"({away})"
 

@@ -13,7 +13,7 @@ from crucible.budgets.models import Entry
 from crucible.budgets.selectors import charge_of
 from crucible.entries.models import Event, Submission
 from crucible.entries.selectors import may_look_inside
-from crucible.intake.services import may_be_retried
+from crucible.intake.services import may_be_cancelled, may_be_retried
 from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.selectors import scores_of
@@ -41,6 +41,7 @@ class SubmissionPage:
 
     inside: bool
     waiting_for: str
+    may_cancel: bool
     may_retry: bool
     charge: Entry | None
     spent: Spent | None
@@ -97,6 +98,7 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
     return SubmissionPage(
         inside=inside,
         waiting_for=waiting_for(submission),
+        may_cancel=may_be_cancelled(submission, visitor),
         may_retry=inside and may_be_retried(submission, visitor),
         charge=charge_of(submission) if inside else None,
         spent=spent_on(submission) if inside else None,

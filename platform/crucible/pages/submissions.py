@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,6 +20,7 @@ from crucible.intake.selectors import scale_costs
 from crucible.jobs.models import Attempt
 from crucible.pages.stages import log_tail
 from crucible.pages.submission_page import submission_page
+from crucible.roles.permissions import Permission, require
 from submissions.failures import Failure
 
 SHOWN = 200  # submissions of a list, the newest
@@ -43,7 +45,9 @@ def submission_list(request: UserRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def submission_new(request: UserRequest) -> HttpResponse:
-    """The form; on success it redirects to the page of the new submission."""
+    """The form of participants; on success it redirects to the page of the new submission."""
+    with refusal_as_message(request):
+        require(request.user, Permission.SUBMIT)
     budgets = budget_rows(request.user)
     form = SubmissionForm(request.POST or None, request.FILES or None, budgets=budgets)
     if request.method == "POST" and form.is_valid():
@@ -52,6 +56,9 @@ def submission_new(request: UserRequest) -> HttpResponse:
         except Failure as failure:
             form.add_error(None, f"{failure.message}. {failure.next_step}")
         else:
+            like = services.lookalike_of(user=request.user, name=submission.name)
+            if like is not None:
+                messages.warning(request, f"The name looks like {like}: readers may confuse them.")
             return redirect("submission", submission.id)
     status = 422 if form.errors else 200
     context = {"form": form, "costs": scale_costs(), "budgets": budgets}
@@ -59,7 +66,8 @@ def submission_new(request: UserRequest) -> HttpResponse:
 
 
 def _submit(request: UserRequest, data: dict[str, Any]) -> Submission:
-    upload = uploads.upload_create(user=request.user, scale=data["scale"])
+    size = sum(file.size for file in data["shards"])
+    upload = uploads.upload_create(user=request.user, scale=data["scale"], size=size)
     try:
         for file in data.pop("shards"):
             uploads.shard_receive(
@@ -83,7 +91,7 @@ def submission(request: PageRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_safe
 def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
-    """The end of a stage's log, for the owner and staff."""
+    """The end of a stage's log, for the owner and who may see all."""
     found = submission_or_404(request, submission_id)
     attempt: Attempt | None = found.attempts.filter(stage=stage).last()
     if attempt is None or not may_look_inside(request.user, found):
@@ -95,7 +103,7 @@ def log(request: UserRequest, submission_id: int, stage: str) -> HttpResponse:
 @login_required
 @require_POST
 def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Cancels a submission, for its owner and staff."""
+    """Cancels a submission, for its owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_cancel(submission_id=submission_id, actor=request.user)
@@ -105,7 +113,7 @@ def submission_cancel(request: UserRequest, submission_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def submission_retry(request: UserRequest, submission_id: int) -> HttpResponse:
-    """Continues from the stage in which the platform failed, for owner and staff."""
+    """Continues from the stage in which the platform failed, for owner and organisers."""
     submission_or_404(request, submission_id)
     with refusal_as_message(request):
         services.submission_retry(submission_id=submission_id, actor=request.user)

@@ -24,6 +24,8 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import PLATFORM
 from crucible.intake.uploads import upload_discard
 from crucible.notifications.models import Notice
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
 from submissions.failures import Failure
 from submissions.states import TERMINAL
 
@@ -50,6 +52,8 @@ DECISIONS = {
     "entries.submission.user": Decision.KEEP,  # the score; its description is emptied
     "entries.upload.user": Decision.KEEP,  # those of submissions; others go with their files
     "review.verdict.reviewer": Decision.KEEP,  # who judged twice must still be told apart
+    "roles.act.actor": Decision.KEEP,  # what was done, by and on a nameless user
+    "roles.act.on_whom": Decision.KEEP,
     "admin.logentry.user": Decision.KEEP,  # what was done, by a nameless user
 }
 if apps.is_installed("allauth.socialaccount"):
@@ -89,6 +93,7 @@ def user_forget(*, username: str) -> str:
     user.last_login = None
     user.set_unusable_password()
     user.save()
+    act_record(actor=None, what=ActKind.FORGOTTEN, about=f"user {user.pk}", on_whom=user)
     transaction.on_commit(caches["boards"].clear)  # what is kept of boards names the old one
     for upload in Upload.objects.filter(user=user, closed_at=None):
         upload_discard(upload)  # last, because files do not come back when a transaction fails

@@ -26,6 +26,7 @@ from crucible.review.selectors import (
     queue_of,
 )
 from crucible.review.services import verdict_give
+from crucible.roles.recorded import RecordedAdmin
 from submissions.failures import Failure
 
 
@@ -103,7 +104,8 @@ class ItemAdmin(ReadOnly, admin.ModelAdmin):
         """The evidence, the verdicts so far, and the form for the next verdict."""
         if not may_judge(request.user):
             raise PermissionDenied
-        found = Item.objects.select_related("scan__submission__user").filter(pk=object_id)
+        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else 0
+        found = Item.objects.select_related("scan__submission__user").filter(pk=number)
         item = found.first()
         if item is None:
             raise Http404
@@ -152,7 +154,7 @@ def _filled_in(request: UserRequest) -> dict[str, Any] | None:
 
 
 @admin.register(HoldRule)
-class HoldRuleAdmin(admin.ModelAdmin):
+class HoldRuleAdmin(RecordedAdmin):
     """Which findings hold a submission, for each track and scale."""
 
     list_display = ["__str__", "severity", "examples"]

@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from crucible.entries.models import Submission
 from crucible.review.judging import Decision, decide
 from crucible.review.models import Appeal, HoldRule, Item, Scan, Severity, Verdict, VerdictKind
+from crucible.roles.permissions import Permission, may
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ DEFAULT_RULE = Rule(Severity.HIGH, 1)
 
 def may_judge(user: Any) -> bool:
     """Whether the user is a reviewer: gives verdicts and reads the suite's questions."""
-    return bool(user.is_active and user.is_staff and user.has_perm("review.add_verdict"))
+    return may(user, Permission.JUDGE)
 
 
 def hold_rule(submission: Submission) -> Rule:

@@ -17,10 +17,14 @@ from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
 from crucible.review.models import Appeal, Finding, Item, Scan, Severity, Verdict, VerdictKind
 from crucible.review.selectors import decision_of, hold_rule, outcome_of, scan_exists
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from crucible.roles.permissions import Permission, require
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.failures import Failure
 from submissions.hashing import file_sha256
 from submissions.job import ResultDocument
+from submissions.names import checked_text
 from submissions.states import State
 
 SETTLED = (State.REVIEWING, State.PUBLISHED, State.DISQUALIFIED)
@@ -73,7 +77,11 @@ def _item_of(finding: dict[str, Any]) -> tuple[str, str]:
 
 @transaction.atomic
 def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Verdict:
-    """A reviewer's verdict; `refused` without a reason, on one's own submission, or twice."""
+    """A reviewer's verdict; `refused` without a reason, on one's own submission, or twice.
+
+    Raises `not_permitted` for who is no reviewer.
+    """
+    require(reviewer, Permission.JUDGE)
     found = Item.objects.select_related("scan__submission").filter(id=item_id).first()
     if found is None:
         raise Failure("not_found", f"there is no item {item_id}")
@@ -81,7 +89,8 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
     item = Item.objects.select_for_update().get(id=item_id)
     if kind not in VerdictKind.values:
         raise Failure("refused", f"there is no verdict {kind!r}")
-    if not reason.strip():
+    reason = checked_text(reason, "the reason", 2000)
+    if not reason:
         raise Failure("refused", "a verdict needs its reason: the participant reads it")
     if submission.user_id == reviewer.pk:
         raise Failure("refused", "nobody judges a submission of their own")
@@ -93,12 +102,14 @@ def verdict_give(*, item_id: int, reviewer: User, kind: str, reason: str) -> Ver
         and decision_of(item).second_needed
     ):
         raise Failure("refused", "disqualifying takes a second reviewer: you are the first")
-    verdict = Verdict.objects.create(
-        item=item, kind=kind, reason=reason.strip()[:2000], reviewer=reviewer
-    )
+    verdict = Verdict.objects.create(item=item, kind=kind, reason=reason, reviewer=reviewer)
     event_add(
         submission=submission, kind=EventKind.VERDICT, actor=reviewer.get_username(),
         detail={"task": item.task, "severity": item.severity, "verdict": kind},
+    )  # fmt: skip
+    act_record(
+        actor=reviewer, what=ActKind.JUDGED, about=f"submission {submission.id}",
+        on_whom=submission.user, detail=f"{item.task}, {item.severity}: {kind}",
     )  # fmt: skip
     item.is_open = decision_of(item).is_open
     item.save(update_fields=["is_open"])
@@ -113,7 +124,8 @@ def appeal_make(*, submission: Submission, user: User, text: str) -> Appeal:
     locked = Submission.objects.select_for_update().get(id=submission.id)
     if locked.user_id != user.pk:
         raise Failure("not_found", f"you have no submission {submission.id}")
-    if not text.strip():
+    text = checked_text(text, "the appeal", 4000)
+    if not text:
         raise Failure("refused", "an appeal needs its reasons")
     if Appeal.objects.filter(submission=locked).exists():
         raise Failure("refused", "there is one appeal a submission, and it was made")
@@ -121,7 +133,7 @@ def appeal_make(*, submission: Submission, user: User, text: str) -> Appeal:
     contested = [i for i in judged if decision_of(i).kind not in (None, VerdictKind.FALSE_ALARM)]
     if not contested:
         raise Failure("refused", "there is no verdict to appeal against")
-    appeal = Appeal.objects.create(submission=locked, text=text.strip()[:4000])
+    appeal = Appeal.objects.create(submission=locked, text=text)
     event_add(submission=locked, kind=EventKind.APPEAL, actor=user.get_username())
     Item.objects.filter(id__in=[item.id for item in contested]).update(is_open=True)
     return appeal

@@ -84,6 +84,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"ordering": ["-created_at"]},
+            options={
+                "ordering": ["-created_at"],
+                "permissions": [("link_account", "Can hand out links to participants' accounts")],
+            },
         ),
     ]

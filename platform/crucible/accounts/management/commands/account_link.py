@@ -8,8 +8,11 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
-from crucible.accounts.links import confirmation_link, password_link
+from crucible.accounts.links import CONFIRM, SET_PASSWORD, link_hand_out
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
 from submissions.failures import Failure
 
 
@@ -33,10 +36,20 @@ class Command(BaseCommand):
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"there is no user {options['username']!r}")
+        what = CONFIRM if options["confirm"] else SET_PASSWORD
         try:
-            link = confirmation_link(user) if options["confirm"] else password_link(user)
+            with transaction.atomic():
+                link = link_hand_out(user=user, what=what, actor=None)
+                if options["without_second_factor"]:
+                    _without_second_factor(user)
         except Failure as failure:
             raise CommandError(failure.message) from None
-        if options["without_second_factor"]:
-            Authenticator.objects.filter(user=user).delete()
         self.stdout.write(link)
+
+
+def _without_second_factor(user: User) -> None:
+    gone, _ = Authenticator.objects.filter(user=user).delete()
+    if gone:
+        act_record(
+            actor=None, what=ActKind.DELETED, about=f"second factor of user {user.pk}", on_whom=user
+        )

@@ -8,9 +8,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from crucible.accounts.scopes import USUAL, Scope, scopes_in, scopes_offered
 from crucible.accounts.services import token_create
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from submissions.failures import Failure
 
 
 class Command(BaseCommand):
@@ -45,7 +49,15 @@ class Command(BaseCommand):
             raise CommandError(f"{user.username!r} has no powers for: {', '.join(sorted(beyond))}")
         if not scopes or options["days"] <= 0:
             raise CommandError("a token needs a scope, and more than 0 days")
-        _, secret = token_create(
-            user=user, label=options["label"], scopes=scopes, days=options["days"]
-        )
+        try:
+            with transaction.atomic():
+                token, secret = token_create(
+                    user=user, label=options["label"], scopes=scopes, days=options["days"]
+                )
+                act_record(
+                    actor=None, what=ActKind.TOKEN_CREATED, about=f"token {token.pk}",
+                    on_whom=user, detail=token.scopes,
+                )  # fmt: skip
+        except Failure as failure:
+            raise CommandError(failure.message) from None
         self.stdout.write(secret)

@@ -7,9 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from crucible.accounts.invitations import DAYS, invitation_create
 from crucible.accounts.links import invitation_link
+from crucible.roles.acts import act_record
+from crucible.roles.models import ActKind
+from submissions.failures import Failure
 
 
 class Command(BaseCommand):
@@ -28,7 +32,14 @@ class Command(BaseCommand):
         if options["number"] < 1 or options["days"] <= 0:
             raise CommandError("--number and --days must be more than 0")
         for _ in range(options["number"]):
-            secret = invitation_create(
-                note=options["note"][:80], made_by=None, days=options["days"]
-            )
-            self.stdout.write(invitation_link(secret))
+            try:
+                self.stdout.write(_link(options["note"], options["days"]))
+            except Failure as failure:
+                raise CommandError(failure.message) from None
+
+
+@transaction.atomic
+def _link(note: str, days: float) -> str:
+    made, secret = invitation_create(note=note, made_by=None, days=days)
+    act_record(actor=None, what=ActKind.ADDED, about=f"invitation {made.pk}")
+    return invitation_link(secret)

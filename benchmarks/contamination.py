@@ -1,14 +1,15 @@
 """Speed and false alarms of the search for leaked questions.
 
     python benchmarks/contamination.py --data FOLDER [--megabytes 100] [--seed N]
-                                       [--text FOLDER ...] [--peer PYTHON]
+                                       [--text FOLDER ...] [--peer PYTHON] [--twice]
 
 FOLDER holds task files of the full suite; the index is of all that are there. Speed is megabytes of
 raw JSON lines for a second of CPU time of one process, from start to end with imports, reading
 .jsonl.zst shards that hold the texts three times over: beside the floor (decompress and parse every
 line, no more) and, with --peer, a Python that has datatrove with spacy, its n-gram filter on a part
 of the same text. Ordinary text is the example pool, and the plain text below each --text folder.
-Recall is measured by `crucible contamination grade`.
+With --twice the index holds each question a second time with its words in reverse order, which
+makes more examples than all 53 tasks have. Recall is measured by `crucible contamination grade`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from tokenise import Cost, documentation, measured  # noqa: E402
 
-from evaluation.contamination.index import Index, load_index, read_examples  # noqa: E402
+from evaluation.contamination.index import (  # noqa: E402
+    Index,
+    build_index,
+    load_index,
+    read_examples,
+)
 from evaluation.contamination.rules import SEVERITIES  # noqa: E402
+from evaluation.suite import blob_sha1, load_suite  # noqa: E402
 
 LONGEST = 100_000  # characters of a document
 PEER_MEGABYTES = 4  # of the shard for the peer, which is slow
@@ -131,11 +139,11 @@ def copies(shard: Path) -> list[str]:
     return list(map(str, paths))
 
 
-def scan(shards: Sequence[str], index: Path, report: Path) -> Cost:
-    """One process from start to end; its output ends with its peak of resident memory in KiB."""
+def scan(shards: Sequence[str], index: Path, report: Path, workers: int = 1) -> Cost:
+    """One scan from start to end; its output ends with its own peak of resident memory in KiB."""
     arguments = ["--index", str(index), "--input", *shards, "--output", str(report)]
     return measured([sys.executable, "-c", CLI, "contamination", "scan", *arguments,
-                     "--workers", "1"])  # fmt: skip
+                     "--workers", str(workers)])  # fmt: skip
 
 
 def speeds(
@@ -157,6 +165,10 @@ def speeds(
             planted_size,
             scan(leaked, index.folder, work / "leaked.json"),
         ),
+        "the same on two workers": (
+            planted_size,
+            scan(leaked, index.folder, work / "leaked-2.json", 2),
+        ),
     }
     if peer:
         part = work / "part.jsonl.zst"
@@ -171,10 +183,12 @@ def speeds(
         runs["datatrove's filter"] = (part_size, measured(command))
     costs = {}
     for name, (megabytes, cost) in runs.items():
-        peak = int(cost.output.split()[-1]) * 1024 if name.startswith("scan") else None
+        # Only of one process: a worker's own peak is not told.
+        alone = name.startswith("scan")
+        peak = int(cost.output.split()[-1]) * 1024 if alone else None
         costs[name] = {"megabytes": megabytes, "cpu": cost.cpu, "wall": cost.wall, "peak": peak}
         memory = f"{peak / 1e6:>7.0f} MB peak" if peak else ""
-        print(f"{name:<28} {megabytes:>7.1f} MB {cost.cpu:>8.2f} CPU s "
+        print(f"{name:<28} {megabytes:>7.1f} MB {cost.cpu:>8.2f} CPU s {cost.wall:>8.2f} s "
               f"{megabytes / cost.cpu:>8.1f} MB/CPU s {memory}", flush=True)  # fmt: skip
     return costs, found
 
@@ -191,6 +205,37 @@ def false_alarms(report: dict[str, Any]) -> dict[str, Any]:
             said = " ".join(finding["text"][start:end].split())
             print(f"  {finding['severity']} {finding['task']} {finding['index']}: {said[:150]}")
     return figures
+
+
+def backwards(value: Any) -> Any:
+    """The value with the words of every string in it in reverse order."""
+    if isinstance(value, dict):
+        return {key: backwards(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [backwards(one) for one in value]
+    return " ".join(reversed(value.split())) if isinstance(value, str) else value
+
+
+def build_twice(data: Path, work: Path) -> Index:
+    """The index of every task that is there, and of as many with all words backwards."""
+    suite, tasks = load_suite("full"), []
+    folder = work / "tasks"
+    for task in suite.tasks:
+        if not (data / task.file).exists():
+            continue
+        copy, other = folder / task.file, folder / "backwards" / task.file
+        for path in (copy, other):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / task.file, copy)
+        rows = map(orjson.loads, copy.read_bytes().splitlines())
+        other.write_bytes(b"".join(orjson.dumps(backwards(row)) + b"\n" for row in rows))
+        turned = replace(task, label=f"{task.label}_backwards", sha1=blob_sha1(other),
+                         file=str(other.relative_to(folder)))  # fmt: skip
+        tasks += [task, turned]
+    index = build_index(replace(suite, tasks=tuple(tasks)), folder, work / "index")
+    grams = len(index.units.first_posting) - 1
+    print(f"index: {len(index.units.question):,} examples, {grams:,} n-grams", flush=True)
+    return index
 
 
 def build(data: Path, work: Path) -> Index:
@@ -216,10 +261,11 @@ def main() -> None:
     parser.add_argument("--text", type=Path, nargs="*", default=[], help="folders of plain text")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is planted")
     parser.add_argument("--peer", metavar="PYTHON", help="with datatrove and spacy installed")
+    parser.add_argument("--twice", action="store_true", help="twice the questions in the index")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="crucible-bench-"))
     try:
-        index = build(arguments.data, work)
+        index = (build_twice if arguments.twice else build)(arguments.data, work)
         texts = [*documentation(arguments.megabytes), *plain_texts(arguments.text)]
         random.Random(arguments.seed).shuffle(texts)
         costs, report = speeds(texts, index, work, arguments.seed, arguments.peer)

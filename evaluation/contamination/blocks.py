@@ -17,7 +17,8 @@ import numpy.typing as npt
 import orjson
 
 from evaluation.contamination.index import Index
-from evaluation.contamination.scanner import PADDING, scan_lines
+from evaluation.contamination.reading import PADDING
+from evaluation.contamination.scanner import scan_lines
 from submissions.documents import MAX_LINE, read_bytes
 from submissions.failures import Failure
 from submissions.shards import LocalShard, read_documents

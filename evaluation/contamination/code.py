@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.contamination.hits import power, running_sums
+from evaluation.contamination.hits import running_sums, runs_of
 
 RUN = 20  # tokens
 MOST = 0.5  # of a program's tokens, from which its copy is one; less is a part
@@ -115,7 +115,7 @@ def _runs(text: str) -> tuple[npt.NDArray[np.uint64], list[tuple[int, int]]]:
         hashes.append(_hash(word))
         spans.append(match.span())
     sums = running_sums(np.array(hashes, np.uint64))
-    return (sums[RUN:] - sums[:-RUN] * power(RUN) if len(sums) > RUN else sums[:0]), spans
+    return runs_of(sums, RUN), spans
 
 
 @cache

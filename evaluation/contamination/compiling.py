@@ -15,7 +15,8 @@ import numba
 FOLDER = Path(__file__).parent
 # The modules with compiled functions, or with constants that these take in when compiled.
 COMPILED = (
-    "compiling", "folding", "grams", "hits", "markup", "rules", "scanner", "verify", "words",
+    "compiling", "folding", "grams", "hits", "markup", "reading", "rules", "scanner", "vectors",
+    "verify", "words",
 )  # fmt: skip
 # NumPy's division by zero instead of a check at each division; no lock of Python is held.
 CACHE = "crucible"  # below the user's cache

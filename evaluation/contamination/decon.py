@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.contamination.hits import power, running_sums
+from evaluation.contamination.hits import running_sums, runs_of
 from evaluation.contamination.index import Index
 
 RUN, ANSWER_RUN = 5, 3  # words
@@ -28,19 +28,12 @@ WINDOW = 50  # words around a cluster in which the answer is looked for
 Hashes = npt.NDArray[np.uint64]
 
 
-def runs(hashes: Hashes, n: int) -> Hashes:
-    """The polynomial hash of every run of n words."""
-    sums = running_sums(hashes)
-    found: Hashes = sums[n:] - sums[:-n] * power(n) if len(sums) > n else sums[:0]
-    return found
-
-
 class Decon:
     """The rule with what it knows of an index, which must hold its text."""
 
     def __init__(self, index: Index) -> None:
         self.units = index.units
-        everything = [np.unique(runs(self._unit(k), RUN)) for k in range(len(self.units.question))]
+        everything = [np.unique(_runs(self._unit(k), RUN)) for k in range(len(self.units.question))]
         keys, counts = np.unique(np.concatenate(everything), return_counts=True)
         self.keys = keys
         self.rarity = np.log(len(everything) / counts)
@@ -56,8 +49,8 @@ class Decon:
         if tokens < SHORT or len(np.unique(unit)) < FEWEST_WORDS:
             return False
         asked = int(self.units.question[example])
-        document = runs(hashes, RUN)
-        cluster = self._cluster(document, runs(unit[:asked], RUN))
+        document = _runs(hashes, RUN)
+        cluster = self._cluster(document, _runs(unit[:asked], RUN))
         if cluster is None:
             return False
         start, end = cluster
@@ -66,8 +59,8 @@ class Decon:
         if len(answer):
             around = hashes[max(start - WINDOW, 0) : end + RUN + WINDOW]
             n = min(len(answer), ANSWER_RUN)
-            own = runs(answer, n)
-            scores.append(float(np.isin(own, runs(around, n)).mean()))
+            own = _runs(answer, n)
+            scores.append(float(np.isin(own, _runs(around, n)).mean()))
             weights.append(0.25)
         if passage >= 0:
             text = self._unit(len(self.units.question) + passage)
@@ -88,10 +81,14 @@ class Decon:
         return int(best[0]), int(best[-1]) + 1
 
     def _score(self, words: Hashes, document: Hashes) -> float:
-        own = np.unique(runs(words, RUN))
+        own = np.unique(_runs(words, RUN))
         if not len(own):
             return 0.0
         place = np.minimum(np.searchsorted(self.keys, own), len(self.keys) - 1)
         weight = np.where(self.keys[place] == own, self.rarity[place], self.rarity.max())
         total = float(weight.sum())
         return float(weight[np.isin(own, document)].sum()) / total if total else 0.0
+
+
+def _runs(hashes: Hashes, n: int) -> Hashes:
+    return runs_of(running_sums(hashes), n)

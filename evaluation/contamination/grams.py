@@ -127,17 +127,20 @@ def _fill(unique: Any, keys: Any, numbers: Any, shift: Any) -> None:
         keys[place], numbers[place] = unique[k], k
 
 
-def gram_table(kept: CommonGrams, n: npt.NDArray[np.uint8]) -> Table:
-    """The table of the n-grams that are kept; unit u has n-grams of `n[u]` words."""
+def gram_table(kept: CommonGrams, words: npt.NDArray[np.uint64], first: Any) -> Table:
+    """The table of the n-grams that are kept; unit u has the words from `first[u]` on."""
     kept.put_in_reading_order()
     new = _starts(kept.keys)
-    first = np.append(np.flatnonzero(new), len(kept.keys))
+    starts = np.append(np.flatnonzero(new), len(kept.keys))
     unique = kept.keys[new]
     room = 1 << max(4, (2 * len(unique) - 1).bit_length())
     keys, numbers = np.zeros(room, np.uint64), np.zeros(room, np.int32)
     _fill(unique, keys, numbers, np.uint64(64 - room.bit_length() + 1))
-    short = n[kept.unit[first[:-1]]] == SHORT
-    return Table(Grams(_filter(unique[~short]), _filter(unique[short]), keys, numbers), first)
+    places = first[kept.unit[new]] + kept.word[new]
+    beginnings = np.zeros(len(unique), np.uint64)
+    for k in range(SHORT):
+        beginnings = beginnings * BASE + words[places + k]
+    return Table(Grams(_filter(beginnings * KEY_SHORT), keys, numbers), starts)
 
 
 def _filter(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -69,6 +69,11 @@ def power(n: int) -> Any:
     return product
 
 
+def runs_of(sums: npt.NDArray[np.uint64], n: int) -> npt.NDArray[np.uint64]:
+    """The polynomial hash of every n words in a row, given the running sums."""
+    return sums[n:] - sums[:-n] * power(n) if len(sums) > n else sums[:0]
+
+
 @compiled
 def hits_of(found: Any, units: Any) -> Any:
     """[hits, 4] int64 (unit, its word, the document's word, places of the n-gram in all units),

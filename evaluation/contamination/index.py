@@ -250,7 +250,7 @@ class _Builder:
         kept: CommonGrams = keep_grams(words, lettered, first, n, step)
         rows = np.bincount([example for example, _ in self._rows()], minlength=len(asked))
         _drop_what_is_like_many(kept, words, lettered, first, rows, pace)
-        table = gram_table(kept, n)
+        table = gram_table(kept, words, first)
         arrays = self._unit_arrays(words, first, n, asked, sizes, pace, kept, table, without_text)
         made = {f"units_{name}": array for name, array in arrays._asdict().items()}
         made |= {f"grams_{name}": array for name, array in table.grams._asdict().items()}

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.decon import Decon
-from evaluation.contamination.hits import grams_in, power, running_sums, units_in
+from evaluation.contamination.hits import grams_in, running_sums, runs_of, units_in
 from evaluation.contamination.index import Index, read_examples
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
@@ -81,11 +81,11 @@ class Methods:
     def add(self, text: str, words: Words) -> None:
         """Looks at one document."""
         sums = running_sums(words.hashes)
-        runs = _runs(sums, RUN)
+        runs = runs_of(sums, RUN)
         flagged = set()
         for example in units_in(grams_in(sums, self.index.grams), self.index.units):
             sample = self._sample(example)
-            shared = np.isin(_runs(running_sums(sample), RUN), runs)
+            shared = np.isin(runs_of(running_sums(sample), RUN), runs)
             if shared.any():
                 flagged |= self._overlap(example, shared) | self._alike(example, text, words)
             flagged |= self._option(example, sums)
@@ -139,25 +139,20 @@ class Methods:
         return {name}
 
 
-def _runs(sums: Hashes, n: int) -> Hashes:
-    """The polynomial hash of every run of n words."""
-    return sums[n:] - sums[:-n] * power(n) if len(sums) > n else sums[:0]
-
-
 def _stands(phrase: str, sums: Hashes) -> bool:
     """Whether these words stand unbroken in the document."""
     hashes = Words(phrase.encode()).hashes
     if not len(hashes):
         return False
-    return bool((_runs(sums, len(hashes)) == running_sums(hashes)[-1]).any())
+    return bool((runs_of(sums, len(hashes)) == running_sums(hashes)[-1]).any())
 
 
 def _around(sample: str, text: str, words: Words) -> str:
     """The part of the document around the first run that it shares; all of a short one."""
     if len(text) <= MOST_COMPARED:
         return text
-    runs = _runs(running_sums(words.hashes), RUN)
-    known = _runs(running_sums(Words(sample.encode()).hashes), RUN)
+    runs = runs_of(running_sums(words.hashes), RUN)
+    known = runs_of(running_sums(Words(sample.encode()).hashes), RUN)
     first = int(np.flatnonzero(np.isin(runs, known))[0]) if len(known) else 0
     start = len(text.encode()[: words.spans[first, 0]].decode())
     return text[max(start - MOST_COMPARED // 2, 0) : start + MOST_COMPARED // 2]

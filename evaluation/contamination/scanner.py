@@ -13,49 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.compiling import compiled
-from evaluation.contamination.folding import ALONE, SEPARATOR, SKIP, SPECIAL
-from evaluation.contamination.markup import (
-    BACKSLASH,
-    INVALID,
-    JSON,
-    LESS_THAN,
-    QUOTE,
-    bare_tag_end,
-    decoded_at,
-    raw_at,
-    tag_end,
-)
-from evaluation.contamination.words import (
-    BASE,
-    BASE_LONG,
-    BASE_SHORT,
-    KEY_LONG,
-    KEY_SHORT,
-    LONG,
-    OFFSET,
-    PRIME,
-    SHORT,
-    entry_of,
-    finished,
-    hashed,
-)
+from evaluation.contamination.markup import BACKSLASH, INVALID, QUOTE
+from evaluation.contamination.reading import read_text
+from evaluation.contamination.words import BASE_LONG, BASE_SHORT, KEY_LONG, KEY_SHORT, LONG, SHORT
 
-ONE, TWO, SIX, LAST_SIX = np.uint64(1), np.uint64(2), np.uint64(6), np.uint64(63)
-PADDING = 16  # bytes behind what is scanned that are read, whatever they are
-# Behind a backslash: no letter. An escaped backslash may begin an escape of the text's own.
-SHORT_ESCAPE = np.isin(np.arange(256), list(b'"/bfnrt'))
+ONE, SIX, LAST_SIX = np.uint64(1), np.uint64(6), np.uint64(63)
 
 
 class Grams(NamedTuple):
     """The n-grams of an index, for compiled code.
 
-    `long_filter` and `short_filter` (uint64, a power of two each) say which keys may be there;
-    `keys` (uint64, a power of two, 0 for empty) is the hash table with open addressing that says
-    which are; `numbers` (int32) gives the n-gram's number at the same place.
+    `filter` (uint64, a power of two) says which SHORT words may begin one; `keys` (uint64, a power
+    of two, 0 for empty) is the hash table with open addressing that says which do; `numbers`
+    (int32) gives the n-gram's number at the same place.
     """
 
-    long_filter: npt.NDArray[np.uint64]
-    short_filter: npt.NDArray[np.uint64]
+    filter: npt.NDArray[np.uint64]
     keys: npt.NDArray[np.uint64]
     numbers: npt.NDArray[np.int32]
 
@@ -88,152 +61,39 @@ def maybe(filter_: Any, key: Any, shift: Any) -> Any:
 
 
 @compiled
-def _look_up(
-    sums: Any, count: Any, n: Any, base: Any, multiplier: Any, filter_: Any, grams: Any, found: Any,
-    hits: Any,
-) -> Any:  # fmt: skip
-    """Writes the n-grams of n words behind `hits` others; how many are there then.
-
-    A loop of its own, because here many reads of the filter are on the way at the same time: that,
-    and not the arithmetic, is what it is fast or slow by.
-    """
-    keys, numbers = grams.keys, grams.numbers
-    shift = np.uint64(64 - log2(len(filter_)))
-    key_shift = np.uint64(64 - log2(len(keys)))
-    for k in range(count - n):
-        key = (sums[k + n] - sums[k] * base) * multiplier
-        if maybe(filter_, key, shift):
-            place = place_of(key, keys, key_shift)
-            if keys[place] != 0:
-                found[hits, 0], found[hits, 1] = numbers[place], k
-                hits += 1
-    return hits
+def _number_of(key: Any, grams: Any, shift: Any) -> Any:
+    """The number of the n-gram with this key, or -1."""
+    place = place_of(key, grams.keys, shift)
+    return np.int64(grams.numbers[place]) if grams.keys[place] != 0 else np.int64(-1)
 
 
 @compiled
 def look_up(sums: Any, count: Any, grams: Any, found: Any) -> Any:
     """Writes (number, first word) of every n-gram of the index; returns how many there are.
 
-    `sums[:count]` are the running sums of a document's words, `found` [2 * count, 2] int32.
+    `sums[:count]` are the running sums of a document's words, `found` [2 * count, 2] int32. Many
+    reads of the filter are on the way at the same time: that, and not the arithmetic, is what this
+    is fast or slow by.
     """
-    n, hits = np.int64(SHORT), np.int64(0)  # typed: literals would be compiled for by themselves
-    hits = _look_up(sums, count, n, BASE_SHORT, KEY_SHORT, grams.short_filter, grams, found, hits)
-    n = np.int64(LONG)
-    return _look_up(sums, count, n, BASE_LONG, KEY_LONG, grams.long_filter, grams, found, hits)
-
-
-@compiled
-def _read_tag(buffer: Any, i: Any, stop: Any, fold: Any, sums: Any, top: Any) -> Any:
-    """Writes the words inside a tag from `top` on, backwards; where the next one belongs."""
-    h = OFFSET
-    while i < stop:
-        code, i = decoded_at(buffer, i, JSON, fold)
-        k = SEPARATOR
-        if code == LESS_THAN:
-            i = bare_tag_end(buffer, i, JSON, fold)
-        else:
-            k = entry_of(fold.wide, code)
-        if k == SKIP:
+    filter_ = grams.filter
+    shift = np.uint64(64 - log2(len(filter_)))
+    key_shift = np.uint64(64 - log2(len(grams.keys)))
+    hits = np.int64(0)
+    for k in range(count - SHORT):
+        key = (sums[k + SHORT] - sums[k] * BASE_SHORT) * KEY_SHORT
+        if not maybe(filter_, key, shift):
             continue
-        if k != SEPARATOR and k & ALONE == 0:
-            h = hashed(h, k, fold.tails)
-            continue
-        if h != OFFSET:
-            sums[top] = h
-            top -= 1
-            h = OFFSET
-        if k != SEPARATOR:
-            sums[top] = hashed(OFFSET, k, fold.tails)
-            top -= 1
-    if h != OFFSET:
-        sums[top] = h
-        top -= 1
-    return top
-
-
-@compiled
-def _read_text(  # noqa: C901 - one loop over characters
-    buffer: Any, start: int, fold: Any, sums: Any
-) -> Any:
-    """(behind the closing quote, running sums of words) of the JSON string from `start` on.
-
-    INVALID instead of the place where the string holds something irregular. Words inside tags
-    gather at the end of `sums` until the others are read. Places are unsigned numbers in here, for
-    which Numba does not ask at every byte whether they are negative.
-    """
-    ascii_, wide, tails = fold.ascii, fold.wide, fold.tails
-    i, count = np.uint64(start), ONE
-    top, searched = len(sums) - 1, 0
-    h = OFFSET
-    while True:
-        entry = ascii_[buffer[i]]
-        # Letters and separators without a branch: nobody can predict where a word ends.
-        while entry == SEPARATOR or entry > SPECIAL:
-            sums[count] = h
-            count += np.uint64((entry == SEPARATOR) & (h != OFFSET))
-            longer = (h ^ np.uint64(entry)) * PRIME
-            h = longer if entry != SEPARATOR else OFFSET
-            i += ONE
-            entry = ascii_[buffer[i]]
-        if entry == SKIP:
-            i += ONE
-            continue
-        c = buffer[i]
-        if c == QUOTE:
-            break
-        if c == BACKSLASH and SHORT_ESCAPE[buffer[i + ONE]]:
-            k = SEPARATOR
-            i += TWO
-        else:
-            here = np.int64(i)
-            code, behind = decoded_at(buffer, here, JSON, fold)
-            if code == INVALID:
-                return INVALID, 0
-            k = SEPARATOR
-            if code == LESS_THAN:
-                raw, _ = raw_at(buffer, here, JSON)
-                tag, looked = tag_end(buffer, behind, JSON, fold, raw != code, here < searched)
-                searched = max(searched, looked)
-                if tag > behind:
-                    top = _read_tag(buffer, behind, tag, fold, sums, top)
-                    behind = tag
-            else:
-                k = entry_of(wide, code)
-            i = np.uint64(behind)
-        if k == SKIP:
-            continue
-        if k != SEPARATOR and k & ALONE == 0:
-            h = hashed(h, k, tails)
-            continue
-        sums[count] = h
-        count += np.uint64(h != OFFSET)
-        h = OFFSET
-        if k != SEPARATOR:
-            sums[count] = hashed(OFFSET, k, tails)
-            count += ONE
-    sums[count] = h
-    count += np.uint64(h != OFFSET)
-    if top < len(sums) - 1:
-        count = _append_tags(sums, count, top)
-    total = sums[0] = np.uint64(0)
-    for k in range(ONE, count):
-        total = total * BASE + finished(sums[k])
-        sums[k] = total
-    return np.int64(i + ONE), np.int64(count)
-
-
-@compiled
-def _append_tags(sums: Any, count: Any, top: Any) -> Any:
-    """Moves what stands backwards behind `top` to follow the first `count`; how many are there."""
-    first, last = np.int64(top) + 1, len(sums) - 1
-    a, b = first, last
-    while a < b:
-        sums[a], sums[b] = sums[b], sums[a]
-        a, b = a + 1, b - 1
-    for k in range(first, last + 1):
-        sums[count] = sums[k]
-        count += ONE
-    return count
+        number = _number_of(key, grams, key_shift)
+        if number >= 0:
+            found[hits, 0], found[hits, 1] = number, k
+            hits += 1
+        if k + LONG < count:
+            key = (sums[k + LONG] - sums[k] * BASE_LONG) * KEY_LONG
+            number = _number_of(key, grams, key_shift)
+            if number >= 0:
+                found[hits, 0], found[hits, 1] = number, k
+                hits += 1
+    return hits
 
 
 @compiled
@@ -316,7 +176,7 @@ def _scan_line(  # noqa: C901 - one object, key by key
         if is_text:
             if buffer[i] != QUOTE:
                 return INVALID, 0
-            i, count = _read_text(buffer, i + 1, fold, sums)
+            i, count = read_text(buffer, i + 1, fold, sums)
         else:
             i = _other_value_end(buffer, i)
         if i == INVALID:

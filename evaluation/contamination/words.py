@@ -1,7 +1,7 @@
 """Text to words, compiled: 64-bit hashes of folded words with their places, and n-gram hashes.
 
 `words_of` and the scanner (scanner.py) step through characters by the same functions, so that both
-see the same words. A word's hash is FNV-1a over its folded code points with a final mix; the hash
+see the same words. A word's hash takes in its folded characters eight bytes at a time; the hash
 of n words is a polynomial of theirs, taken from running sums in constant time.
 """
 
@@ -21,6 +21,7 @@ from evaluation.contamination.folding import (
     MANY,
     SEPARATOR,
     SKIP,
+    SPECIAL,
     Fold,
     fold_table,
 )
@@ -34,10 +35,12 @@ from evaluation.contamination.markup import (
 )
 
 OFFSET = np.uint64(0xCBF29CE484222325)
-PRIME = np.uint64(0x100000001B3)
+PRIME = np.uint64(0x9FB21C651E98DF25)
 MIX = np.uint64(0xFF51AFD7ED558CCD)
 BASE = np.uint64(0x9E3779B97F4A7C15)  # of the polynomial; odd
-SHIFT = np.uint64(32)
+SHIFT, NONE, EIGHT = np.uint64(32), np.uint64(0), np.uint64(8)
+FULL = np.uint64(64)  # bits of a part
+SEVEN_BITS, FOLLOWING = np.uint64(0x7F), np.uint64(0x80)
 LONG, SHORT = 6, 5
 BASE_LONG = np.uint64(pow(int(BASE), LONG, 2**64))
 BASE_SHORT = np.uint64(pow(int(BASE), SHORT, 2**64))
@@ -57,21 +60,65 @@ def entry_of(wide: Any, code: int) -> Any:
 
 
 @compiled
-def hashed(h: Any, entry: int, tails: Any) -> Any:
-    """The word hash `h` with the folded characters of an entry added."""
-    if entry & MANY:
-        place = entry & ~MANY
-        for k in range(place + 1, place + 1 + np.int64(tails[place])):
-            h = (h ^ np.uint64(tails[k])) * PRIME
-        return h
-    return (h ^ np.uint64(entry & ~ALONE)) * PRIME
+def mixed(h: Any, part: Any) -> Any:
+    """The hash `h` of a word's characters so far with the next eight bytes of it."""
+    h = (h ^ part) * PRIME
+    return h ^ (h >> SHIFT)
 
 
 @compiled
-def finished(h: Any) -> Any:
+def _with_byte(h: Any, part: Any, filled: Any, byte: Any) -> Any:
+    part |= byte << filled
+    filled += EIGHT
+    if filled == FULL:
+        return mixed(h, part), NONE, NONE
+    return h, part, filled
+
+
+@compiled
+def _with_code(h: Any, part: Any, filled: Any, code: Any) -> Any:
+    """The same with a folded character: ASCII is one byte, others are three that are no ASCII."""
+    code = np.uint64(code)
+    if code < FOLLOWING:
+        return _with_byte(h, part, filled, code)
+    for shift in (np.uint64(14), np.uint64(7), NONE):
+        byte = ((code >> shift) & SEVEN_BITS) | FOLLOWING
+        h, part, filled = _with_byte(h, part, filled, byte)
+    return h, part, filled
+
+
+@compiled
+def hashed(h: Any, part: Any, filled: Any, entry: int, tails: Any) -> Any:
+    """The state of a word (its hash, the bytes that are not in it yet and their bits) with the
+    folded characters of an entry added. A word begins with (OFFSET, NONE, NONE)."""
+    if entry & MANY:
+        place = entry & ~MANY
+        for k in range(place + 1, place + 1 + np.int64(tails[place])):
+            h, part, filled = _with_code(h, part, filled, tails[k])
+        return h, part, filled
+    return _with_code(h, part, filled, entry & ~ALONE)
+
+
+@compiled
+def begun(h: Any, filled: Any) -> Any:
+    """Whether a word has a character."""
+    return filled != NONE or h != OFFSET
+
+
+@compiled
+def finished(h: Any, part: Any, filled: Any) -> Any:
     """A word's hash once its last character was added."""
-    h = (h ^ (h >> SHIFT)) * MIX
+    if filled:
+        h = mixed(h, part)
+    h *= MIX
     return h ^ (h >> SHIFT)
+
+
+@compiled
+def alone(entry: int, tails: Any) -> Any:
+    """The hash of a word of one character."""
+    h, part, filled = hashed(OFFSET, NONE, NONE, entry, tails)
+    return finished(h, part, filled)
 
 
 @compiled
@@ -84,9 +131,9 @@ def _share(code: int) -> Any:
 
 
 @compiled
-def _put(at: Any, h: Any, start: Any, last: Any, letter: Any, share: Any, hashes: Any, spans: Any,
-         letters: Any, shares: Any) -> None:  # fmt: skip
-    hashes[at] = finished(h)
+def _put(at: Any, word: Any, start: Any, last: Any, letter: Any, share: Any, hashes: Any,
+         spans: Any, letters: Any, shares: Any) -> None:  # fmt: skip
+    hashes[at] = word
     spans[at, 0], spans[at, 1] = start, last
     letters[at] = letter
     shares[at] = share
@@ -103,10 +150,14 @@ def _words(  # noqa: C901 - one loop over characters
     i, start, last, searched = 0, 0, 0, 0
     at, other, step, stop = 0, len(hashes) - 1, 1, end
     lettered: Any = False
-    h = OFFSET
+    h, part, filled = OFFSET, NONE, NONE
     while True:
-        k, behind, tag = SEPARATOR, i, i
-        if i < stop:
+        k: Any = SEPARATOR
+        behind = tag = i
+        plain: Any = np.int64(fold.ascii[buffer[i]])
+        if i < stop and plain != SPECIAL:
+            k, behind, tag = plain, i + 1, i + 1
+        elif i < stop:
             code, behind = decoded_at(buffer, i, PLAIN, fold)
             if code == LESS_THAN and step > 0:
                 escaped = buffer[i] != LESS_THAN
@@ -119,10 +170,11 @@ def _words(  # noqa: C901 - one loop over characters
         if k == SKIP:
             i = behind
             continue
-        if (k == SEPARATOR or k & ALONE) and h != OFFSET:
-            _put(at, h, start, last, lettered, 1.0, hashes, spans, letters, shares)
+        if (k == SEPARATOR or k & ALONE) and begun(h, filled):
+            word = finished(h, part, filled)
+            _put(at, word, start, last, lettered, 1.0, hashes, spans, letters, shares)
             at += step
-            h, lettered = OFFSET, False
+            h, part, filled, lettered = OFFSET, NONE, NONE, False
         if i >= stop:
             if step > 0:
                 return at, len(hashes) - 1 - other
@@ -130,14 +182,13 @@ def _words(  # noqa: C901 - one loop over characters
             continue
         if k & ALONE:
             share = _share(k & ~ALONE)
-            h = hashed(h, k, fold.tails)
-            _put(at, h, i, behind, k > 0x39, share, hashes, spans, letters, shares)
-            h = OFFSET
+            word = alone(k, fold.tails)
+            _put(at, word, i, behind, k > 0x39, share, hashes, spans, letters, shares)
             at += step
         elif k != SEPARATOR:
-            if h == OFFSET:
+            if not begun(h, filled):
                 start = i
-            h = hashed(h, k, fold.tails)
+            h, part, filled = hashed(h, part, filled, k, fold.tails)
             lettered |= k > 0x39
             last = behind
         if tag > behind:

@@ -12,6 +12,7 @@ from crucible.pages import (
     boards,
     budget,
     contamination,
+    guides,
     monitoring,
     submissions,
 )
@@ -22,7 +23,10 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 admin.site.password_change = account.password_change  # type: ignore[method-assign,assignment]
 
 urlpatterns = [
-    path("", boards.home, name="home"),
+    path("", guides.home, name="home"),
+    path("docs/", guides.docs, name="docs"),
+    path("docs/<slug:name>/", guides.page, name="guide"),
+    path("leaderboard/", boards.first, name="boards"),
     path("leaderboard/<str:track>/<str:scale>/", boards.leaderboard, name="leaderboard"),
     path(
         "leaderboard/<str:track>/<str:scale>/board.csv",

@@ -10,6 +10,9 @@ TABLE = """
 # Pages.
 #                                                                 visitor  partici. staff    reviewer organis. admin.
 GET /                                                             yes      yes      yes      yes      yes      yes
+GET /docs/                                                        yes      yes      yes      yes      yes      yes
+GET /docs/<slug:name>/                                            yes      yes      yes      yes      yes      yes
+GET /leaderboard/                                                 yes      yes      yes      yes      yes      yes
 GET /leaderboard/<str:track>/<str:scale>/                         yes      yes      yes      yes      yes      yes
 GET /leaderboard/<str:track>/<str:scale>/board.csv                yes      yes      yes      yes      yes      yes
 GET /leaderboard/<str:track>/<str:scale>/board.json               yes      yes      yes      yes      yes      yes

@@ -141,6 +141,7 @@ class World:
             "baseline_id": self.objects["leaderboard.baseline"].pk,
         }  # fmt: skip
         self.special: dict[str, dict[str, Any]] = {
+            "/docs/<slug:name>/": {"name": "participant"},
             # Links of alice's.
             "/confirm-email/<key>/": {"key": confirmation},
             "/password/reset/key/<uidb36>-<key>/": {"uidb36": uid, "key": reset},

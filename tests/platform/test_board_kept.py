@@ -122,7 +122,7 @@ def test_every_change_is_seen_once_it_is_committed(
         page, found = client.get(PAGE).text, client.get(API).json()["rows"]
         assert found == fresh(), what
         for row in found:
-            assert f">{row['name']}</a>" in page, what
+            assert f"<bdi>{row['name']}</bdi></a>" in page, what
             assert row["user"] in page, what
         assert page.count('<td class="pick">') == len(found), what
         assert ("test questions found" in page) == any(row["marks"] for row in found), what

@@ -28,8 +28,8 @@ def as_user():
     return login
 
 
-def test_the_first_page_is_a_board(client):
-    response = client.get("/", follow=True)
+def test_the_first_board_is_the_one_without_a_name(client):
+    response = client.get("/leaderboard/", follow=True)
     assert response.redirect_chain == [("/leaderboard/filtering/smoke/", 302)]
     assert "No submission is published" in response.text
 
@@ -212,7 +212,9 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
     """A new address must come with a test of who may open it, here or in test_api."""
     names = {p.name for p in get_resolver().url_patterns if getattr(p, "name", None)}
     assert names == {
-        "home", "leaderboard", "submissions", "submission_new", "submission", "submission_cancel",
+        "home", "docs", "guide", "boards", "leaderboard", "leaderboard_csv", "leaderboard_json",
+        "leaderboard_feed", "baseline", "badge", "citation", "submissions",
+        "submission_new", "submission", "submission_cancel",
         "compare", "log", "account", "token_create", "token_revoke", "health", "invitation",
         "pipeline_health", "metrics", "budget", "mail", "webhook_create", "webhook_remove",
         "submission_retry", "submission_contamination", "findings", "appeal",

@@ -44,6 +44,19 @@ def board_export(view: BoardView) -> list[Line]:
     return lines_of(view, shown, ())
 
 
+class Leaders(NamedTuple):
+    """Of a board: how many rows, the first one, and how many may hold the first rank."""
+
+    total: int
+    first: Row | None
+    tied: int
+
+
+def board_leaders(track: str, scale: str) -> Leaders:
+    """For the home page; cached like the board's texts."""
+    return _leaders_of(Board(track, scale), board_version(track, scale))
+
+
 def board_document(track: str, scale: str) -> str:
     """A whole board as JSON; its addresses begin with the path, without scheme and host."""
     return _document_of(Board(track, scale), board_version(track, scale))
@@ -55,6 +68,7 @@ def board_refresh(track: str, scale: str) -> None:
     now = Version(board_version(track, scale).text)
     _table_of(view, 1, now)
     _document_of(_board_of(view), now)
+    _leaders_of(Board(track, scale), now)
 
 
 def _board_of(view: BoardView) -> Board:
@@ -85,6 +99,16 @@ def _table_of(view: BoardView, page: int, version: Version) -> str:
 def _document_of(board: Board, version: Version) -> str:
     name = f"document-{board.track}-{board.scale}"
     return kept(name, version, lambda: _document(board, _rows_of(board, version)))
+
+
+def _leaders_of(board: Board, version: Version) -> Leaders:
+    def make() -> Leaders:
+        rows = _rows_of(board, version)
+        ranked = [row for row in rows if row.rank is not None]
+        tied = sum(row.places is not None and row.places.best == 1 for row in ranked)
+        return Leaders(len(rows), ranked[0] if ranked else None, tied)
+
+    return kept(f"leaders-{board.track}-{board.scale}", version, make)
 
 
 def _document(board: Board, rows: Sequence[Row]) -> str:

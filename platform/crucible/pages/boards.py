@@ -20,7 +20,7 @@ from training_recipes.scales import canonical_name, load_scale
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def first(request: HttpRequest) -> HttpResponse:
     """Redirects to the first board."""
     track, scale = boards()[0]
     return redirect("leaderboard", track=track, scale=scale)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pytest
 
 from evaluation.contamination.folding import fold_table
 from evaluation.contamination.grams import CommonGrams, gram_table
 from evaluation.contamination.hits import grams_in, power, running_sums
-from evaluation.contamination.scanner import PADDING, Grams, scan_lines
+from evaluation.contamination.reading import PADDING
+from evaluation.contamination.scanner import Grams, scan_lines
 from evaluation.contamination.words import KEY_LONG, KEY_SHORT, LONG, SHORT, Words
 
 
@@ -93,7 +95,8 @@ PIECES = (
     "\t", "’", "\u200b", "\U0001f600", "\U0001d400", "ﬁ", "x1", "-", "\u0000", "/", "<東",
     "<a href=\"q\">", "😀a", "ß", "ที่", "<\n>", "&#39;", "&quot", "\u2028",
     "&lt;", "&gt;", "&lt;i&gt;", "&amp;lt;", "&eacute;", "\\n", "\\u00e9", "\\'", "\\\\", "=", '="',
-    "='", "'", "!", "\\x4", "\\ud835\\udc00", "\\ud835", "<row a=\"", ">", "&#x4e2d;", "<!--",
+    "='", "'", "!", "don't", "`", "\\\\\\", "\\-", "\\\n", '\\"', "\\'t", "\\fBold",
+    "\\x4", "\\ud835\\udc00", "\\ud835", "<row a=\"", ">", "&#x4e2d;", "<!--",
 )  # fmt: skip
 WRITERS: list[Callable[[str], bytes]] = [
     lambda text: orjson.dumps({"text": text}),
@@ -120,10 +123,16 @@ def scanned(lines: bytes, grams: Grams) -> tuple[list[int], list[tuple[int, byte
     return [read, documents, end], rows
 
 
-def table_of(key: np.uint64, n: int) -> Grams:
-    """The table of one n-gram."""
+def word(draw: random.Random) -> str:
+    """Letters and digits of either case, mostly few."""
+    length = draw.choice([1, 3, 5, 7, 8, 9, 16, 17, 63, 64, 65, 130])
+    return "".join(draw.choices("abcXYZ019", k=length))
+
+
+def table_of(key: np.uint64, words: npt.NDArray[np.uint64]) -> Grams:
+    """The table of one n-gram of these words."""
     kept = CommonGrams(np.array([key]), *np.zeros((2, 1), np.int32), np.zeros(1, np.uint8))
-    grams = gram_table(kept, np.array([n], np.uint8)).grams
+    grams = gram_table(kept, words, np.zeros(1, np.int64)).grams
     for array in grams:
         array.flags.writeable = False
     return grams
@@ -136,8 +145,13 @@ def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
     The scanner then hands on the same words as are read from the text itself.
     """
     draw = random.Random(writer)
-    for _ in range(150):
-        text = "".join(draw.choice(PIECES) + draw.choice(["", " "]) for _ in range(25))
+    for _ in range(300):
+        # From nothing but what asks for a closer look to many plain words, some longer than 64.
+        plain = draw.choice([0, 0.5, 0.95])
+        text = "".join(
+            (word(draw) if draw.random() < plain else draw.choice(PIECES)) + draw.choice(["", " "])
+            for _ in range(25)
+        )
         hashes = Words(text.encode()).hashes
         if len(hashes) < LONG:
             continue
@@ -148,7 +162,7 @@ def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
             key = (sums[at + n] - sums[at] * power(n)) * (KEY_SHORT if n == SHORT else KEY_LONG)
         line = WRITERS[writer](text)
         for wanted in (True, False):
-            grams = table_of(key if wanted else key + np.uint64(1), n)
+            grams = table_of(key if wanted else key + np.uint64(1), hashes[at : at + n])
             read, rows = scanned(b" \n" + line + b"\n" + line + b"\n", grams)
             assert read == [3, 2, 2 * len(line) + 4], line
             assert [row[:2] for row in rows] == [(1, line), (2, line)] * wanted, line
@@ -162,7 +176,7 @@ def test_the_scanner_sees_the_words_of_the_text(writer: int) -> None:
 def test_the_scanner_stops_at_what_json_does_not_allow(text: bytes) -> None:
     good = b'{"text": "one"}\n'
     bad = b'{"text": "' + text + b'"}\n'
-    read, _ = scanned(good + bad + good, table_of(np.uint64(1), LONG))
+    read, _ = scanned(good + bad + good, table_of(np.uint64(1), np.ones(LONG, np.uint64)))
     assert read == [1, 1, len(good)]
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(bad)

@@ -12,28 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from submissions.check_kept import CheckedShard, CheckedSoFar
 from submissions.dataset import Dataset, find_dataset
 from submissions.failures import Failure
-from submissions.hashing import file_sha256
 from submissions.most_data import MULTIPLE, MostData
 from submissions.progress import Progress, no_progress
-from submissions.shards import LocalShard, read_documents
+from submissions.shards import OpenShard, read_documents
 from submissions.states import Fault, Track
 from submissions.token_sample import CountTokens, Tokens, TokenSample
 
 MAX_PROBLEMS = 20  # shards that are reported as bad before the check stops looking
 PROGRESS_EVERY_DOCUMENTS = 10_000  # within one shard
-
-
-@dataclass(frozen=True)
-class CheckedShard:
-    """One shard's figures: `bytes` as on disk, `text_bytes` of its texts as UTF-8."""
-
-    name: str
-    sha256: str
-    bytes: int
-    documents: int
-    text_bytes: int
 
 
 @dataclass(frozen=True)
@@ -117,6 +106,7 @@ def check_dataset(
     multiple: int = MULTIPLE,
     count_tokens: CountTokens | None = None,
     progress: Progress = no_progress,
+    kept: Path | None = None,
 ) -> Report:
     """Reads the whole dataset and reports its figures and the first problem of each bad shard.
 
@@ -124,6 +114,7 @@ def check_dataset(
     often training may go through a source at most; the dataset may hold `multiple` times what
     it trains on. Tokens are estimated from a sample of each
     source by `count_tokens`; where the tokenizer is not at hand, by the average `bytes_per_token`.
+    With the file `kept`, a check that was killed continues after the shards that it had read.
     A dataset is only refused as too small when it surely is: the tokenize stage counts. Raises
     `unknown_track`, what `find_dataset` raises when there is nothing to look at, `mixture_invalid`
     for a mixture outside the mixing track, and what the platform is to blame for, such as
@@ -140,7 +131,7 @@ def check_dataset(
         report.problems.append(problem)
         return report
     with tempfile.TemporaryDirectory(prefix="crucible-check-") as scratch:
-        samples = _check_shards(dataset, Path(scratch), report, most, progress)
+        samples = _check_shards(dataset, Path(scratch), report, most, progress, kept)
     tokens = {name: one.tokens(count_tokens, bytes_per_token) for name, one in samples.items()}
     report.tokens_estimate = sum(one.estimate for one in tokens.values())
     errors = [one.error for one in tokens.values() if one.error is not None]
@@ -231,7 +222,12 @@ def check_track_of(dataset: Dataset, track: str) -> None:
 
 
 def _check_shards(
-    dataset: Dataset, scratch: Path, report: Report, most: MostData, progress: Progress
+    dataset: Dataset,
+    scratch: Path,
+    report: Report,
+    most: MostData,
+    progress: Progress,
+    kept: Path | None,
 ) -> dict[str, TokenSample]:
     """Fills the report, and a sample by source.
 
@@ -240,13 +236,15 @@ def _check_shards(
     shards = dataset.shards
     samples = {source.name: TokenSample(source.name) for source in dataset.sources}
     source_of = {shard.name: source.name for source in dataset.sources for shard in source.shards}
-    for index, shard in enumerate(shards):
+    so_far = CheckedSoFar(kept, shards)
+    report.shards += so_far.load(samples)
+    for index, shard in enumerate(shards[len(report.shards) :], start=len(report.shards)):
         progress(index, len(shards), "shard", shard.name)
         try:
-            with shard.fetched(scratch) as local:
+            with shard.streamed(scratch) as opened:
                 sample = samples[source_of[shard.name]]
                 report.shards.append(
-                    _check_shard(local, sample, report, most, (index, len(shards)), progress)
+                    _check_shard(opened, sample, report, most, (index, len(shards)), progress)
                 )
         except Failure as problem:
             if problem.fault == Fault.INFRASTRUCTURE:
@@ -254,12 +252,14 @@ def _check_shards(
             report.problems.append(problem)
             if len(report.problems) == MAX_PROBLEMS or problem.code == "dataset_too_large":
                 return samples
+        if not report.problems:  # with one the dataset is refused, however often it is read
+            so_far.save(report.shards, samples)
     progress(len(shards), len(shards), "shard", "checked", documents=report.documents)
     return samples
 
 
 def _check_shard(
-    shard: LocalShard,
+    shard: OpenShard,
     sample: TokenSample,
     before: Report,
     most: MostData,
@@ -279,4 +279,4 @@ def _check_shard(
         sample.add(text, size)
         if documents % PROGRESS_EVERY_DOCUMENTS == 0:
             progress(*place, "shard", shard.name, documents=documents)
-    return CheckedShard(shard.name, file_sha256(shard.path), shard.bytes, documents, text_bytes)
+    return CheckedShard(shard.name, shard.sha256(), shard.bytes, documents, text_bytes)

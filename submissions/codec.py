@@ -124,6 +124,12 @@ def encode(value: Any) -> bytes:
     return json.dumps(to_json(value), indent=1, allow_nan=False).encode()
 
 
+def encode_line(value: Any) -> bytes:
+    """JSON of a value on one line, without fields that are empty, and a line end."""
+    fields = {k: v for k, v in to_json(value).items() if v not in ("", None)}
+    return json.dumps(fields, allow_nan=False).encode() + b"\n"
+
+
 def to_json(value: Any) -> Any:
     """The value as dicts, lists or tuples, strings, numbers, truth values and None."""
     return msgspec.to_builtins(value, str_keys=True, enc_hook=_plain)

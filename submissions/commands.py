@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submissions.argument_types import given_path, seed
@@ -31,7 +32,14 @@ Document = dict[str, Any]
 def register(commands: Commands) -> None:
     """Adds the subcommands to the `crucible` command."""
     submit = commands.add("submit", "upload a dataset and submit it", run_submit, show_submission)
-    submit.add_argument("paths", nargs="+", type=given_path, metavar="PATH", help=PATH_HELP)
+    submit.add_argument("paths", nargs="*", type=given_path, metavar="PATH", help=PATH_HELP)
+    submit.add_argument(
+        "--manifest", type=Path, metavar="FILE",
+        help="submit a dataset that stays where it lies, by what `crucible manifest` wrote",
+    )  # fmt: skip
+    submit.add_argument(
+        "--store-key", default="", metavar="NAME", help="your store key on the site, to read it"
+    )
     submit.add_argument("--track", required=True, help=" or ".join(Track))
     submit.add_argument("--scale", required=True, help="as `crucible recipe list` names it")
     submit.add_argument("--name", required=True, help="what the leaderboard shows")
@@ -68,18 +76,13 @@ def client_of(arguments: argparse.Namespace) -> Client:
 
 
 def run_submit(arguments: argparse.Namespace) -> Document:
-    from submissions.upload import upload_dataset
-
     check_track(arguments.track)
+    if not (arguments.paths or arguments.manifest):
+        raise Failure("refused", "name the dataset: a PATH, or --manifest")
+    if arguments.store_key and not arguments.manifest:
+        raise Failure("refused", "--store-key goes with --manifest")
     client = client_of(arguments)
-    dataset = find_dataset(arguments.paths)
-    check_track_of(dataset, arguments.track)
-    progress = progress_for_terminal()
-    try:
-        upload = upload_dataset(client, dataset, arguments.scale, arguments.upload, progress)
-    finally:
-        if isinstance(progress, TerminalProgress):
-            progress.close()
+    upload = _by_reference(arguments, client) if arguments.manifest else _sent(arguments, client)
     fields = {
         "name": arguments.name,
         "track": arguments.track,
@@ -89,10 +92,36 @@ def run_submit(arguments: argparse.Namespace) -> Document:
     }
     if arguments.seed is not None:
         fields["seed"] = arguments.seed
+    if arguments.store_key:
+        fields["store_key"] = arguments.store_key
     document = client.create_submission(**fields)
     for warning in document.get("warnings", []):  # none of a site of an older release
         print(warning, file=sys.stderr)
     return document
+
+
+def _sent(arguments: argparse.Namespace, client: Client) -> str:
+    """The upload of a dataset that is here."""
+    from submissions.upload import upload_dataset
+
+    dataset = find_dataset(arguments.paths)
+    check_track_of(dataset, arguments.track)
+    progress = progress_for_terminal()
+    try:
+        return upload_dataset(client, dataset, arguments.scale, arguments.upload, progress)
+    finally:
+        if isinstance(progress, TerminalProgress):
+            progress.close()
+
+
+def _by_reference(arguments: argparse.Namespace, client: Client) -> str:
+    from submissions.manifest_commands import upload_manifest
+
+    if arguments.upload:
+        raise Failure("refused", "--upload continues an upload of shards, not of a manifest")
+    return upload_manifest(
+        client, arguments.manifest, arguments.paths, arguments.track, arguments.scale
+    )
 
 
 def run_status(arguments: argparse.Namespace) -> Document:

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from submissions.failures import Failure
 from submissions.hashing import combined_sha256
-from submissions.mixture import MIXTURE, Mixed, mixture_of_file, mixture_of_folder
+from submissions.manifest import MANIFEST
+from submissions.mixture import (
+    MIXTURE,
+    Mixed,
+    mixture_of_file,
+    mixture_of_folder,
+    mixture_of_shards,
+)
+from submissions.references import referenced_shards
 from submissions.shard_search import find_shards
 from submissions.shards import Shard, is_s3
 
@@ -67,8 +75,12 @@ def find_dataset(paths: Sequence[str | Path]) -> Dataset:
 
     A mixture is one path, to a file that is called mixture.json or to a folder that holds one at
     its root. The first may name shards anywhere; the second, which others may have written, only
-    what lies in that folder. Raises `mixture_invalid`, and what `find_shards` raises.
+    what lies in that folder. A manifest is one path, to a file that is called
+    crucible-manifest.jsonl; a mixture.json beside it names its shards. Raises `mixture_invalid`,
+    `manifest_invalid`, and what `find_shards` raises.
     """
+    if len(paths) == 1 and not is_s3(paths[0]) and Path(paths[0]).name == MANIFEST:
+        return _dataset_of_manifest(Path(paths[0]))
     mixtures = [given for given in paths if not is_s3(given) and _is_mixture(Path(given))]
     if mixtures and len(paths) > 1:
         said = f"{mixtures[0]} is a mixture and must be the only input"
@@ -77,6 +89,15 @@ def find_dataset(paths: Sequence[str | Path]) -> Dataset:
         return Dataset((Source("", None, tuple(find_shards(paths))),))
     given = Path(mixtures[0])
     mixed = mixture_of_folder(given) if given.is_dir() else mixture_of_file(given)
+    return Dataset(tuple(map(_source, sorted(mixed, key=lambda one: one.name))))
+
+
+def _dataset_of_manifest(manifest: Path) -> Dataset:
+    shards = referenced_shards(manifest)
+    mixture = manifest.with_name(MIXTURE)
+    if not _is_mixture(mixture.parent):
+        return Dataset((Source("", None, tuple(shards)),))
+    mixed = mixture_of_shards(mixture, shards)
     return Dataset(tuple(map(_source, sorted(mixed, key=lambda one: one.name))))
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import orjson
 
@@ -43,13 +42,26 @@ class Document(NamedTuple):
     text: str
 
 
-def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
+class Readable(Protocol):
+    """A shard whose bytes can be read in order; `bytes` of them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    def opened(self) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A buffered file that need not be able to seek."""
+
+
+def read_jsonl(shard: Readable, compression: str) -> Iterator[Document]:
     """The documents of a JSON-lines shard; `compression` is "", "gz" or "zst".
 
     Raises a `Failure` that names the shard and, where there is one, the line.
     """
-    found = False
-    for number, line, terminated in numbered_lines(read_bytes(path, name, compression), name):
+    found, name = False, shard.name
+    for number, line, terminated in numbered_lines(read_bytes(shard, compression), name):
         if not line.strip():
             continue
         found = True
@@ -79,17 +91,17 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
         raise Failure("shard_empty", "the shard holds no document", shard=name)
 
 
-def read_bytes(path: Path, name: str, compression: str) -> Iterator[bytes]:
+def read_bytes(shard: Readable, compression: str) -> Iterator[bytes]:
     """The decompressed bytes of a JSON-lines shard, at most CHUNK at a time.
 
     Fails at a missing end, and where they are too many for such a small file (expansion.py).
     """
-    with _as_shard_failures(name), path.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
+    name = shard.name
+    with _as_shard_failures(name), shard.opened() as file:
+        start = file.peek(4)[:4]  # type: ignore[attr-defined]  # a buffered file has it
         if not start:
             raise Failure("shard_empty", "the file is empty", shard=name)
-        expansion = Expansion(name, os.fstat(file.fileno()).st_size)
+        expansion = Expansion(name, shard.bytes)
         if compression == "gz":
             chunks = _gzip_chunks(file, name)
         elif compression == "zst":
@@ -109,7 +121,7 @@ def read_bytes(path: Path, name: str, compression: str) -> Iterator[bytes]:
                 yield chunk
 
 
-def _gzip_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
+def _gzip_chunks(file: BinaryIO, name: str) -> Iterator[bytes]:
     with gzip.open(file) as stream:
         try:
             while chunk := stream.read(CHUNK):
@@ -120,7 +132,7 @@ def _gzip_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
             raise _damaged(name, "gzip", error) from None
 
 
-def _zstd_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
+def _zstd_chunks(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Every frame of a zstd file, each of which must reach its end.
 
     zstandard's stream_reader takes a truncated file as complete (measured with 0.25.0); only

@@ -66,6 +66,11 @@ FAILURES: dict[str, FailureKind] = {
     "mixture_invalid": _of_data(
         "Correct mixture.json; docs/mixtures.md has the rules and an example."
     ),
+    "manifest_invalid": _of_data("Make the manifest again with `crucible manifest`."),
+    "store_refused": _of_data(
+        "Choose a store that the submit page lists, or make the manifest again;"
+        " docs/participant.md explains how.",
+    ),
     "dataset_too_large": _of_data(
         "Leave out documents or choose a larger scale: `crucible recipe show` says what one reads.",
     ),
@@ -132,7 +137,7 @@ FAILURES: dict[str, FailureKind] = {
     "server_unreachable": _ours("Check --server and that the site runs, then try again."),
     # The platform and the machine.
     "storage_unreachable": _ours(
-        "Check the network and AWS_ENDPOINT_URL, then run the command again."
+        "Check the network and the store (for a command AWS_ENDPOINT_URL too), then try again."
     ),
     "cluster_unreachable": _ours(
         "Check the address with `ray status --address`; install one Ray version everywhere.",

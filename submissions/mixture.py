@@ -79,6 +79,16 @@ def mixture_of_folder(folder: Path) -> list[Mixed]:
     Raises `mixture_invalid`, also for a shard that no source claims, and what `find_shards` raises.
     """
     path = folder / MIXTURE
+    return mixture_of_shards(path, lambda: named_apart(shards_below(folder, left_out=path)))
+
+
+def mixture_of_shards(
+    path: Path, shards: Sequence[Shard] | Callable[[], Sequence[Shard]]
+) -> list[Mixed]:
+    """The sources of the mixture in that file over these shards, by their names.
+
+    Raises `mixture_invalid`, also for a shard that no source claims.
+    """
     if path.is_symlink() or not path.is_file():
         raise Failure("mixture_invalid", f"{MIXTURE} is no regular file")
     sources = _read(path)
@@ -91,7 +101,7 @@ def mixture_of_folder(folder: Path) -> list[Mixed]:
     if globs > MAX_GLOBS:
         said = f"the mixture has {globs:,} patterns with wildcards, and {MAX_GLOBS:,} are allowed"
         raise Failure("mixture_invalid", said)
-    found = named_apart(shards_below(folder, left_out=path))
+    found = shards() if callable(shards) else shards
     sources = _with_shards(sources, functools.partial(_matching, _by_place(found)))
     claimed = {shard.name for source in sources for shard in source.shards}
     for shard in found:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from submissions.failures import Failure
 from submissions.parquet import declared
-from submissions.shards import LocalShard, Shard
+from submissions.shards import LocalShard, OpenShard, Shard
 
 MULTIPLE = 50
 
@@ -53,7 +53,7 @@ class MostData:
                     f"{self.multiple:,} times what one training at {self.scale} reads",
                 )
 
-    def check_unread(self, shards: Sequence[Shard]) -> None:
+    def check_unread(self, shards: Sequence[Shard | OpenShard]) -> None:
         """The same from sizes and, of parquet on this machine, footers, before a text is read."""
         self.check(stored=sum(shard.bytes for shard in shards))
         documents = text = 0

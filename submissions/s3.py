@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from submissions.failures import Failure
@@ -50,6 +50,18 @@ REASONS = {
 }
 
 
+class Sink(Protocol):
+    """What an object is written to: a file, or what takes its place."""
+
+    def tell(self) -> int: ...
+
+    def write(self, chunk: bytes, /) -> int: ...
+
+    def seek(self, place: int, /) -> Any: ...
+
+    def truncate(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class S3Shard(Shard):
     """An object as it was listed: `size` in bytes, `etag` without its quotes."""
@@ -81,7 +93,7 @@ class S3Shard(Shard):
         with tempfile.TemporaryDirectory(prefix="s3-", dir=scratch) as folder:
             path = Path(folder) / f"shard.{self.format}"
             with path.open("wb") as file:
-                _download(self, file)
+                download(self, file)
             yield LocalShard(self.name, self.format, path)
 
 
@@ -94,17 +106,17 @@ def s3_shards_at(uri: str) -> Iterator[S3Shard]:
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     if not bucket:
         raise Failure("dataset_missing", f"{uri} names no bucket")
-    with _as_failures(uri):
+    with as_failures(uri):
         if key and not key.endswith("/"):
             # If the key exists, it is the first one with this prefix.
-            answer = _client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+            answer = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
             first = next(iter(answer.get("Contents", [])), None)
             if first and first["Key"] == key:
                 yield _shard(bucket, key.rpartition("/")[2], first)
                 return
         prefix = key if not key or key.endswith("/") else f"{key}/"
         pages = (
-            _client()
+            client()
             .get_paginator("list_objects_v2")
             .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": PAGE})
         )
@@ -137,12 +149,12 @@ def _plain(etag: str) -> str:
     return etag.strip('"')
 
 
-def _download(shard: S3Shard, file: IO[bytes]) -> None:
+def download(shard: S3Shard, file: Sink) -> None:
     """Writes the object to an empty file, going on after the last byte when a connection breaks."""
     pauses = iter(PAUSES)
     while (start := file.tell()) < shard.size:
         try:
-            with _as_failures(shard.address, shard.name):
+            with as_failures(shard.address, shard.name):
                 _fetch_from(shard, start, file)
         except Failure as failure:
             if failure.code != "storage_unreachable":
@@ -155,12 +167,12 @@ def _download(shard: S3Shard, file: IO[bytes]) -> None:
             time.sleep(pause)
 
 
-def _fetch_from(shard: S3Shard, start: int, file: IO[bytes]) -> None:
+def _fetch_from(shard: S3Shard, start: int, file: Sink) -> None:
     """Appends the object's bytes from `start` on, as many as one request brings."""
     from botocore.exceptions import FlexibleChecksumError
 
     span = {"Range": f"bytes={start}-"} if start else {}
-    answer = _client().get_object(
+    answer = client().get_object(
         Bucket=shard.bucket, Key=shard.key, IfMatch=f'"{shard.etag}"', **span
     )
     # Not every server heeds IfMatch or Range, so what it sends is looked at as well.
@@ -181,7 +193,7 @@ def _changed(name: str | None) -> Failure:
     return Failure("shard_unreadable", said, shard=name)
 
 
-def _client() -> Any:
+def client() -> Any:
     """A client of this process: a connection must not be shared with a forked one."""
     return _client_of_process(os.getpid())
 
@@ -191,7 +203,7 @@ def _client_of_process(_: int) -> Any:
     import boto3
     from botocore.config import Config
 
-    def client(style: str) -> Any:
+    def styled(style: str) -> Any:
         config = Config(
             signature_version="s3v4",
             s3={"addressing_style": style},
@@ -201,18 +213,18 @@ def _client_of_process(_: int) -> Any:
         )
         return boto3.Session().client("s3", config=config)
 
-    made = client("auto")
+    made = styled("auto")
     # Elsewhere than at Amazon there is seldom a host name for every bucket.
-    return made if _host(made).endswith(".amazonaws.com") else client("path")
+    return made if _host(made).endswith(".amazonaws.com") else styled("path")
 
 
-def _host(client: Any) -> str:
+def _host(made: Any) -> str:
     """The endpoint's host and port, without a user and password that may stand in its address."""
-    return str(urlsplit(client.meta.endpoint_url).netloc.rpartition("@")[2])
+    return str(urlsplit(made.meta.endpoint_url).netloc.rpartition("@")[2])
 
 
 @contextlib.contextmanager
-def _as_failures(uri: str, shard: str | None = None) -> Iterator[None]:
+def as_failures(uri: str, shard: str | None = None) -> Iterator[None]:
     """boto3's exceptions as one sentence; none of its own messages, which may quote a key."""
     from botocore import exceptions as s3_errors
 
@@ -236,7 +248,7 @@ def _as_failures(uri: str, shard: str | None = None) -> Iterator[None]:
     except ValueError:
         raise Failure("storage_unreachable", "AWS_ENDPOINT_URL is no address") from None
     except s3_errors.BotoCoreError as error:
-        said = f"S3 at {_host(_client())} cannot be reached for {uri} ({type(error).__name__})"
+        said = f"S3 at {_host(client())} cannot be reached for {uri} ({type(error).__name__})"
         raise Failure("storage_unreachable", said) from None
 
 

@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Protocol, Self
 
-from submissions.documents import Document, read_jsonl, read_parquet
+from submissions.documents import Document, Readable, read_jsonl, read_parquet
 from submissions.failures import Failure
+from submissions.hashing import file_sha256
 from submissions.names import visible
 
-__all__ = ["Document", "LocalShard", "Shard", "read_documents"]
+__all__ = ["Document", "LocalShard", "OpenShard", "Shard", "read_documents"]
 
 S3_SCHEME = "s3://"
 FORMATS = {
@@ -27,7 +28,8 @@ FORMATS = {
 COMPANION_SUFFIXES = (".md", ".rst", ".yaml", ".yml", ".py", ".sh", ".png", ".jpg", ".svg", ".pdf",
                       ".log", ".sha1", ".sha256", ".md5", ".crc", ".lock")  # fmt: skip
 COMPANION_NAMES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
-                   "manifest.json", "metadata.json", "stats.json", "license", "license.txt",
+                   "manifest.json", "crucible-manifest.jsonl", "metadata.json",
+                   "stats.json", "license", "license.txt",
                    "licence", "licence.txt", "notice", "notice.txt", "readme", "readme.txt",
                    "sha1sums", "sha256sums", "md5sums", "_success"}  # fmt: skip
 
@@ -82,6 +84,20 @@ class Shard(ABC):
         that a worker needs room for one shard.
         """
 
+    def streamed(self, scratch: Path) -> contextlib.AbstractContextManager[OpenShard]:
+        """The shard to be read once from beginning to end; on disk only where that must be."""
+        return self.fetched(scratch)
+
+
+class OpenShard(Readable, Protocol):
+    """A shard while its documents can be read: a file of this machine, or bytes that arrive."""
+
+    @property
+    def format(self) -> str: ...
+
+    def sha256(self) -> str:
+        """SHA-256 of its bytes. Of bytes that arrive it is known before, and holds at their end."""
+
 
 @dataclass(frozen=True)
 class LocalShard(Shard):
@@ -97,6 +113,12 @@ class LocalShard(Shard):
         except OSError as error:
             said = f"the file cannot be read: {error.strerror}"
             raise Failure("shard_unreadable", said, shard=self.name) from None
+
+    def opened(self) -> contextlib.AbstractContextManager[BinaryIO]:
+        return self.path.open("rb")
+
+    def sha256(self) -> str:
+        return file_sha256(self.path)
 
     @property
     def address(self) -> str:
@@ -120,11 +142,11 @@ def is_s3(given: str | Path) -> bool:
     return isinstance(given, str) and given.startswith(S3_SCHEME)
 
 
-def read_documents(shard: LocalShard) -> Iterator[Document]:
+def read_documents(shard: OpenShard) -> Iterator[Document]:
     """The shard's documents in order, in bounded memory; raises at the first malformed one."""
-    if shard.format == "parquet":
+    if isinstance(shard, LocalShard) and shard.format == "parquet":
         return read_parquet(shard.path, shard.name)
-    return read_jsonl(shard.path, shard.name, shard.format.removeprefix("jsonl").lstrip("."))
+    return read_jsonl(shard, shard.format.removeprefix("jsonl").lstrip("."))
 
 
 def format_of(name: str) -> str | None:

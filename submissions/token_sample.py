@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 DOCUMENTS = 300  # of each source that are drawn, each as likely as any other
 LONGEST = 20_000  # characters of one that are tokenised
@@ -43,6 +43,19 @@ class TokenSample:
             self.texts.append(text[:LONGEST])
         elif (place := int(self._draw.random() * self.documents)) < DOCUMENTS:
             self.texts[place] = text[:LONGEST]
+
+    def state(self) -> dict[str, Any]:
+        """All that it holds, as JSON has it."""
+        _, words, _ = self._draw.getstate()
+        return {"draw": list(words), "texts": self.texts, "documents": self.documents,
+                "bytes": self.bytes}  # fmt: skip
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Becomes the sample that was in that state."""
+        self._draw.setstate((3, tuple(state["draw"]), None))
+        self.texts, self.documents, self.bytes = (
+            list(state["texts"]), state["documents"], state["bytes"],
+        )  # fmt: skip
 
     def tokens(self, count: CountTokens | None, bytes_per_token: float) -> Tokens:
         """With an end-of-text id for each document.

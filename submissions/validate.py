@@ -7,7 +7,8 @@ import sys
 
 import msgspec
 
-from submissions.check import CheckedShard, CheckedSource, check_dataset
+from submissions.check import CheckedSource, check_dataset
+from submissions.check_kept import CheckedShard
 from submissions.failures import Failure
 from submissions.job import Artifact, Job, StageResult, run_stage
 from submissions.most_data import MULTIPLE
@@ -32,14 +33,14 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stage(job: Job) -> StageResult[ValidateResult]:
-    """Input `dataset` (a folder of shards or a mixture); output `dataset` with its manifest hash.
+    """Input `dataset` (a folder of shards or a mixture, or a manifest); output it with its hash.
 
     Raises the first problem that the check finds, and `artifact_corrupt` when the folder is no
     longer the one whose hash came with the job.
     """
     dataset = job.inputs["dataset"]
-    if not dataset.path.is_dir():  # it was there at the submission
-        raise Failure("artifact_missing", f"there is no folder {dataset.path}")
+    if not dataset.path.exists():  # it was there at the submission
+        raise Failure("artifact_missing", f"there is no {dataset.path}")
     report = check_dataset(
         [dataset.path],
         track=job.parameters["track"],
@@ -50,6 +51,7 @@ def stage(job: Job) -> StageResult[ValidateResult]:
         multiple=job.parameters.get("multiple", MULTIPLE),
         count_tokens=_token_counter(job.parameters.get("tokenizer")),
         progress=job.progress,
+        kept=job.output / "checked.json",
     )
     if report.problems:
         raise report.problems[0]

@@ -38,6 +38,7 @@ SCRATCH = "tmp"  # in the job's folder: its TMPDIR, gone with it
 LOOK = 0.25  # seconds between looks at memory and time
 DISK_LOOK = 1.0  # at least, between looks at the disk
 DISK_SHARE = 20  # a look at the disk may take one part in so many of the time
+READY = 10.0  # seconds within which what runs beside a job must be ready
 BEFORE = 25  # seconds for what is prepared outside; a backend allows for them
 FIRST_TO_DIE = "500"  # oom_score_adj: short of memory, the kernel ends a job before the site
 PR_SET_PDEATHSIG = 1
@@ -52,6 +53,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     folders: list[str]  # what counts as its disk, besides the job's own folder
     before: list[str]  # a command of ours that gets ready what the job may only read; may be empty
+    beside: list[str] = []  # one that runs outside of the cage as long as the job; may be empty
+    ready: str = ""  # the file by which that shows that it is ready
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _watched(directory: Path, watch: Watch) -> int:
     """Starts the job and looks at it until it is over."""
+    if watch.beside:
+        _start_beside(watch)
     began = time.monotonic()
     child = subprocess.Popen(
         watch.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: _become_the_job(watch.limits),
@@ -96,6 +101,16 @@ def _watched(directory: Path, watch: Watch) -> int:
         failure = exceeded(watch.limits, usage)
         if failure is not None:
             return _ended(directory, blamed(failure, watch.stage, usage))
+
+
+def _start_beside(watch: Watch) -> None:
+    """Starts it in our session: it ends with the job, and its memory and time are the job's."""
+    process = subprocess.Popen(
+        watch.beside, stdin=subprocess.DEVNULL, preexec_fn=lambda: _become_the_job(Limits())
+    )
+    end = time.monotonic() + READY
+    while not Path(watch.ready).exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _ended(directory: Path, failure: Failure) -> int:

@@ -30,7 +30,7 @@ class Bucket:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self.client = s3._client()
+        self.client = s3.client()
         self.client.create_bucket(Bucket="data")
 
     def put(self, key: str, content: bytes) -> None:

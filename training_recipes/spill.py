@@ -22,7 +22,6 @@ from submissions.codec import read
 from submissions.documents import Document
 from submissions.failures import Failure
 from submissions.files import written_atomically
-from submissions.hashing import file_sha256
 from submissions.job import write_json_atomically
 from submissions.most_data import MostData
 from submissions.shards import Shard, read_documents
@@ -76,11 +75,11 @@ def spill_shard(task: SpillTask) -> Spilled:
         return read(Spilled, marker, code="artifact_corrupt", where=str(marker))
     encoder = encoder_of(task.tokenizer)
     with (
-        task.shard.fetched(task.folder) as local,
-        _Spill(task.folder, file_sha256(local.path), encoder) as spill,
+        task.shard.streamed(task.folder) as shard,
+        _Spill(task.folder, shard.sha256(), encoder) as spill,
     ):
-        for documents in _batches(read_documents(local)):
-            spill.add(documents, local.name)
+        for documents in _batches(read_documents(shard)):
+            spill.add(documents, shard.name)
             task.most.check(tokens=spill.tokens)
         done = spill.finish()
     write_json_atomically(marker, done)

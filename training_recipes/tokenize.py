@@ -23,7 +23,6 @@ from submissions.codec import MisfitError, decode_or_misfit
 from submissions.dataset import Dataset, Source, find_dataset
 from submissions.executor import LocalProcesses, Placement, cores
 from submissions.failures import Failure
-from submissions.hashing import file_sha256
 from submissions.job import Artifact, Job, StageResult, run_stage, write_json_atomically
 from submissions.most_data import MULTIPLE, MostData
 from submissions.progress import Progress, no_progress
@@ -192,8 +191,8 @@ def _finished(
         raise Failure("output_exists", f"{output} is not empty")
     hashes = {}
     for shard in dataset.shards:
-        with shard.fetched(output.parent) as local:
-            hashes[shard.name] = file_sha256(local.path)
+        with shard.streamed(output.parent) as opened:
+            hashes[shard.name] = opened.sha256()
     sha256 = _dataset_sha256(dataset, hashes, expected_sha256)
     summary = read_summary(output)
     wanted = identity | {"dataset_sha256": sha256}

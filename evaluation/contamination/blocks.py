@@ -21,7 +21,7 @@ from evaluation.contamination.reading import PADDING
 from evaluation.contamination.scanner import scan_lines
 from submissions.documents import MAX_LINE, read_bytes
 from submissions.failures import Failure
-from submissions.shards import LocalShard, read_documents
+from submissions.shards import OpenShard, read_documents
 
 BLOCK = 2**20  # bytes that are scanned together, at least
 NEWLINE = 0x0A
@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
     found: npt.NDArray[np.int32]
 
 
-def candidates(shard: LocalShard, index: Index, read: Read) -> Iterator[Candidate]:
+def candidates(shard: OpenShard, index: Index, read: Read) -> Iterator[Candidate]:
     """Every document that shares an n-gram with the index.
 
     Raises what `read_documents` raises, at the latest when all was read.
@@ -63,10 +63,10 @@ def candidates(shard: LocalShard, index: Index, read: Read) -> Iterator[Candidat
         raise Failure("shard_empty", "the shard holds no document", shard=shard.name)
 
 
-def _by_bytes(shard: LocalShard, scan: _Scan) -> Iterator[Candidate]:
+def _by_bytes(shard: OpenShard, scan: _Scan) -> Iterator[Candidate]:
     compression = shard.format.removeprefix("jsonl").lstrip(".")
     lines = 0
-    for block, end in _blocks(read_bytes(shard.path, shard.name, compression)):
+    for block, end in _blocks(read_bytes(shard, compression)):
         yield from scan.found(block, end, range(lines + 1, sys.maxsize))
         lines += scan.lines
         if scan.position < end:
@@ -74,7 +74,7 @@ def _by_bytes(shard: LocalShard, scan: _Scan) -> Iterator[Candidate]:
             return
 
 
-def _by_documents(shard: LocalShard, scan: _Scan, after: int) -> Iterator[Candidate]:
+def _by_documents(shard: OpenShard, scan: _Scan, after: int) -> Iterator[Candidate]:
     """The same for the documents behind the line `after`."""
     numbers: list[int] = []
     block = bytearray()

@@ -177,7 +177,7 @@ def _write_jsonl(shard: LocalShard, target: Path, texts: dict[int, str | None]) 
     """Lines that were not found stay as they are, byte for byte."""
     compression = shard.format.removeprefix("jsonl").lstrip(".")
     with _opened(target, compression) as write:
-        chunks = read_bytes(shard.path, shard.name, compression)
+        chunks = read_bytes(shard, compression)
         for number, line, terminated in numbered_lines(chunks, shard.name):
             if number not in texts:
                 write(line)

@@ -17,7 +17,7 @@ from evaluation.contamination.rules import HIGH, REVIEW
 from evaluation.contamination.verify import findings_of
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
-from submissions.shards import LocalShard
+from submissions.shards import OpenShard
 
 CONTEXT = 200  # characters before and behind what was found
 
@@ -52,7 +52,7 @@ class Match:
         return Words(self.data, self.fold)
 
 
-def match_of(candidate: Candidate, shard: LocalShard, index: Index) -> Match:
+def match_of(candidate: Candidate, shard: OpenShard, index: Index) -> Match:
     """One document, judged."""
     rows, scores = findings_of(candidate.sums, candidate.found, index.units)
     return Match(

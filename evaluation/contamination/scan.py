@@ -30,7 +30,7 @@ from submissions.executor import LocalProcesses, Placement
 from submissions.files import written_atomically
 from submissions.job import write_json_atomically
 from submissions.progress import Progress, no_progress
-from submissions.shards import LocalShard, Shard, read_documents
+from submissions.shards import OpenShard, Shard, read_documents
 
 COMPILING = "compiling for some 15 seconds, once on a machine, then scanning"
 
@@ -100,11 +100,12 @@ def scan_shard(task: ScanTask) -> ShardReport:
     kept = task.work / f"{hashlib.sha256(known.encode()).hexdigest()}.json"
     if kept.exists():
         return ShardReport.of(json.loads(kept.read_text()))
+    twice = len(index.programs.keys) > 0  # read: what lies elsewhere is brought here only once
     with (
         tempfile.TemporaryDirectory(dir=task.work) as scratch,
-        task.shard.fetched(Path(scratch)) as local,
+        (shard.fetched if twice else shard.streamed)(Path(scratch)) as opened,
     ):
-        report = report_of(local, index, task.methods)
+        report = report_of(opened, index, task.methods)
     with written_atomically(kept) as file:  # on one line, which is written in a third of the time
         file.write(json.dumps(report.as_dict(), allow_nan=False))
     return report
@@ -116,7 +117,7 @@ def cached_index(folder: Path) -> Index:
     return load_index(folder)
 
 
-def report_of(shard: LocalShard, index: Index, methods: tuple[str, ...] = ()) -> ShardReport:
+def report_of(shard: OpenShard, index: Index, methods: tuple[str, ...] = ()) -> ShardReport:
     """What stands in one shard."""
     read, rules = Read(), Methods(index, methods)
     report = ShardReport(index.hash, shard.name, methods=rules.found, by_method=rules.documents)
@@ -138,7 +139,7 @@ def report_of(shard: LocalShard, index: Index, methods: tuple[str, ...] = ()) ->
     return report
 
 
-def _programs(shard: LocalShard, index: Index) -> dict[int, FoundExamples]:
+def _programs(shard: OpenShard, index: Index) -> dict[int, FoundExamples]:
     """Findings of programs by line, in order; a second pass, only for tasks that ask for code."""
     found: dict[int, FoundExamples] = {}
     if not len(index.programs.keys):

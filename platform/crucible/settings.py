@@ -82,6 +82,12 @@ CRUCIBLE_SIGN_UP = os.environ.get("CRUCIBLE_SIGN_UP", "invitation")
 CRUCIBLE_PROXIES = _words("CRUCIBLE_PROXIES", "")
 # Networks that are not public and to which webhooks may go all the same.
 CRUCIBLE_WEBHOOK_NETWORKS = _words("CRUCIBLE_WEBHOOK_NETWORKS", "")
+# Datasets by reference: which stores that speak S3 jobs may read from, which networks of theirs are
+# not public, below which folders, and a file about a bucket of the organiser's own.
+CRUCIBLE_STORES = _words("CRUCIBLE_STORES", "")
+CRUCIBLE_STORE_NETWORKS = _words("CRUCIBLE_STORE_NETWORKS", "")
+CRUCIBLE_STORE_FOLDERS = _words("CRUCIBLE_STORE_FOLDERS", "")
+CRUCIBLE_STORE_BUCKET = os.environ.get("CRUCIBLE_STORE_BUCKET", "")
 # The site's address as mails and webhooks name it.
 CRUCIBLE_SITE = (
     CSRF_TRUSTED_ORIGINS[0].rstrip("/")
@@ -93,6 +99,7 @@ DATASETS_DIR = HOME / "datasets"  # what participants hand in, by upload
 WORK_DIR = HOME / "work"  # what stages make, kept between attempts
 RECORDS_DIR = HOME / "records"  # the single answers behind each score, by their hash
 JOBS_DIR = HOME / "jobs"  # one directory an attempt: the job contract
+ACCESS_DIR = HOME / "access"  # what a live attempt may read by reference; no cage shows it
 
 # -- Django ----------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -152,6 +159,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "crucible.accounts.context.signing_up",
+                "crucible.pages.references.by_reference",
             ],
             "builtins": ["django.templatetags.static", "crucible.filters"],
         },

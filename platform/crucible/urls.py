@@ -14,6 +14,7 @@ from crucible.pages import (
     contamination,
     guides,
     monitoring,
+    references,
     submissions,
 )
 
@@ -49,6 +50,11 @@ urlpatterns = [
     path("compare/", boards.compare, name="compare"),
     path("submissions/", submissions.submission_list, name="submissions"),
     path("submissions/new/", submissions.submission_new, name="submission_new"),
+    path(
+        "submissions/by-reference/",
+        references.submission_by_reference,
+        name="submission_by_reference",
+    ),
     path("submissions/<int:submission_id>/", submissions.submission, name="submission"),
     path(
         "submissions/<int:submission_id>/cancel/",
@@ -81,6 +87,12 @@ urlpatterns = [
         "account/webhooks/<uuid:webhook_id>/remove/",
         account.webhook_remove,
         name="webhook_remove",
+    ),
+    path("account/stores/", references.store_keys, name="store_keys"),
+    path(
+        "account/stores/<int:key_id>/remove/",
+        references.store_key_remove,
+        name="store_key_remove",
     ),
     path("budget/", budget.budget, name="budget"),
     path("invitation/<str:secret>/", account.invitation, name="invitation"),

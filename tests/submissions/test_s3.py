@@ -196,7 +196,7 @@ def test_what_was_replaced_meanwhile_is_refused(
     assert caught.value.code == "shard_unreadable"
 
     (shard,) = find_shards(["s3://data/a.jsonl"])
-    direct, fetch = s3._client(), s3._fetch_from
+    direct, fetch = s3.client(), s3._fetch_from
     through(100_000)
 
     def replaced(shard: s3.S3Shard, start: int, file: Any) -> None:
@@ -215,7 +215,7 @@ def test_a_server_that_heeds_no_condition_is_found_out(
 ) -> None:
     bucket.put("a.jsonl", b"x" * 100)
     (shard,) = find_shards(["s3://data/a.jsonl"])
-    client = s3._client()
+    client = s3.client()
     plain = client.get_object
 
     def heedless(**asked: Any) -> Any:
@@ -279,7 +279,7 @@ def test_what_a_server_refuses(
                   "ResponseMetadata": {"HTTPStatusCode": status}}  # fmt: skip
         raise ClientError(answer, "ListObjectsV2")
 
-    monkeypatch.setattr(s3._client(), "list_objects_v2", refuse)
+    monkeypatch.setattr(s3.client(), "list_objects_v2", refuse)
     failure = refusal("s3://data/x")
     assert failure.code == expected
     assert said in failure.message

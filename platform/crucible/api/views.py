@@ -111,6 +111,7 @@ class SubmissionIn(Schema):
     upload: UUID
     description: Text = ""
     seed: int | None = Field(None, ge=0, lt=2**31)
+    store_key: Text = ""
 
 
 def _shown(request: HttpRequest, document: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
+from crucible.intake.references import reference_create
 from crucible.lookalikes import lookalike
 from crucible.roles.acts import act_record
 from crucible.roles.models import ActKind
@@ -82,11 +83,14 @@ def submission_create(
     scale: str,
     seed: int | None,
     upload_id: UUID,
+    store_key: str = "",
 ) -> Submission:
     """Creates a submission of the upload, and closes the upload.
 
-    Raises `Failure` if the name is missing, track or scale are unknown, the upload is empty, used
-    or not the user's, or the budget does not allow it; `not_permitted` for who is no participant.
+    An upload that holds a manifest is a dataset by reference, read with the user's store key of
+    that name. Raises `Failure` if the name is missing, track or scale are unknown, the upload is
+    empty, used or not the user's, the manifest may not be read by, or the budget does not allow it;
+    `not_permitted` for who is no participant.
     """
     require(user, Permission.SUBMIT)
     name = checked_name(name, "the submission's name", 80)
@@ -109,6 +113,9 @@ def submission_create(
         raise Failure(
             "mixture_invalid", f"remove {MIXTURE}, or choose the mixing track instead of {track}"
         )
+    reference = reference_create(upload=upload, store_key=store_key)
+    if reference is not None:
+        size_check(scale=scale, size=reference.bytes)
     upload.closed_at = timezone.now()
     upload.save(update_fields=["closed_at"])
     submission = Submission.objects.create(

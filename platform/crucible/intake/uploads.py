@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from django.db.models import Sum
 
 from crucible.budgets.selectors import budget_check
 from crucible.entries.models import Shard, Upload
+from crucible.intake.places import folder_of
 from crucible.intake.services import scale_check, size_check
 from crucible.intake.transfers import (
     bytes_stored,
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 # No character with a meaning for a shell or a file system; no leading dot, so no hidden file.
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-
-
-def folder_of(upload: Upload) -> Path:
-    """The folder of an upload's shards."""
-    return settings.DATASETS_DIR / str(upload.id)
 
 
 def upload_create(*, user: User, scale: str | None = None, size: int = 0) -> Upload:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import Error, register
 from django.core.checks import Warning as Caution
 
+from crucible.intake.store_rules import settings_problems
 from crucible.jobs.backends.cage import AUTO, OFF, REQUIRED, cage_found
 from crucible.jobs.backends.rules import rules_load
 from crucible.paths import REPOSITORY
@@ -99,6 +100,12 @@ def backends_can_be_used(**kwargs: Any) -> list[Error]:
             )
         ]
     return []
+
+
+@register()
+def stores_are_named_well(**kwargs: Any) -> list[Error]:
+    """Said at the start, and not by the first submission by reference."""
+    return [Error(f"{said}.", id="crucible.E030") for said in settings_problems()]
 
 
 @register()

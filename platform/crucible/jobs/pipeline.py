@@ -8,6 +8,7 @@ predecessor already started.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from crucible.entries.models import Submission
 from crucible.entries.moves import event_add, submission_move
 from crucible.entries.states import EventKind
 from crucible.hints import hint_on_commit
+from crucible.jobs.access import access_give, access_take_back
 from crucible.jobs.backends import backend_get, backend_name_for
 from crucible.jobs.backends.base import BackendAway, JobState, JobStatus
 from crucible.jobs.models import LIVE, Attempt, AttemptState
@@ -169,7 +171,8 @@ def _begin_attempt(submission: Submission, stage: Stage) -> bool:
 def _launch(submission: Submission, attempt: Attempt) -> bool:
     attempt.submission = submission
     try:
-        backend_get(attempt.backend).submit(attempt.key, spec_of(attempt))
+        spec = replace(spec_of(attempt), access=access_give(attempt))
+        backend_get(attempt.backend).submit(attempt.key, spec)
     except Failure as failure:  # the scheduler will never take it, or what it needs is not there
         attempt.finished_at = timezone.now()
         return _fail(submission, attempt, JobStatus(JobState.FAILED, document=failure.as_dict()))
@@ -257,6 +260,7 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
     attempt.result = status.document
     attempt.heard_at = attempt.finished_at
     attempt.save()
+    access_take_back(attempt)
     event_add(submission=submission, kind=EventKind.FINISHED, detail={"key": attempt.key})
     if attempt.stage == Stage.SCAN:
         assert attempt.result_document is not None  # a constraint of the table
@@ -295,6 +299,7 @@ def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
     attempt.state = AttemptState.LOST if lost else AttemptState.FAILED
     attempt.failure = failure
     attempt.save()
+    access_take_back(attempt)
     event_add(
         submission=submission, kind=EventKind.LOST if lost else EventKind.STAGE_FAILED,
         detail={"key": attempt.key, "failure": failure},
@@ -357,6 +362,7 @@ def _stopped(submission: Submission) -> bool:
         attempt.state = AttemptState.CANCELLED
         attempt.finished_at = timezone.now()
         attempt.save(update_fields=["state", "finished_at"])
+        access_take_back(attempt)
     return True
 
 

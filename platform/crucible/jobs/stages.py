@@ -7,12 +7,14 @@ from typing import Any
 from django.conf import settings
 
 from crucible.entries.models import Submission
-from crucible.intake.uploads import folder_of
+from crucible.intake.places import folder_of
+from crucible.intake.references import reference_of
 from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.models import Attempt, AttemptState
 from crucible.leaderboard.suites import suite_name
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.codec import to_json
+from submissions.manifest import MANIFEST
 from submissions.states import Stage, State
 from training_recipes.scales import load_scale
 
@@ -79,7 +81,10 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
 
 def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
     if stage == Stage.VALIDATE:
-        return {"dataset": {"uri": folder_of(submission.upload).as_uri(), "sha256": ""}}
+        where = folder_of(submission.upload)
+        if reference_of(submission) is not None:
+            where /= MANIFEST
+        return {"dataset": {"uri": where.as_uri(), "sha256": ""}}
     maker, names = INPUTS_OF[stage]
     made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
     assert made.result_document is not None  # a constraint of the table

@@ -17,52 +17,29 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from submissions import networks
+
 TIMEOUT = 5.0  # seconds for each step
 DEADLINE = 15.0  # seconds for the whole exchange: a peer that answers slowly is cut off
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Special-purpose networks (IANA's registries) that Python, depending on its version, calls global:
-# some lead to IPv4 addresses that may be private, others exist only inside a network.
-SPECIAL = [
-    ipaddress.ip_network(network)
-    for network in (
-        "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24",
-        "64:ff9b::/96", "64:ff9b:1::/48", "100::/48", "2001::/23", "2002::/16", "2620:4f:8000::/48",
-        "3fff::/20", "5f00::/16", "fec0::/10",
-    )
-]  # fmt: skip
 
 
 class Unreachable(Exception):
     """The delivery failed; the text gives the reason, without any text of the peer."""
 
 
-def _is_opened(address: Address) -> bool:
-    return any(
-        address in ipaddress.ip_network(network) for network in settings.CRUCIBLE_WEBHOOK_NETWORKS
-    )
-
-
-def may_be_reached(address: Address) -> bool:
+def may_be_reached(address: networks.Address) -> bool:
     """Whether it is a public address, or in a network that the organiser allowed."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if _is_opened(address):
-        return True
-    if any(address in network for network in SPECIAL):
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    return networks.may_be_reached(address, settings.CRUCIBLE_WEBHOOK_NETWORKS)
 
 
 def _resolve(host: str, port: int) -> str:
     """The address to connect to; refused if any address of the name is not public."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+        return networks.resolved(host, port, settings.CRUCIBLE_WEBHOOK_NETWORKS)
+    except networks.NameUnknownError as error:
         raise Unreachable("the name cannot be resolved") from error
-    addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
-    if not addresses or not all(may_be_reached(address) for address in addresses):
-        raise Unreachable("the name has an address that is not public")
-    return str(addresses[0])
+    except networks.NotPublicError as error:
+        raise Unreachable("the name has an address that is not public") from error
 
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> None:
@@ -74,7 +51,8 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> None:
     except ValueError as error:
         raise Unreachable("the address is not valid") from error
     pinned = _resolve(host, port)
-    if not tls and not _is_opened(ipaddress.ip_address(pinned)):
+    opened = settings.CRUCIBLE_WEBHOOK_NETWORKS
+    if not tls and not networks.is_opened(ipaddress.ip_address(pinned), opened):
         raise Unreachable("only https:// addresses are allowed")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection

@@ -51,6 +51,7 @@ DECISIONS = {
     "auth.user_user_permissions.user": Decision.DELETE,
     "entries.submission.user": Decision.KEEP,  # the score; its description is emptied
     "entries.upload.user": Decision.KEEP,  # those of submissions; others go with their files
+    "intake.storekey.user": Decision.DELETE,
     "review.verdict.reviewer": Decision.KEEP,  # who judged twice must still be told apart
     "roles.act.actor": Decision.KEEP,  # what was done, by and on a nameless user
     "roles.act.on_whom": Decision.KEEP,

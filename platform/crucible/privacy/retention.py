@@ -24,7 +24,8 @@ from django.utils import timezone
 
 from crucible.accounts.models import ApiToken, Invitation
 from crucible.entries.models import Submission, Upload
-from crucible.intake.uploads import folder_of, upload_discard
+from crucible.intake.places import folder_of
+from crucible.intake.uploads import upload_discard
 from crucible.jobs.models import LIVE
 from crucible.notifications.models import Notice
 from submissions.limits import size_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -38,6 +39,7 @@ class JobSpec:
     module: str
     document: dict[str, Any]
     scale: str = ""
+    access: Path | None = None  # what it may read by reference (submissions.store_access)
 
 
 class Backend(Protocol):

@@ -19,6 +19,7 @@ from crucible.jobs.backends.base import JobSpec
 from crucible.paths import REPOSITORY
 from submissions.failures import Failure
 from submissions.job import path_of_uri
+from submissions.manifest import MANIFEST
 from submissions.states import Stage
 from submissions.warden import SCRATCH
 
@@ -95,7 +96,8 @@ class Cage:
                 continue
             real = path.resolve()
             if any(real != root and real.is_relative_to(root) for root in roots):
-                found.append(path)
+                # Beside a manifest may stand the mixture of its shards.
+                found.append(path.parent if path.name == MANIFEST else path)
         return found
 
 

@@ -25,6 +25,7 @@ from crucible.jobs.backends.directory import (
 )
 from crucible.paths import REPOSITORY
 from submissions.failures import Failure
+from submissions.fetcher import SOCKET
 from submissions.job import (
     CLOSED,
     JOB,
@@ -34,6 +35,7 @@ from submissions.job import (
     write_json_atomically,
 )
 from submissions.limits import Limits
+from submissions.references import FETCHER
 from submissions.warden import BEFORE, SCRATCH, WARDEN, Watch
 
 START_GRACE = 60.0 + BEFORE  # seconds within which a started process must take its lock
@@ -157,6 +159,13 @@ class LocalBackend:
         prefix: list[str] = []
         if self.cage is not None:
             prefix, environment = self.cage.prefix(directory, spec), self.cage.environment()
+        beside, ready = [], ""
+        if spec.access is not None:  # it has no network in its cage; outside, one way for both
+            manifest = path_of_uri(spec.document["inputs"]["dataset"]["uri"])
+            ready = str(directory / SCRATCH / SOCKET)
+            beside = [sys.executable, "-m", "submissions.fetcher", str(manifest), str(spec.access),
+                      ready]  # fmt: skip
+            environment[FETCHER] = ready
         return Watch(
             stage=stage,
             command=[*prefix, sys.executable, "-m", spec.module, str(directory)],
@@ -164,6 +173,8 @@ class LocalBackend:
             limits=self.limits_of(stage, spec.scale),
             folders=[str(path_of_uri(spec.document["output"]))],
             before=self.cage.before(spec) if self.cage else [],
+            beside=beside,
+            ready=ready,
         )
 
     def _launched_at(self, job: JobDirectory) -> float:

@@ -122,7 +122,7 @@ class RayBackend:
         script = job.path / SCRIPT
         launcher = Launcher(f"{own_id} 0", TORCHRUN, job.path / LOG)
         with open_to_write(script, "w") as file:
-            file.write(script_of(job.path, spec.module, rule, launcher))
+            file.write(script_of(job.path, spec.module, rule, launcher, spec.access))
         command = COMMAND.format(script=shlex.quote(str(script)))
         try:
             with job.launching() as note:

@@ -16,6 +16,7 @@ from crucible.jobs.backends.directory import job_environment
 from crucible.jobs.backends.rules import Rule
 from crucible.paths import REPOSITORY
 from submissions.job import CLOSED, FAILURE, RESULT
+from submissions.references import ACCESS
 
 SCRIPT = "job.sh"
 STARTS = "starts"  # one line for each start of the script on a node
@@ -33,11 +34,18 @@ class Launcher:
     log: Path | None = None  # only if the scheduler itself does not redirect the output
 
 
-def script_of(folder: Path, module: str, rule: Rule, launcher: Launcher) -> str:
-    """The text of the script that runs `python -m MODULE FOLDER` under this rule."""
+def script_of(
+    folder: Path, module: str, rule: Rule, launcher: Launcher, access: Path | None = None
+) -> str:
+    """The text of the script that runs `python -m MODULE FOLDER` under this rule.
+
+    `access`: the file that says what the job may read by reference.
+    """
     quoted = shlex.quote(str(folder))
     environment = job_environment()
     environment.pop("CUDA_VISIBLE_DEVICES", None)  # the scheduler has given the job its devices
+    if access is not None:  # its path; what is in the file stays there
+        environment[ACCESS] = str(access)
     lines = [
         "#!/bin/bash",
         "set -u",

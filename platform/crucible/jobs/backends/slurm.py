@@ -120,7 +120,7 @@ class SlurmBackend:
         rule = rules_load(self.rules).of(self.name).rule_for(stage, spec.scale) or Rule()
         script = job.path / SCRIPT
         with open_to_write(script, "w") as file:
-            file.write(script_of(job.path, spec.module, rule, LAUNCHER))
+            file.write(script_of(job.path, spec.module, rule, LAUNCHER, spec.access))
         try:
             with job.launching() as note:
                 with open_to_write(job.path / TRIED, "w") as file:

@@ -20,6 +20,7 @@ def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
     from django.db import connection
     from django.utils import timezone
 
+    from crucible.accounts.scopes import Scope
     from crucible.accounts.services import token_create
     from crucible.entries.models import Event, Submission, Upload
     from crucible.jobs.models import Attempt
@@ -85,7 +86,7 @@ def populate(arguments: argparse.Namespace, jobs: Jobs) -> dict[str, str]:
         cursor.execute("vacuum analyze")  # as it is where rows came one by one
     return {
         "user": token_create(user=users[0], label="benchmark")[1],
-        "staff": token_create(user=staff, label="benchmark")[1],
+        "staff": token_create(user=staff, label="benchmark", scopes=list(Scope))[1],
         "running": str(submissions[0].id), "queued": str(submissions[running + queued - 1].id),
         "published": str(next(s.id for s in submissions if s.state == State.PUBLISHED)),
     }  # fmt: skip

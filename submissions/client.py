@@ -21,6 +21,7 @@ from submissions.failures import FAILURES, Failure
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
 TIMEOUT = (10.0, 300.0)  # seconds to connect, and to wait for an answer (a server hashes a shard)
+LONGEST_PAUSE = 60.0  # seconds, whatever a server asks for
 BUSY = (429, 502, 503, 504)  # statuses after which the same request may succeed
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -130,6 +131,7 @@ class Client:
             headers = {"Accept": "application/json"}
             if body:
                 headers |= {"X-Content-SHA256": sha256, "Content-Type": "application/octet-stream"}
+            asked = 0.0
             try:
                 answer = self._session.request(
                     method,
@@ -146,10 +148,11 @@ class Client:
             else:
                 if pause is None or answer.status_code not in BUSY:
                     return self._document(answer)
+                asked = _asked_pause(answer)
             finally:
                 if body:
                     body.close()
-            time.sleep(pause)
+            time.sleep(max(pause, asked))
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: Exception) -> Failure:
@@ -191,6 +194,12 @@ class Client:
             raise Failure("refused", refusal.message or f"status {status}")
         said = f"{self._server} gives no answer of Crucible's (status {status})"
         raise Failure("server_unreachable", said)
+
+
+def _asked_pause(answer: requests.Response) -> float:
+    """Seconds that a server asks to wait before the next attempt, at most `LONGEST_PAUSE`."""
+    asked = answer.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_PAUSE) if asked.isascii() and asked.isdecimal() else 0.0
 
 
 class _Refusal(msgspec.Struct):

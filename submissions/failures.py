@@ -123,6 +123,8 @@ FAILURES: dict[str, FailureKind] = {
     ),
     # Talking to a server.
     "not_authorised": _theirs("Create a token on the site's account page and set CRUCIBLE_TOKEN."),
+    "out_of_scope": _theirs("Create a token with that scope and set CRUCIBLE_TOKEN."),
+    "too_many_requests": _theirs("Wait a minute, then try again."),
     "not_permitted": _theirs("Ask the administrator of the site for a role that may do this."),
     "not_found": _theirs("Check the number: `crucible status` lists your submissions."),
     "budget_exceeded": _theirs(

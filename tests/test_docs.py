@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from django.contrib.admindocs.views import simplify_regex
 from django.urls import get_resolver
 
 from crucible.api.views import api
@@ -42,11 +44,20 @@ def test_every_setting_is_listed_and_none_that_is_gone():
     assert listed == ours
 
 
+def addresses(patterns, before: str = "/") -> Iterator[str]:
+    """Every address but those of the admin and the API, with its parameters as `<name>`."""
+    for pattern in patterns:
+        here = before + str(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            if here not in ("/admin/", "/api/"):
+                yield from addresses(pattern.url_patterns, here)
+        else:
+            yield re.sub(r"<\w+:(\w+)>", r"<\1>", simplify_regex(here).replace("//", "/"))
+
+
 def test_every_address_is_listed():
     listed = set(re.findall(r"^\| `(/[^`]*)` \|", page("urls.md"), re.MULTILINE))
-    patterns = {f"/{p.pattern}" for p in get_resolver().url_patterns}
-    patterns -= {"/api/", "/admin/"}
-    site = {re.sub(r"<\w+:(\w+)>", r"<\1>", pattern) for pattern in patterns} | {"/admin/"}
+    site = set(addresses(get_resolver().url_patterns)) | {"/admin/"}
     endpoints = set(api.get_openapi_schema()["paths"]) | {"/api/docs"}
     assert listed == site | endpoints
 

@@ -5,6 +5,7 @@ Closed by default: no debug, local hosts only, everything in `CRUCIBLE_HOME`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -72,6 +73,13 @@ CRUCIBLE_KEEP_DAYS = {
     "logs": float(os.environ.get("CRUCIBLE_KEEP_LOGS", 0)),
     "rows": float(os.environ.get("CRUCIBLE_KEEP_ROWS", 0)),
 }
+# How many days an API token lasts at most, and how many requests a minute it may send.
+CRUCIBLE_TOKEN_DAYS = float(os.environ.get("CRUCIBLE_TOKEN_DAYS", 90))
+CRUCIBLE_TOKEN_REQUESTS = int(os.environ.get("CRUCIBLE_TOKEN_REQUESTS", 600))
+# Who may make an account: open (everybody), invitation (who was given a link), closed (nobody).
+CRUCIBLE_SIGN_UP = os.environ.get("CRUCIBLE_SIGN_UP", "invitation")
+# Proxies, as addresses or networks, whose X-Forwarded-For says where a request comes from.
+CRUCIBLE_PROXIES = _words("CRUCIBLE_PROXIES", "")
 # Networks that are not public and to which webhooks may go all the same.
 CRUCIBLE_WEBHOOK_NETWORKS = _words("CRUCIBLE_WEBHOOK_NETWORKS", "")
 # Datasets by reference: which stores that speak S3 jobs may read from, which networks of theirs are
@@ -103,6 +111,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "ninja",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     # In the order in which they may import each other: tests/test_architecture.py.
     "crucible.roles",
     "crucible.accounts",
@@ -132,6 +143,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "crucible.accounts.middleware.private_pages",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 ROOT_URLCONF = "crucible.urls"
 WSGI_APPLICATION = "crucible.wsgi.application"
@@ -145,6 +158,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "crucible.accounts.context.signing_up",
                 "crucible.pages.references.by_reference",
             ],
             "builtins": ["django.templatetags.static", "crucible.filters"],
@@ -166,7 +180,14 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # One for all processes, because attempts to sign in are counted in it.
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "site_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
+    # Each process has its own: what is quicker to work out again than to ask the database for.
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     # One for all processes: who made a board made it for the others too (boards/kept.py).
     "boards": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
@@ -176,15 +197,18 @@ CACHES = {
 }
 
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
+    {"NAME": "crucible.accounts.passwords.TokensEnd"},
 ]
-LOGIN_URL = "login"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "submissions"
 LOGOUT_REDIRECT_URL = "home"
 
@@ -209,6 +233,50 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_smtp.username or ""), unquote(_s
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = os.environ.get("CRUCIBLE_MAIL_FROM", f"crucible@{EMAIL_HOST or 'localhost'}")
 
+# -- sign-in: django-allauth, whose own settings begin with ACCOUNT_, MFA_ and SOCIALACCOUNT_ ----
+if CRUCIBLE_SIGN_UP not in ("open", "invitation", "closed"):
+    raise RuntimeError("CRUCIBLE_SIGN_UP must be open, invitation or closed")
+ACCOUNT_ADAPTER = "crucible.accounts.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+# Without a mail server an invitation is enough; where everybody may come, an organiser confirms.
+_confirmed = bool(EMAIL_HOST) or CRUCIBLE_SIGN_UP == "open"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if _confirmed else "none"
+ACCOUNT_SIGNUP_FIELDS = [
+    "username*",
+    "email*" if _confirmed else "email",
+    "password1*",
+    "password2*",
+]
+ACCOUNT_USERNAME_VALIDATORS = "crucible.accounts.names.SIGN_UP_VALIDATORS"
+ACCOUNT_CHANGE_EMAIL = True  # one address each; a new one replaces it once it is confirmed
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Crucible: "
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # no mail to strangers because somebody typed their address
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")
+# By address, room for a class behind one; by account, five wrong passwords in five minutes.
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",
+    "login_failed": "30/m/ip,5/5m/key",
+    "signup": "30/m/ip",
+}
+MFA_ADAPTER = "crucible.accounts.adapters.SecondFactorAdapter"
+MFA_TOTP_ISSUER = "Crucible"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s, for clocks that are a little wrong
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts without an address may have a second factor too
+# Other sites' accounts, each configured in a JSON file (docs/organiser.md); none without it.
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
+if _social := os.environ.get("CRUCIBLE_SOCIAL"):
+    try:
+        SOCIALACCOUNT_PROVIDERS |= json.loads(Path(_social).read_text())
+    except (OSError, ValueError, TypeError) as error:
+        raise RuntimeError(f"CRUCIBLE_SOCIAL names no JSON object in a file: {error}") from None
+if SOCIALACCOUNT_PROVIDERS:
+    INSTALLED_APPS += [
+        "allauth.socialaccount",
+        *(f"allauth.socialaccount.providers.{name}" for name in SOCIALACCOUNT_PROVIDERS),
+    ]
+
 # -- security --------------------------------------------------------------------------------------
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
@@ -227,7 +295,8 @@ CONTENT_SECURITY_POLICY = {
         "style-src": ["'self'"],
         "img-src": ["'self'", "data:"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        # A form that signs in with another site's account ends at that site.
+        "form-action": ["'self'", *(["https:"] if SOCIALACCOUNT_PROVIDERS else [])],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
     }

@@ -1,8 +1,8 @@
 """Every address of the site; docs/urls.md lists them."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import include, path
 from django.views.decorators.http import require_safe
 
 from crucible.api.views import api
@@ -19,6 +19,9 @@ from crucible.pages import (
 )
 
 admin.site.site_header = admin.site.site_title = "Crucible administration"
+# The admin has no doors of its own, which would know no second factor and count no attempts.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.password_change = account.password_change  # type: ignore[method-assign,assignment]
 
 urlpatterns = [
     path("", guides.home, name="home"),
@@ -92,8 +95,8 @@ urlpatterns = [
         name="store_key_remove",
     ),
     path("budget/", budget.budget, name="budget"),
-    path("login/", LoginView.as_view(template_name="accounts/login.html"), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("invitation/<str:secret>/", account.invitation, name="invitation"),
+    path("", include("allauth.urls")),  # login/, signup/, password/…, email/, 2fa/…
     path("health/", monitoring.health, name="health"),
     path("health/pipeline/", monitoring.pipeline_health, name="pipeline_health"),
     path("metrics", monitoring.metrics, name="metrics"),

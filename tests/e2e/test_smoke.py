@@ -71,9 +71,9 @@ def browser() -> Iterator[Browser]:
 
 def log_in(page: Page, site, name: str, password: str) -> None:
     page.goto(f"{site.url}/login/")
-    page.fill("#id_username", name)
+    page.fill("#id_login", name)
     page.fill("#id_password", password)
-    page.click("main button")
+    page.click("main button.button")
     page.wait_for_url("**/submissions/")
 
 

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from crucible.accounts.scopes import scopes_offered
 from crucible.accounts.services import token_create
 from crucible.entries.models import Submission
 from crucible.intake import uploads
@@ -111,7 +112,8 @@ def api(client: Client) -> Callable[..., Any]:
 
     def call(user: User | None, method: str, path: str, body: Any = None, **headers: str) -> Any:
         if user is not None:
-            headers["authorization"] = f"Bearer {token_create(user=user, label='test')[1]}"
+            secret = token_create(user=user, label="test", scopes=scopes_offered(user))[1]
+            headers["authorization"] = f"Bearer {secret}"
         raw = isinstance(body, bytes)
         response = client.generic(
             method, f"/api{path}",

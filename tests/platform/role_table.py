@@ -2,7 +2,8 @@
 
 The things asked for belong to a seventh user. `staff` may enter the admin and has no role; nobody
 here has two. The words are those of `Walk` in test_roles_everywhere.py. A page of the admin with a
-form is shown and then sent: `read` says that it is shown but not taken.
+form is shown and then sent: `read` says that it is shown but not taken. None of the six has a
+second factor. Who opens a link to another's account may use it; signing up needs an invitation.
 """
 
 TABLE = """
@@ -40,6 +41,48 @@ GET /budget/                                                      login    yes  
 POST /login/                                                      nothing  nothing  nothing  nothing  nothing  nothing
 GET /login/                                                       yes      yes      yes      yes      yes      yes
 POST /logout/                                                     nothing  nothing  nothing  nothing  nothing  nothing
+GET /invitation/<str:secret>/                                     yes      yes      yes      yes      yes      yes
+GET /logout/                                                      yes      yes      yes      yes      yes      yes
+GET /inactive/                                                    yes      yes      yes      yes      yes      yes
+GET /signup/                                                      yes      yes      yes      yes      yes      yes
+POST /signup/                                                     nothing  nothing  nothing  nothing  nothing  nothing
+GET /reauthenticate/                                              login    yes      yes      yes      yes      yes
+POST /reauthenticate/                                             login    nothing  nothing  nothing  nothing  nothing
+GET /reauthenticate/code/                                         login    no       no       no       no       no
+POST /reauthenticate/code/                                        login    no       no       no       no       no
+GET /reauthenticate/code/confirm/                                 login    no       no       no       no       no
+POST /reauthenticate/code/confirm/                                login    no       no       no       no       no
+GET /email/                                                       login    yes      yes      yes      yes      yes
+POST /email/                                                      login    yes      yes      yes      yes      yes
+GET /confirm-email/                                               yes      yes      yes      yes      yes      yes
+GET /password/change/                                             login    yes      yes      yes      yes      yes
+POST /password/change/                                            login    nothing  nothing  nothing  nothing  nothing
+GET /password/set/                                                login    yes      yes      yes      yes      yes
+POST /password/set/                                               login    nothing  nothing  nothing  nothing  nothing
+GET /password/reset/                                              yes      yes      yes      yes      yes      yes
+POST /password/reset/                                             nothing  nothing  nothing  nothing  nothing  nothing
+GET /login/code/confirm/                                          yes      yes      yes      yes      yes      yes
+POST /login/code/confirm/                                         nothing  nothing  nothing  nothing  nothing  nothing
+GET /confirm-email/<key>/                                         yes      yes      yes      yes      yes      yes
+POST /confirm-email/<key>/                                        yes      yes      yes      yes      yes      yes
+GET /password/reset/key/done/                                     yes      yes      yes      yes      yes      yes
+GET /password/reset/key/<uidb36>-<key>/                           yes      yes      yes      yes      yes      yes
+POST /password/reset/key/<uidb36>-<key>/                          nothing  nothing  nothing  nothing  nothing  nothing
+GET /password/reset/done/                                         yes      yes      yes      yes      yes      yes
+GET /2fa/                                                         login    yes      yes      yes      yes      yes
+GET /2fa/authenticate/                                            yes      yes      yes      yes      yes      yes
+POST /2fa/authenticate/                                           nothing  nothing  nothing  nothing  nothing  nothing
+GET /2fa/reauthenticate/                                          login    yes      yes      yes      yes      yes
+POST /2fa/reauthenticate/                                         login    nothing  nothing  nothing  nothing  nothing
+GET /2fa/totp/activate/                                           login    yes      yes      yes      yes      yes
+POST /2fa/totp/activate/                                          login    nothing  nothing  nothing  nothing  nothing
+GET /2fa/totp/deactivate/                                         login    hidden   hidden   hidden   hidden   hidden
+POST /2fa/totp/deactivate/                                        login    hidden   hidden   hidden   hidden   hidden
+GET /2fa/recovery-codes/                                          login    hidden   hidden   hidden   hidden   hidden
+GET /2fa/recovery-codes/generate/                                 login    yes      yes      yes      yes      yes
+POST /2fa/recovery-codes/generate/                                login    nothing  nothing  nothing  nothing  nothing
+GET /2fa/recovery-codes/download/                                 login    hidden   hidden   hidden   hidden   hidden
+POST /2fa/recovery-codes/download/                                login    hidden   hidden   hidden   hidden   hidden
 GET /health/                                                      yes      yes      yes      yes      yes      yes
 GET /health/pipeline/                                             yes      yes      yes      yes      yes      yes
 GET /metrics                                                      login    no       no       no       yes      yes
@@ -62,7 +105,7 @@ GET /api/                                                         hidden   hidde
 # Pages of the admin.
 #                                                                 visitor  partici. staff    reviewer organis. admin.
 admin index                                                       login    login    yes      yes      yes      yes
-admin login                                                       yes      yes      yes      yes      yes      yes
+admin login                                                       login    no       yes      yes      yes      yes
 admin logout                                                      yes      yes      yes      yes      yes      yes
 admin password_change                                             login    login    yes      yes      yes      yes
 admin password_change_done                                        login    login    yes      yes      yes      yes
@@ -76,6 +119,11 @@ admin accounts.apitoken history                                   login    login
 admin accounts.apitoken add                                       login    login    no       no       no       no
 admin accounts.apitoken change                                    login    login    no       no       read     read
 admin accounts.apitoken delete                                    login    login    no       no       no       no
+admin accounts.invitation changelist                              login    login    no       no       yes      yes
+admin accounts.invitation history                                 login    login    no       no       yes      yes
+admin accounts.invitation add                                     login    login    no       no       yes      yes
+admin accounts.invitation change                                  login    login    no       no       read     read
+admin accounts.invitation delete                                  login    login    no       no       yes      yes
 admin auth.group changelist                                       login    login    no       no       no       yes
 admin auth.group history                                          login    login    no       no       no       yes
 admin auth.group add                                              login    login    no       no       no       yes
@@ -186,8 +234,11 @@ admin roles.act delete                                            login    login
 #                                                                 visitor  partici. staff    reviewer organis. admin.
 action accounts.apitoken delete_selected                          login    login    no       no       no       no
 action accounts.apitoken revoke                                   login    login    no       no       yes      yes
+action accounts.invitation delete_selected                        login    login    no       no       yes      yes
 action auth.group delete_selected                                 login    login    no       no       no       yes
 action auth.user delete_selected                                  login    login    no       no       no       no
+action auth.user password_links                                   login    login    no       no       yes      yes
+action auth.user confirmation_links                               login    login    no       no       yes      yes
 action budgets.allowance delete_selected                          login    login    no       no       no       no
 action budgets.entry delete_selected                              login    login    no       no       no       no
 action budgets.team delete_selected                               login    login    no       no       yes      yes

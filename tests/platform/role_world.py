@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import Model
 from django.test import Client
 
+from crucible.accounts.invitations import invitation_create
+from crucible.accounts.links import confirmation_link, password_link
+from crucible.accounts.scopes import scopes_offered
 from crucible.accounts.services import token_create
 from crucible.budgets.models import Membership, Team
 from crucible.budgets.services import allowance_grant
@@ -61,7 +65,8 @@ def visitor_as(role: str) -> Visitor:
         Shard.objects.create(upload=made, name="a.jsonl", bytes=len(LINE), sha256="ab" * 32)
         upload = str(made.id)
         client.force_login(user)
-        headers["authorization"] = f"Bearer {token_create(user=user, label='test')[1]}"
+        _, secret = token_create(user=user, label="test", scopes=scopes_offered(user))
+        headers["authorization"] = f"Bearer {secret}"
     return Visitor(role, client, headers, upload)
 
 
@@ -85,6 +90,10 @@ class World:
         Submission.objects.filter(id=self.held.id).update(held_for="a question")
         upload = uploads.upload_create(user=alice)
         token, _ = token_create(user=alice, label="laptop")
+        invitation, secret = invitation_create(note="Carol", made_by=None)
+        EmailAddress.objects.create(user=alice, email="alice@example.org", primary=True)
+        confirmation = confirmation_link(alice).split("/")[-2]
+        uid, _, reset = password_link(alice).split("/")[-2].partition("-")
         webhook = Webhook.objects.create(user=alice, url="https://example.org/hook")
         item = scan_record(submission=self.submission, report=report()).items.get()
         verdict = Verdict.objects.create(item=item, kind="accept_with_mark", reason="So.",
@@ -97,6 +106,7 @@ class World:
                                     actor=judge)  # fmt: skip
         self.objects: dict[str, Model] = {
             "accounts.apitoken": token,
+            "accounts.invitation": invitation,
             "auth.group": Group.objects.create(name="auditor"),
             "auth.user": alice,
             "budgets.allowance": allowance,
@@ -127,16 +137,20 @@ class World:
             "webhook_id": webhook.pk, "upload_id": upload.pk, "name": "a.jsonl",
             "app_label": "review", "content_type_id": ContentType.objects.get_for_model(User).id,
             "object_id": alice.pk, "url": "nothing/",
+            "secret": secret,
             "baseline_id": self.objects["leaderboard.baseline"].pk,
         }  # fmt: skip
-        self.special = {
-            "/docs/<slug:name>/": {
-                "name": "participant"
-            },  # routes that need another submission than the one that has just begun
+        self.special: dict[str, dict[str, Any]] = {
+            "/docs/<slug:name>/": {"name": "participant"},
+            # Links of alice's.
+            "/confirm-email/<key>/": {"key": confirmation},
+            "/password/reset/key/<uidb36>-<key>/": {"uidb36": uid, "key": reset},
+            # Routes that need another submission than the one that has just begun.
             "/submissions/<int:submission_id>/retry/": {"submission_id": self.failed.id},
             "/api/submissions/<submission_id>/retry": {"submission_id": self.failed.id},
         }
         self.forms: dict[str, dict[str, Any]] = {  # of the admin, for a new object or a verdict
+            "accounts.invitation": {"note": "Dave"},
             "auth.group": {"name": "helper"},
             "auth.user": {"username": "new", "usable_password": "false"},
             "budgets.allowance": {"team": spare.pk, "scale": "smoke", "concurrent": 1, "hours": 0},
@@ -159,7 +173,9 @@ class World:
         bodies: dict[str, dict[str, Any]] = {
             "/submissions/new/": mine | {"shards": SimpleUploadedFile("a.jsonl", LINE)},
             "/submissions/<int:submission_id>/appeal/": {"text": "No."},
-            "/account/tokens/": {"label": "new"},
+            "/account/tokens/": {"label": "new", "scopes": ["read"], "days": "1"},
+            "/email/": {"email": "new@example.org", "action_add": ""},
+            "/password/reset/": {"email": "alice@example.org"},
             "/account/mail/": {"wanted": "no"},
             "/account/webhooks/": {"url": "https://example.com/"},
             "/api/submissions": mine | {"upload": who.upload},

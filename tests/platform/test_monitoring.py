@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from crucible.accounts.scopes import Scope
 from crucible.accounts.services import token_create
 from crucible.entries.models import Submission
 from crucible.intake.services import submission_hold
@@ -111,8 +112,10 @@ def test_metrics_are_for_organisers_and_in_prometheus_form(
     all_beat(0.25)
     client = Client()
     assert client.get("/metrics").status_code == 401
-    for user, status in ((alice, 403), (staff, 200)):
-        _, secret = token_create(user=user, label="prometheus")
+    for user, scopes, status in (
+        (alice, [Scope.ORGANISE], 403), (staff, [Scope.READ], 403), (staff, [Scope.ORGANISE], 200),
+    ):  # fmt: skip
+        _, secret = token_create(user=user, label="prometheus", scopes=scopes)
         answer = client.get("/metrics", headers={"authorization": f"Bearer {secret}"})
         assert answer.status_code == status
     wrong = client.get("/metrics", headers={"authorization": "Bearer nonsense"})

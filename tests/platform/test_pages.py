@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import get_resolver
@@ -143,10 +144,15 @@ def test_a_form_with_a_mistake_changes_nothing(
 
 def test_account_page_shows_a_token_once(as_user, alice, bob):
     client = as_user(alice)
-    client.post("/account/tokens/", {"label": "laptop"})
-    secret = re.search(r"crucible_[\w-]{40,}", client.get("/account/").text)
+    fields = {"label": "laptop", "scopes": ["read"], "days": "30"}
+    answer = client.post("/account/tokens/", fields)
+    secret = re.search(r"crucible_[\w-]{40,}", answer.text)
     assert secret is not None
-    assert secret.group() not in client.get("/account/").text
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert not any(secret.group() in str(s.get_decoded()) for s in Session.objects.all())
+    page = client.get("/account/").text
+    assert secret.group() not in page
+    assert "<td>read</td>" in page
     token = alice.api_tokens.get()
     as_user(bob).post(f"/account/tokens/{token.id}/revoke/")
     token.refresh_from_db()
@@ -159,10 +165,10 @@ def test_account_page_shows_a_token_once(as_user, alice, bob):
 def test_pages_for_people_need_a_login(client, alice):
     for path in ("/submissions/", "/submissions/new/", "/account/"):
         assert client.get(path).url == f"/login/?next={path}"
-    page = client.post("/login/", {"username": "alice", "password": "wrong"})
-    assert "correct username and password" in page.text
+    page = client.post("/login/", {"login": "alice", "password": "wrong"})
+    assert "username and/or password you specified are not correct" in page.text
     page = client.post(
-        "/login/", {"username": "alice", "password": "a long passphrase", "next": "/account/"}
+        "/login/", {"login": "alice", "password": "a long passphrase", "next": "/account/"}
     )
     assert page.url == "/account/"
 
@@ -209,7 +215,7 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
         "home", "docs", "guide", "boards", "leaderboard", "leaderboard_csv", "leaderboard_json",
         "leaderboard_feed", "baseline", "badge", "citation", "submissions",
         "submission_new", "submission", "submission_cancel",
-        "compare", "log", "account", "token_create", "token_revoke", "login", "logout", "health",
+        "compare", "log", "account", "token_create", "token_revoke", "health", "invitation",
         "pipeline_health", "metrics", "budget", "mail", "webhook_create", "webhook_remove",
         "submission_retry", "submission_contamination", "findings", "appeal",
     }  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -31,7 +31,7 @@ OTHER = "400m-1x"
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch, hints):
     monkeypatch.setattr(reconciler, "send_hint", lambda number: hints.append(number) or True)
-    cache.clear()
+    caches["process"].clear()
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_the_forecast_follows_what_runs_and_what_such_jobs_took(alice, bob, queu
             state="succeeded", result={}, launched_at=launched,
             finished_at=launched + timedelta(seconds=70),
         )  # fmt: skip
-    cache.clear()
+    caches["process"].clear()
     assert position_of(a1.attempts.get(), "smoke").seconds == 40.0 + 2 * 70.0
     assert waiting_for(a1) == (
         "a free slot: position 2 of 3 in the queue of smoke on local, starts in about 3 min 0 s"

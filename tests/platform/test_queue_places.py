@@ -6,7 +6,7 @@ import random
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import caches
 
 from crucible.budgets.models import Membership, Team
 from crucible.entries.models import Submission, Upload
@@ -87,7 +87,7 @@ def played_out(backend: str) -> list[Attempt]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_place_is_what_the_rule_comes_to(seed, people, backend):
-    cache.clear()
+    caches["process"].clear()
     draw_queue(random.Random(seed), people)
     backend.slots = 10
     for name in BACKENDS:

@@ -104,6 +104,7 @@ def judge_all(page: Page, site: str) -> tuple[list[int], list[str]]:
     """From the login to the empty queue; keys pressed for each item, and the pages gone through."""
     keys = Keys(page)
     page.goto(f"{site}/admin/login/?next=/admin/review/item/")
+    keys.tab_to("#id_login")
     keys.write("rita")
     keys.tab_to("#id_password")
     keys.write(PASSWORD)

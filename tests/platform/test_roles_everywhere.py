@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admindocs.views import simplify_regex
 from django.db import connection, transaction
 from django.urls import URLPattern, get_resolver, include, path, reverse
 from django.views.generic import RedirectView
@@ -23,8 +24,8 @@ from tests.platform.role_table import TABLE
 from tests.platform.role_world import ROLES, Visitor, World, visitor_as
 
 PART = re.compile(r"<(?:\w+:)?(\w+)>")
-# Beside the session, and when a token was last used.
-UNCOUNTED = r'django_session"|accounts_apitoken" SET "last_used_at"'
+# Beside the session, what counts attempts, and the count and time of a token's requests.
+UNCOUNTED = r'django_session"|site_cache"|accounts_apitoken" SET "minute"'
 WRITES = re.compile(rf'(?:INSERT INTO|UPDATE|DELETE FROM) "(?!{UNCOUNTED})')
 API_PAGES = ("/api/", "/api/docs", "/api/openapi.json")  # they answer every method alike
 STEERS = re.compile("/(cancel|retry)/?$")  # submissions of others
@@ -104,7 +105,7 @@ class Walk:
         for route, _ in patterns(get_resolver()):
             if route.startswith("admin/"):
                 continue
-            route, world = f"/{route}", self.world
+            route, world = simplify_regex(route) if "(?P<" in route else f"/{route}", self.world
             parts = world.parts | world.special.get(route, {})
             path = PART.sub(lambda found: str(parts[found[1]]), route)  # noqa: B023
             methods = endpoints.get(PART.sub(r"{\1}", route), {"get", "post"})

@@ -67,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if status == 429:
+            self.send_header("Retry-After", "3000")
         if status == 302:
             self.send_header("Location", "https://elsewhere/login")
         self.end_headers()
@@ -429,3 +431,11 @@ def test_results_cancel_and_leaderboard(crucible: Any) -> None:
     assert crucible(*board)[1].splitlines()[2].split() == ["1", "mine", "ada", "SMOKE", "0.4100",
                                                            "3.1000", "3"]  # fmt: skip
     assert json.loads(crucible(*board, "--json")[1])["rows"][0]["score"] == 0.41
+
+
+def test_a_server_that_asks_for_a_pause_gets_it_up_to_a_minute(server, client, monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr("submissions.client.time.sleep", slept.append)
+    server.script = [429, 503]
+    client.my_submissions()
+    assert slept == [60.0, 0.0]

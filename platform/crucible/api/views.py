@@ -8,16 +8,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, ValidationError
-from ninja.security import HttpBearer
 from pydantic import AfterValidator
 
+from crucible.accounts import bearers
 from crucible.accounts.requests import TokenRequest
-from crucible.accounts.services import token_authenticate
 from crucible.api.documents import submission_document, submission_documents
+from crucible.api.tokens import PUBLIC, READ, SUBMIT
 from crucible.boards.texts import board_document
 from crucible.entries.models import Shard, Upload
 from crucible.entries.selectors import may_look_inside, submission_get
@@ -32,30 +31,14 @@ from training_recipes.scales import load_scale
 
 CHUNK = 1 << 20
 MOST_INTEGER = 2**63 - 1  # that the database stores
-STATUS_OF = {"not_found": 404, "not_authorised": 401, "not_permitted": 403, "busy": 429}
-
-
-class Token(HttpBearer):
-    """`Authorization: Bearer …` with a valid token; the user is then `request.auth`."""
-
-    def authenticate(self, request: HttpRequest, token: str) -> Any:
-        return token_authenticate(secret=token)
-
-
-class OptionalToken(Token):
-    """For public endpoints: a valid token shows more; without a token, the public part."""
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if "Authorization" not in request.headers:
-            return AnonymousUser()
-        return super().__call__(request)
+STATUS_OF = {"not_found": 404, "busy": 429} | bearers.STATUS_OF
 
 
 api = NinjaAPI(
     title="Crucible",
     version="1",
     urls_namespace="api",
-    auth=Token(),
+    auth=READ,  # where a route forgets to ask: it cannot change anything with that
     description="Submit datasets, follow submissions, read the leaderboard.",
 )
 
@@ -65,7 +48,10 @@ def on_failure(request: HttpRequest, failure: Failure) -> HttpResponse:
     """A failure as JSON; its code or its fault decides the status."""
     by_fault = 400 if failure.fault == "participant" else 500
     status = STATUS_OF.get(failure.code, by_fault)
-    return api.create_response(request, failure.as_dict(), status=status)
+    response = api.create_response(request, failure.as_dict(), status=status)
+    if status == 429:
+        response["Retry-After"] = "60"
+    return response
 
 
 @api.exception_handler(ValidationError)
@@ -79,8 +65,8 @@ def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(AuthenticationError)
 def on_unauthenticated(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-    """No token, or one that is unknown or revoked."""
-    failure = Failure("not_authorised", "the site does not know this token")
+    """No token; what is wrong with one that is there, `bearer_user` says."""
+    failure = Failure("not_authorised", "this needs an API token")
     return api.create_response(request, failure.as_dict(), status=401)
 
 
@@ -141,7 +127,7 @@ def _upload_out(upload: Upload) -> dict[str, Any]:
     return {"id": upload.id, "shards": list(upload.shards.all())}
 
 
-@api.post("/uploads", response={201: UploadOut})
+@api.post("/uploads", response={201: UploadOut}, auth=SUBMIT)
 def upload_create(
     request: TokenRequest, body: UploadIn | None = None
 ) -> tuple[int, dict[str, Any]]:
@@ -151,14 +137,14 @@ def upload_create(
     return 201, _upload_out(upload)
 
 
-@api.get("/uploads/{upload_id}", response=UploadOut)
+@api.get("/uploads/{upload_id}", response=UploadOut, auth=SUBMIT)
 def upload_get(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
     """The shards that have arrived, so that a client can resume a broken upload."""
     user = request.auth
     return _upload_out(uploads.upload_get(user=user, upload_id=upload_id))
 
 
-@api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut)
+@api.put("/uploads/{upload_id}/shards/{name}", response=ShardOut, auth=SUBMIT)
 def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
     """Receives a shard as the raw body of `Content-Length`; checks `X-Content-SHA256` if given."""
     upload = uploads.upload_get(user=request.auth, upload_id=upload_id)
@@ -175,7 +161,7 @@ def shard_put(request: TokenRequest, upload_id: UUID, name: str) -> Shard:
         )
 
 
-@api.api_operation(["DELETE"], "/uploads/{upload_id}", response=dict)
+@api.api_operation(["DELETE"], "/uploads/{upload_id}", response=dict, auth=SUBMIT)
 def upload_delete(request: TokenRequest, upload_id: UUID) -> dict[str, Any]:
     """Removes an upload that no submission uses."""
     uploads.upload_remove(user=request.auth, upload_id=upload_id)
@@ -189,7 +175,7 @@ def _body(request: HttpRequest) -> Iterator[bytes]:
             yield chunk
 
 
-@api.post("/submissions", response={201: dict})
+@api.post("/submissions", response={201: dict}, auth=SUBMIT)
 def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, dict[str, Any]]:
     """Submits an upload."""
     fields = body.dict()
@@ -204,14 +190,14 @@ def submission_create(request: TokenRequest, body: SubmissionIn) -> tuple[int, d
     return 201, _shown(request, submission_document(submission)) | {"warnings": warnings}
 
 
-@api.get("/submissions", response=dict)
+@api.get("/submissions", response=dict, auth=READ)
 def submission_list(request: TokenRequest, mine: bool = True) -> dict[str, Any]:
     """The user's own submissions, the newest first; with `mine=0` all that the user may see."""
     found = submission_documents(request.auth, mine)
     return {"submissions": [_shown(request, document) for document in found]}
 
 
-@api.get("/submissions/{submission_id}", response=dict, auth=OptionalToken())
+@api.get("/submissions/{submission_id}", response=dict, auth=PUBLIC)
 def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """A submission with its stages."""
     user = request.auth
@@ -219,21 +205,21 @@ def submission_show(request: TokenRequest, submission_id: int) -> dict[str, Any]
     return _shown(request, submission_document(submission))
 
 
-@api.post("/submissions/{submission_id}/cancel", response=dict)
+@api.post("/submissions/{submission_id}/cancel", response=dict, auth=SUBMIT)
 def submission_cancel(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Cancels a submission."""
     submission = services.submission_cancel(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 
-@api.post("/submissions/{submission_id}/retry", response=dict)
+@api.post("/submissions/{submission_id}/retry", response=dict, auth=SUBMIT)
 def submission_retry(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Continues a submission from the stage in which the platform failed."""
     submission = services.submission_retry(submission_id=submission_id, actor=request.auth)
     return _shown(request, submission_document(submission))
 
 
-@api.get("/submissions/{submission_id}/results", response=dict, auth=OptionalToken())
+@api.get("/submissions/{submission_id}/results", response=dict, auth=PUBLIC)
 def submission_results(request: TokenRequest, submission_id: int) -> dict[str, Any]:
     """Score, tasks, provenance and scan; null where there is none yet."""
     user = request.auth
@@ -244,7 +230,7 @@ def submission_results(request: TokenRequest, submission_id: int) -> dict[str, A
     return state | score_document(score)
 
 
-@api.get("/leaderboard", response=dict, auth=OptionalToken())
+@api.get("/leaderboard", response=dict, auth=PUBLIC)
 def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     """One board, in the order and with the ranks of the page."""
     check_track(track)

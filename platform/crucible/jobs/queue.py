@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection, transaction
 from django.db.models import Avg, F
 from django.db.models.functions import Now
@@ -193,12 +193,12 @@ def _remaining(backend: str) -> list[tuple[float, str]]:
 def expected_seconds(stage: str, scale: str) -> float:
     """Expected duration of a stage: the mean of the last ones, or the cost of the scale."""
     key = f"expected-{stage}-{scale}"
-    kept: float | None = cache.get(key)
+    kept: float | None = caches["process"].get(key)
     if kept is None:
         kept = _mean_of_recent(stage, scale)
         if kept is None:
             kept = _estimate(stage, scale)
-        cache.set(key, kept, FORECAST_KEPT)
+        caches["process"].set(key, kept, FORECAST_KEPT)
     return kept
 
 

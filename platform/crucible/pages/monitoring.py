@@ -8,11 +8,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from crucible.accounts.services import token_authenticate
+from crucible.accounts.bearers import STATUS_OF, bearer_user
+from crucible.accounts.scopes import Scope
 from crucible.jobs.backends.cage import cage_found
 from crucible.pages.health import health_checks
 from crucible.pages.metrics import CONTENT_TYPE, metrics_text
-from crucible.roles.permissions import Permission, may
+from crucible.roles.permissions import Permission, require
+from submissions.failures import Failure
 
 
 @require_safe
@@ -42,14 +44,17 @@ def pipeline_health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Gauges for who has the permission, by API token or by login."""
+    """Gauges for who has the permission, by API token (scope `organise`) or by login."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-    user = token_authenticate(secret=secret) if kind == "Bearer" else request.user
-    if user is None or not may(user, Permission.READ_METRICS):
-        known = user is not None and user.is_authenticated
+    try:
+        user = bearer_user(request, secret, Scope.ORGANISE) if kind == "Bearer" else request.user
+        if not user.is_authenticated:
+            raise Failure("not_authorised", "send the API token of an organiser")
+        require(user, Permission.READ_METRICS)
+    except Failure as failure:
         return HttpResponse(
-            "Send the API token of an organiser.\n",
-            status=403 if known else 401,
+            f"{failure.message}\n",
+            status=STATUS_OF[failure.code],
             content_type="text/plain; charset=utf-8",
         )
     return HttpResponse(metrics_text(), content_type=CONTENT_TYPE)

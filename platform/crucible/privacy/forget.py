@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
@@ -17,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
+from crucible.accounts.models import Invitation
 from crucible.budgets.models import Entry
 from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import PLATFORM
@@ -38,6 +40,10 @@ class Decision(StrEnum):
 # By model and field, in the words of Django's labels.
 DECISIONS = {
     "accounts.apitoken.user": Decision.DELETE,
+    "accounts.invitation.made_by": Decision.KEEP,
+    "accounts.invitation.used_by": Decision.KEEP,  # its note may name the person, and is emptied
+    "account.emailaddress.user": Decision.DELETE,
+    "mfa.authenticator.user": Decision.DELETE,
     "notifications.webhook.user": Decision.DELETE,  # its notices go with it
     "notifications.mailchoice.user": Decision.DELETE,
     "budgets.membership.user": Decision.DELETE,
@@ -51,6 +57,8 @@ DECISIONS = {
     "roles.act.on_whom": Decision.KEEP,
     "admin.logentry.user": Decision.KEEP,  # what was done, by a nameless user
 }
+if apps.is_installed("allauth.socialaccount"):
+    DECISIONS["socialaccount.socialaccount.user"] = Decision.DELETE
 # Tables whose rows no one may change, and that hold names of users as text.
 NAMED_IN = (Event, Entry)
 
@@ -76,6 +84,7 @@ def user_forget(*, username: str) -> str:
         if DECISIONS[label] == Decision.DELETE:
             model._base_manager.filter(**{field: user}).delete()
     Submission.objects.filter(user=user).update(description="")
+    Invitation.objects.filter(used_by=user).update(note="")
     Notice.objects.filter(
         event__submission__user=user, webhook=None, sent_at=None, gave_up_at=None
     ).update(gave_up_at=timezone.now(), last_error="the user is forgotten")

@@ -22,7 +22,7 @@ from django.db import transaction
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
-from crucible.accounts.models import ApiToken
+from crucible.accounts.models import ApiToken, Invitation
 from crucible.entries.models import Submission, Upload
 from crucible.intake.places import folder_of
 from crucible.intake.uploads import upload_discard
@@ -60,7 +60,10 @@ def retention_run(*, dry_run: bool) -> list[str]:
         "datasets": ("datasets of submissions that failed or were cancelled", _datasets),
         "work": ("work folders of submissions that are over", _work),
         "logs": ("job folders, logs included, of submissions that are over", _job_folders),
-        "rows": ("rows: sessions, sent notices, revoked tokens, the admin's log", _rows),
+        "rows": (
+            "rows: sessions, sent notices, ended tokens and invitations, the admin's log",
+            _rows,
+        ),
     }
     lines = []
     for name, (what, step) in steps.items():
@@ -115,7 +118,8 @@ def _rows(before: datetime, tally: Tally, dry_run: bool) -> None:
     due: list[QuerySet[Any]] = [
         Session.objects.filter(expire_date__lt=before),
         Notice.objects.filter(Q(sent_at__lt=before) | Q(gave_up_at__lt=before)),
-        ApiToken.objects.filter(revoked_at__lt=before),
+        ApiToken.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before)),
+        Invitation.objects.filter(expires_at__lt=before, used_at=None),
         LogEntry.objects.filter(action_time__lt=before),
     ]
     for rows in due:

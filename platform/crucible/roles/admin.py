@@ -1,4 +1,7 @@
-"""Accounts and groups, which the administrator alone changes, and the acts."""
+"""Accounts and groups, which the administrator alone changes, and the acts.
+
+`crucible.accounts.admin` registers the page of accounts, with links to hand out.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from crucible.roles.models import Act, ActKind
 from crucible.roles.recorded import RecordedAdmin
 from crucible.roles.services import GROUPS, rights_changed, rights_of
 
-admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
@@ -69,7 +71,6 @@ class UserForm(UserChangeForm):
         return data
 
 
-@admin.register(User)
 class UserAdmin(ForTheAdministrator, DjangoUserAdmin):
     """Accounts. None is deleted: close it, or run `manage.py forget_user`."""
 

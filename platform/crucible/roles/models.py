@@ -22,6 +22,7 @@ class ActKind(TextChoices):
     TOKEN_REVOKED = "token revoked"  # noqa: S105
     TOKEN_CREATED = "token created"  # noqa: S105
     ACCOUNT_CREATED = "account created"
+    LINK_MADE = "link made"
     FORGOTTEN = "forgotten"
     GIVEN = "given"
     TAKEN = "taken"

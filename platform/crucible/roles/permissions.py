@@ -23,6 +23,7 @@ class Permission(StrEnum):
     PRIORITISE = "entries.prioritise_submission"
     JUDGE = "review.add_verdict"
     REVOKE = "accounts.change_apitoken"
+    LINK = "accounts.link_account"
     READ_METRICS = "jobs.read_metrics"
 
 
@@ -35,6 +36,7 @@ _WORDS = {
     Permission.PRIORITISE: "change priorities",
     Permission.JUDGE: "judge findings",
     Permission.REVOKE: "revoke tokens of others",
+    Permission.LINK: "hand out links to accounts",
     Permission.READ_METRICS: "read the gauges",
 }
 

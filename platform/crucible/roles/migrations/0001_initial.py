@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                             ("token revoked", "Token Revoked"),
                             ("token created", "Token Created"),
                             ("account created", "Account Created"),
+                            ("link made", "Link Made"),
                             ("forgotten", "Forgotten"),
                             ("given", "Given"),
                             ("taken", "Taken"),

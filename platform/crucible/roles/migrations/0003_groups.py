@@ -37,7 +37,10 @@ ORGANISER = VIEWED | {
         "view_allowance", "add_allowance", "change_allowance", "view_entry",
     ],
     "notifications": ["view_webhook", "view_notice"],
-    "accounts": ["view_apitoken", "change_apitoken"],
+    "accounts": [
+        "view_apitoken", "change_apitoken",
+        "view_invitation", "add_invitation", "delete_invitation", "link_account",
+    ],
     "auth": ["view_user"],
 }  # fmt: skip
 GROUPS = {"participant": PARTICIPANT, "reviewer": REVIEWER, "organiser": ORGANISER}
@@ -77,7 +80,7 @@ class Migration(migrations.Migration):
         ("roles", "0002_acts_are_append_only"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("accounts", "0001_initial"),
+        ("accounts", "0002_scopes_expiry_invitations"),
         ("entries", "0005_permissions_on_submissions"),
         ("budgets", "0002_the_ledger_is_append_only"),
         ("notifications", "0001_initial"),

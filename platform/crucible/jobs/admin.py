@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import Field
+from django.http import HttpRequest
 
 from crucible.jobs.models import Attempt, Lane
 from crucible.read_only import ReadOnly
@@ -25,3 +29,10 @@ class LaneAdmin(RecordedAdmin):
 
     list_display = ["scale", "backend", "jobs_at_once", "held"]
     list_editable = ["jobs_at_once", "held"]
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
+        """In the list no label stands beside a field: each says its own name."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.widget.attrs["aria-label"] = str(db_field.verbose_name)
+        return field

@@ -45,6 +45,7 @@ from submissions.shards import CRAWL_FORMATS, LocalShard, Shard
 
 VERSION = 1  # of what the steps do: a change of results makes kept work useless
 STATS, DROPPED = "stats.json", "dropped.log"  # names that a dataset may hold beside its shards
+_Input = tuple[Shard, Path | None, bool]  # a shard, what was decided on it, whether it is empty
 LIBRARIES = ("resiliparse", "trafilatura", "rensa", "rbloom", "fasttext-community", "kenlm-ex")
 
 
@@ -122,7 +123,7 @@ class _Run:
     def stages(self) -> tuple[dict[str, StepCounts], dict[str, PartCounts]]:
         """Runs all stages, the last one into `final`."""
         counts = {name: StepCounts() for name, _ in self.recipe.steps}
-        parts: list[tuple[Shard, Path | None]] = [(shard, None) for shard in self.shards]
+        parts: list[_Input] = [(shard, None, False) for shard in self.shards]
         before, why = "", ""
         key = _hash([VERSION, _versions(), self.recipe.identity[1]])
         groups = stages_of(self.recipe.steps)
@@ -141,11 +142,12 @@ class _Run:
             for _, one in done:
                 for name, figures in one.steps.items():
                     counts[name].merge(figures)
-            before, why, parts = "", "", [_next(part) for part, _ in done]
+            before, why, joint = "", "", False
             last = ready[-1] if ready else None
             if last and isinstance(last.step, JointStep):
-                before, why = last.name, last.step.reason()
+                before, why, joint = last.name, last.step.reason(), True
                 counts[before].seconds += _decide(last.step, [part for part, _ in done])
+            parts = [_next(part, one, joint) for part, one in done]
             self._forget(number, where)
         return counts, {part.name: one for part, one in done}
 
@@ -153,7 +155,7 @@ class _Run:
         self,
         where: Path,
         steps: Sequence[NamedStep],
-        parts: Sequence[tuple[Shard, Path | None]],
+        parts: Sequence[_Input],
         before: str,
         why: str,
     ) -> list[StageTask]:
@@ -161,8 +163,10 @@ class _Run:
             StepSpec(name, _use_of(type(step)), msgspec.json.encode(step)) for name, step in steps
         )
         made = [
-            Part(shard, given.name, kept, where / _hash(stamp)[:32])
-            for (shard, kept), given, stamp in zip(parts, self.shards, self.stamps, strict=True)
+            Part(shard, given.name, kept, where / _hash(stamp)[:32], empty)
+            for (shard, kept, empty), given, stamp in zip(
+                parts, self.shards, self.stamps, strict=True
+            )
         ]
         sweeps = [step for _, step in steps if isinstance(step, SweepStep)]
         size = -(-len(made) // sweeps[0].groups) if sweeps else 1
@@ -252,11 +256,11 @@ def _decide(step: JointStep, parts: list[Part]) -> float:
     return thread_time() - started
 
 
-def _next(part: Part) -> tuple[Shard, Path | None]:
+def _next(part: Part, counts: PartCounts, joint: bool) -> _Input:
     """What a stage wrote, as the input of the next one."""
     path = part.target.with_name(part.target.name + DOCUMENTS)
-    shard = LocalShard(part.name, "jsonl.zst", path)
-    return shard, part.target.with_name(part.target.name + KEPT)
+    kept = part.target.with_name(part.target.name + KEPT) if joint else None
+    return LocalShard(part.name, "jsonl.zst", path), kept, not counts.documents
 
 
 def _named(steps: Sequence[NamedStep]) -> str:

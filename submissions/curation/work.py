@@ -44,12 +44,14 @@ class Part(NamedTuple):
     """One shard of a task: what is read, what the joint step before decided, where it goes.
 
     `target` is the path without the endings of the files. `name` is the shard's in messages.
+    `empty`: the stage before left nothing of it, and an empty file is no shard.
     """
 
     shard: Shard
     name: str
     kept: Path | None
     target: Path
+    empty: bool
 
 
 class StageTask(NamedTuple):
@@ -192,14 +194,14 @@ class _PartRun:
 
     def _left(self) -> Iterator[Document]:
         """The documents of the shard without those that the joint step before decided against."""
+        if self.part.empty:
+            return
         if self.part.kept is None:
             yield from read_input(self.local)
             return
         import numpy as np
 
         kept = np.load(self.part.kept)
-        if not len(kept):
-            return  # the file holds no document, which is no input for a reader
         counts, why = self.counts.steps[self.task.before], self.task.why
         for keep, document in zip(kept, read_input(self.local), strict=True):
             size = _size(document)

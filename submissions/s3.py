@@ -138,9 +138,7 @@ def _is_left_out(name: str) -> bool:
     return not file or is_companion(file) or any(part.startswith(".") for part in folders)
 
 
-def _shard(
-    bucket: str, name: str, entry: dict[str, Any], formats: Mapping[str, str]
-) -> S3Shard:
+def _shard(bucket: str, name: str, entry: dict[str, Any], formats: Mapping[str, str]) -> S3Shard:
     kind = format_of(name, formats)
     if kind is None:
         raise unknown_format(name)

@@ -24,9 +24,7 @@ from submissions.shards import (
 )
 
 
-def find_shards(
-    paths: Sequence[str | Path], formats: Mapping[str, str] = FORMATS
-) -> list[Shard]:
+def find_shards(paths: Sequence[str | Path], formats: Mapping[str, str] = FORMATS) -> list[Shard]:
     """The shards at `paths`, sorted by name; `formats` are those that count as shards.
 
     A path is a file, a folder that is searched to the bottom, or (as a string) `s3://bucket/key`

@@ -5,6 +5,7 @@ They stand here, since `submissions` imports nothing of `evaluation`; recipes fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evaluation.contamination.blocks import Candidate
+    from evaluation.contamination.methods import Methods
 
 
 class _Flagging(JointStep, frozen=True):
@@ -78,9 +80,16 @@ class Cosmopedia(_Flagging, frozen=True):
     """Cosmopedia's rule: ten words in a row, and difflib finds half of the example."""
 
     def _flags(self, candidate: Candidate, document: Document, index: Any) -> bool:  # noqa: ARG002
-        from evaluation.contamination.methods import Methods
         from evaluation.contamination.words import Words
 
-        rules = Methods(index, ("cosmopedia",))
         words = Words(document.text.encode(errors="replace"), index.fold)
-        return bool(rules.flagged(document.text, words)["cosmopedia"])
+        return bool(_cosmopedia(self.index).flagged(document.text, words)["cosmopedia"])
+
+
+@functools.cache
+def _cosmopedia(folder: str) -> Methods:
+    """The rule with the examples' texts, read once in a process."""
+    from evaluation.contamination.methods import Methods
+    from evaluation.contamination.scan import cached_index
+
+    return Methods(cached_index(Path(folder)), ("cosmopedia",))

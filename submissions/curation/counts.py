@@ -88,7 +88,7 @@ class SourceCounts(msgspec.Struct):
     generators: dict[str, int] = {}
 
     def add(self, document: Document, size: int) -> None:
-        """Counts a document; a key `synthetic` that is true, or names a model, makes it synthetic."""
+        """Counts a document; synthetic is one whose key `synthetic` is true or names a model."""
         self.documents += 1
         self.bytes += size
         made_by = document.fields.get("synthetic")

@@ -39,12 +39,14 @@ def _records(shard: LocalShard) -> Iterator[Document]:
     """HTML responses of a WARC as pages, conversions of a WET file as texts; others are passed."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-    data = read_bytes(shard.path, shard.name, shard.format.removeprefix("warc").lstrip("."))
+    stream = _Stream(
+        read_bytes(shard.path, shard.name, shard.format.removeprefix("warc").lstrip("."))
+    )
     number = found = 0
     try:
         # The library takes a file that is cut off as complete: the lengths are compared here.
         for record in ArchiveIterator(
-            _Stream(data), parse_http=True, max_header_len=LONGEST_HEADER, fsspec_args=False,
+            stream, parse_http=True, max_header_len=LONGEST_HEADER, fsspec_args=False,
             stream_detect=False,
         ):  # fmt: skip
             number += 1
@@ -52,7 +54,7 @@ def _records(shard: LocalShard) -> Iterator[Document]:
             size = len(body) + (record.reader.consume() if len(body) > LARGEST_PAGE else 0)
             if size < record.content_length or "Content-Length" not in record.headers:
                 said = "the file ends in the middle of this record"
-                raise Failure("shard_truncated", said, shard=shard.name, line=number)
+                raise stream.failure or _at(Failure("shard_truncated", said), shard, number)
             made = None
             if record.record_type == WarcRecordType.conversion:
                 made = _text(record, body, number)
@@ -61,14 +63,17 @@ def _records(shard: LocalShard) -> Iterator[Document]:
             if made is not None:
                 found += 1
                 yield made
-    except Failure as failure:
-        place = failure.line or number + 1
-        raise Failure(failure.code, failure.message, shard=shard.name, line=place) from None
     except (OSError, ValueError) as error:
-        said = f"the record cannot be read: {str(error)[:200]}"
-        raise Failure("shard_corrupt", said, shard=shard.name, line=number + 1) from None
+        broken = Failure("shard_corrupt", f"the record cannot be read: {str(error)[:200]}")
+        raise stream.failure or _at(broken, shard, number + 1) from None
+    if stream.failure:
+        raise stream.failure
     if not found:
         raise Failure("shard_empty", "the file holds no HTML page and no text", shard=shard.name)
+
+
+def _at(failure: Failure, shard: LocalShard, record: int) -> Failure:
+    return Failure(failure.code, failure.message, shard=shard.name, line=record)
 
 
 def _text(record: Any, body: bytes, number: int) -> Document:
@@ -131,17 +136,24 @@ def _unchunked(body: bytes) -> bytes:
 
 
 class _Stream:
-    """The chunks of a shard as a file that the library reads."""
+    """The chunks of a shard as a file that the library reads, ahead of the record it gives.
+
+    So a failure in them is kept, and the file seems to end there.
+    """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._held = b""
         self._given = 0
+        self.failure: Failure | None = None
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = LARGEST_PAGE) -> bytes:
         """At most `size` bytes, none at the end."""
         if not self._held:
-            self._held = next((chunk for chunk in self._chunks if chunk), b"")
+            try:
+                self._held = next((chunk for chunk in self._chunks if chunk), b"")
+            except Failure as failure:
+                self.failure = failure
         given, self._held = self._held[:size], self._held[size:]
         self._given += len(given)
         return given
@@ -149,3 +161,10 @@ class _Stream:
     def tell(self) -> int:
         """Bytes that were read."""
         return self._given
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Never: what comes from a decompressor is read once."""
+        raise OSError(f"cannot seek to {offset} from {whence}")
+
+    def close(self) -> None:
+        """Nothing: the file is the shard reader's."""

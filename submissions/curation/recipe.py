@@ -147,7 +147,7 @@ def _step_of(entry: dict[str, Any], where: str, folder: Path) -> NamedStep:
 
 
 def _with_paths(step: Step, folder: Path) -> Step:
-    """The step with the files that it names as whole paths; ValueError for one that is not there."""
+    """The step with the files that it names as whole paths; ValueError for a missing one."""
     changed: dict[str, Any] = {}
     for field in step.paths:
         given = getattr(step, field)

@@ -245,7 +245,9 @@ def _decide(step: JointStep, parts: list[Part]) -> float:
     if all(file.exists() for file in files):
         return 0.0
     started = thread_time()
-    rows = [np.load(part.target.with_name(part.target.name + ROWS), mmap_mode="r") for part in parts]
+    rows = [
+        np.load(part.target.with_name(part.target.name + ROWS), mmap_mode="r") for part in parts
+    ]
     filled = [number for number, one in enumerate(rows) if len(one)]
     kept = [np.zeros(0, bool) for _ in rows]
     for number, one in zip(filled, step.decide([rows[i] for i in filled]), strict=True):
@@ -277,9 +279,7 @@ def _output_names(names: Sequence[str]) -> list[str]:
         parts = [part for part in Path(inside).parts if part not in ("/", "..")]
         short.append((str(Path(*parts)), str(Path(*parts))[: -len(ending)]))
     stems = [stem for _, stem in short]
-    return [
-        f"{stem if stems.count(stem) == 1 else whole}{DOCUMENTS}" for whole, stem in short
-    ]
+    return [f"{stem if stems.count(stem) == 1 else whole}{DOCUMENTS}" for whole, stem in short]
 
 
 def _step_document(name: str, one: StepCounts) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Document:
         return self._split
 
     def cut(self, reason: str, piece: str) -> None:
-        """Says that the step took this piece out of the text: it is counted, the first are shown."""
+        """Says that the step took this piece out of the text: it is counted, some are shown."""
         self.cuts.append((reason, piece[:LONGEST_PIECE]))
 
 

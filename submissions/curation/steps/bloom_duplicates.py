@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from submissions.curation.step import Document, SweepStep, step
+
+if TYPE_CHECKING:
+    from rbloom import Bloom
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 EXPANSION = 5  # bytes of text for a byte of a compressed shard, to size the filter
@@ -52,8 +55,7 @@ class BloomDuplicates(SweepStep, frozen=True):
 
         return rule
 
-    def _apply(self, document: Document, seen: set[bytes]) -> str | None:
-        """The set stands for the filter: it has `in` and `update`."""
+    def _apply(self, document: Document, seen: Bloom) -> str | None:
         parts = document.text.split("\n")
         grams = [self._grams(part) for part in parts]
         found = [sum(gram in seen for gram in part) for part in grams]

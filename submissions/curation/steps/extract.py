@@ -40,8 +40,10 @@ class Extract(Step, frozen=True):
             return "page in no known encoding"
         if _depth(html) > DEEPEST:
             return f"page nested deeper than {DEEPEST:,} levels"
-        text = _trafilatura(html) if self.engine == "trafilatura" else _resiliparse(
-            html, self.engine == "resiliparse"
+        text = (
+            _trafilatura(html)
+            if self.engine == "trafilatura"
+            else _resiliparse(html, self.engine == "resiliparse")
         )
         document.text = text.encode(errors="replace").decode().replace("\0", "").strip()
         return None if document.text else "page without text"

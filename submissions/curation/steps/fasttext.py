@@ -42,7 +42,9 @@ class FastText(RankedStep, frozen=True):
     dim: int = 100
     epoch: int = 5
     lr: float = 0.1
-    bucket: int = 2_000_000  # of runs of words; with dim it decides the size: 4 · bucket · dim bytes
+    bucket: int = (
+        2_000_000  # of runs of words; with dim it decides the size: 4 · bucket · dim bytes
+    )
     seed: int = 1
 
     def check(self) -> None:
@@ -99,10 +101,14 @@ class FastText(RankedStep, frozen=True):
             file.writelines(line for _, line in sorted(marked))
         import fasttext
 
-        trained = fasttext.train_supervised(
-            str(text), wordNgrams=self.word_ngrams, dim=self.dim, epoch=self.epoch, lr=self.lr,
-            bucket=self.bucket, seed=self.seed, thread=1, verbose=0,
-        )  # fmt: skip
+        try:
+            trained = fasttext.train_supervised(
+                str(text), wordNgrams=self.word_ngrams, dim=self.dim, epoch=self.epoch, lr=self.lr,
+                bucket=self.bucket, seed=self.seed, thread=1, verbose=0,
+            )  # fmt: skip
+        except (RuntimeError, ValueError) as error:  # such as a loss that is no number
+            said = f"step fasttext: training failed: {error}"
+            raise Failure("curation_invalid", said) from None
         with placed_atomically(target) as partial:
             trained.save_model(str(partial))
         text.unlink()

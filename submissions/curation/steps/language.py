@@ -10,7 +10,7 @@ from submissions.languages import language_of
 class Language(Step, frozen=True):
     """`least` is how sure the model must be; 0.65 is RefinedWeb's and DCLM's threshold."""
 
-    keep: list[str] = ["en"]
+    keep: tuple[str, ...] = ("en",)
     least: float = 0.65
 
     def apply(self, document: Document) -> str | None:

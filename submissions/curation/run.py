@@ -118,6 +118,7 @@ class _Run:
         self.folder = output.with_name(f".{output.name}.partial")
         self.scratch = self.folder / "scratch"
         self.scratch.mkdir(parents=True, exist_ok=True)
+        self.last = self.folder  # of the last stage that was run
         self.stamps = [[shard.name, shard.identity, shard.stamp] for shard in shards]
 
     def stages(self) -> tuple[dict[str, StepCounts], dict[str, PartCounts]]:
@@ -132,7 +133,8 @@ class _Run:
         done: list[tuple[Part, PartCounts]] = []
         for number, steps in enumerate(groups):
             identity = Recipe(tuple(steps), ()).identity
-            key = _hash([key, identity, self.stamps if number else ""])
+            alone = not number and not any(isinstance(one.step, SweepStep) for one in steps)
+            key = _hash([key, identity, "" if alone else self.stamps])
             where = self.folder / f"{number}-{key[:16]}"
             where.mkdir(exist_ok=True)
             ready = [NamedStep(name, step.prepared(where)) for name, step in steps]
@@ -146,8 +148,17 @@ class _Run:
             last = ready[-1] if ready else None
             if last and isinstance(last.step, JointStep):
                 before, why, joint = last.name, last.step.reason(), True
-                counts[before].seconds += _decide(last.step, [part for part, _ in done])
-            parts = [_next(part, one, joint) for part, one in done]
+                files = [self._kept(part) for part, _ in done]
+                counts[before].seconds += _decide(last.step, [part for part, _ in done], files)
+            parts = [
+                (
+                    LocalShard(part.name, "jsonl.zst", _beside(part.target, DOCUMENTS)),
+                    self._kept(part) if joint else None,
+                    not one.documents,
+                )
+                for part, one in done
+            ]
+            self.last = where
             self._forget(number, where)
         return counts, {part.name: one for part, one in done}
 
@@ -195,6 +206,10 @@ class _Run:
             said += "; the work on the others is kept"
             raise Failure(first.code, said, shard=first.shard, line=first.line)
 
+    def _kept(self, part: Part) -> Path:
+        """The file of a decision, which depends on all shards of the input."""
+        return _beside(part.target, f".{_hash(self.stamps)[:8]}{KEPT}")
+
     def _forget(self, number: int, where: Path) -> None:
         """Removes the documents of the stage before, which were read to their end, and old work."""
         for folder in self.folder.glob("*-*"):
@@ -204,7 +219,6 @@ class _Run:
 
     def placed(self, parts: dict[str, PartCounts]) -> list[dict[str, Any]]:
         """Gives the shards that hold documents their final names; returns them."""
-        last = max(self.folder.glob("*-*"), key=lambda path: int(path.name.partition("-")[0]))
         names = _output_names([shard.name for shard in self.shards])
         final = self.folder / "final"
         shutil.rmtree(final, ignore_errors=True)
@@ -214,7 +228,7 @@ class _Run:
             if one.documents:
                 target = final / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                source = last / f"{_hash(stamp)[:32]}{DOCUMENTS}"
+                source = self.last / f"{_hash(stamp)[:32]}{DOCUMENTS}"
                 target.hardlink_to(source)
                 found.append({"name": name, "documents": one.documents, "bytes": one.bytes})
         final.mkdir(exist_ok=True)
@@ -237,17 +251,14 @@ class _Run:
         shutil.rmtree(self.folder)
 
 
-def _decide(step: JointStep, parts: list[Part]) -> float:
+def _decide(step: JointStep, parts: list[Part], files: list[Path]) -> float:
     """Writes for each part which of its documents stay; returns the processor's seconds."""
     import numpy as np
 
-    files = [part.target.with_name(part.target.name + KEPT) for part in parts]
     if all(file.exists() for file in files):
         return 0.0
     started = thread_time()
-    rows = [
-        np.load(part.target.with_name(part.target.name + ROWS), mmap_mode="r") for part in parts
-    ]
+    rows = [np.load(_beside(part.target, ROWS), mmap_mode="r") for part in parts]
     filled = [number for number, one in enumerate(rows) if len(one)]
     kept = [np.zeros(0, bool) for _ in rows]
     for number, one in zip(filled, step.decide([rows[i] for i in filled]), strict=True):
@@ -258,11 +269,8 @@ def _decide(step: JointStep, parts: list[Part]) -> float:
     return thread_time() - started
 
 
-def _next(part: Part, counts: PartCounts, joint: bool) -> _Input:
-    """What a stage wrote, as the input of the next one."""
-    path = part.target.with_name(part.target.name + DOCUMENTS)
-    kept = part.target.with_name(part.target.name + KEPT) if joint else None
-    return LocalShard(part.name, "jsonl.zst", path), kept, not counts.documents
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(target.name + ending)
 
 
 def _named(steps: Sequence[NamedStep]) -> str:

@@ -80,8 +80,7 @@ def run_task(task: StageTask) -> FailureDocument | None:
         steps = [(spec.name, _made(spec, task.own)) for spec in task.steps]
         size = sum(part.shard.bytes for part in task.parts)
         rules = [(name, step, _rule(step, size)) for name, step in steps]
-        swept = any(isinstance(step, SweepStep) for _, step in steps)
-        if swept or not _is_done(task.parts[0]):  # a sweep's memory needs all shards before
+        if not all(map(_is_done, task.parts)):  # a sweep's memory needs all shards before
             for part in task.parts:
                 with (
                     tempfile.TemporaryDirectory(dir=task.scratch) as scratch,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import stat
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 from submissions.cli import main
 from submissions.curation import work
-from submissions.curation.run import curate
+from submissions.curation.recipe import load_steps
+from submissions.curation.run import _Run, curate
 from submissions.curation.slurm import SlurmArray
+from submissions.curation.step import STEPS
 from submissions.executor import LocalProcesses
 from submissions.failures import Failure
 from tests.submissions.curation.conftest import (
@@ -24,6 +29,7 @@ from tests.submissions.curation.conftest import (
     write_warc,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 CHAIN = """
 [[steps]]
 use = "extract"
@@ -309,3 +315,39 @@ def test_a_finished_output_is_not_overwritten(run, pool):
     with pytest.raises(Failure) as caught:
         curate(pool.parent / "recipe.toml", [pool / "notes-0.jsonl"], pool.parent / "out")
     assert caught.value.code == "output_exists"
+
+
+def test_the_step_of_the_docs_runs(run, tmp_path):
+    page = (ROOT / "docs" / "curation.md").read_text()
+    block = page.split("## A step of your own\n\n")[1].split("\n\n`apply`")[0]
+    (tmp_path / "shouting.py").write_text(textwrap.dedent(block))
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    shard = write_lines(tmp_path / "a.jsonl", [{"text": "quiet words"}, {"text": "LOUD WORDS"}])
+    recipe = '[[steps]]\nuse = "shouting"\n'
+    document, output = run(recipe, shard, own=[tmp_path / "shouting.py"])
+    assert document["steps"][0]["reasons"] == {"capitals": {"documents": 1, "pieces": 0}}
+    assert texts_of(output) == ["quiet words"]
+
+
+def test_every_step_is_in_the_docs():
+    load_steps()
+    page = (ROOT / "docs" / "curation.md").read_text()
+    table = page.split("## Steps")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| (`[^|]+) \|", table, re.M))))
+    ours = {name for name, kind in STEPS.items() if kind.__module__ != "own" and
+            not kind.__module__.startswith("own_steps_")}  # fmt: skip
+    assert named == ours
+
+
+def test_old_work_of_another_input_or_recipe_decides_nothing(run, pool):
+    """Killed before its end, then run without a shard and with a shorter recipe."""
+    recipe = '[[steps]]\nuse = "exact-duplicates"\n[[steps]]\nuse = "sample"\nshare = 0.9\n'
+    copy = write_lines(pool / "a.jsonl", [{"text": prose(100)}, {"text": prose(1)}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Run, "placed", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            run(recipe, copy, pool / "notes-0.jsonl")
+    assert (pool.parent / ".out.partial").exists()
+    document, output = run(recipe.partition('[[steps]]\nuse = "sample')[0], pool / "notes-0.jsonl")
+    assert document["steps"][0]["dropped"] == 0
+    assert len(texts_of(output)) == 11

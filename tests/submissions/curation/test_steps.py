@@ -130,8 +130,9 @@ def test_exact_duplicates_keep_the_first():
 def test_minhash_keeps_the_first_of_near_copies():
     step, text = MinHashDuplicates(), prose(5, 30)
     near = text.replace("part 3", "part nine")
-    rows = [step.observe([Document(1, one) for one in part])
-            for part in ([prose(900, 3), text], [near, "something else, said at length"])]  # fmt: skip
+    other = "something else, said at length"
+    parts = ([prose(900, 3), text], [near, other])
+    rows = [step.observe([Document(1, one) for one in part]) for part in parts]
     assert [list(one) for one in step.decide(rows)] == [[True, True], [False, True]]
 
 

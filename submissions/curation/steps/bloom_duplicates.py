@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from submissions.curation.step import Document, SweepStep, step
+from submissions.near_duplicates import words as words_of
 
 if TYPE_CHECKING:
     from rbloom import Bloom
@@ -76,7 +77,7 @@ class BloomDuplicates(SweepStep, frozen=True):
 
     def _grams(self, paragraph: str) -> list[bytes]:
         """The n-grams of words of a paragraph, all words as one where there are fewer."""
-        words = paragraph.lower().split()
+        words = words_of(paragraph)
         if not words:
             return []
         last = max(len(words) - self.words, 0)

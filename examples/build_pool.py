@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import orjson
-from pages import page_of, spam_page, write_warc
+from pages import page_of, spam_page, write_warc  # type: ignore[import-not-found]  # beside this
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 SITE = Path(sysconfig.get_paths()["purelib"])

@@ -56,6 +56,7 @@ def start_site() -> None:
     (HOME / "log").mkdir(parents=True, exist_ok=True)
     path = HOME / "log" / "supervisor.log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}
+    environment.setdefault("CRUCIBLE_SCALES", f"{SCALE} smoke")
     with path.open("ab") as log:
         before = log.tell()
         process = subprocess.Popen(

@@ -88,8 +88,9 @@ def curate(
 
 
 def _check_order(recipe: Recipe, shards: Sequence[Shard]) -> None:
-    """Refuses a step that reads text where the input still is pages."""
-    pages = next((shard.name for shard in shards if shard.format.startswith("warc")), None)
+    """Refuses a step that reads text where the input still is pages; WET files hold texts."""
+    crawled = [shard.name for shard in shards if shard.format.startswith("warc")]
+    pages = next((name for name in crawled if ".wet" not in name.lower()), None)
     if pages is None:
         return
     for name, step in recipe.steps:
@@ -122,7 +123,7 @@ class _Run:
         self.stamps = [[shard.name, shard.identity, shard.stamp] for shard in shards]
 
     def stages(self) -> tuple[dict[str, StepCounts], dict[str, PartCounts]]:
-        """Runs all stages, the last one into `final`."""
+        """Runs all stages."""
         counts = {name: StepCounts() for name, _ in self.recipe.steps}
         parts: list[_Input] = [(shard, None, False) for shard in self.shards]
         before, why = "", ""

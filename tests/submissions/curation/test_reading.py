@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import pytest
+from warcio.warcwriter import WARCWriter
 
 from submissions.curation.reading import LARGEST_PAGE, read_input
+from submissions.curation.run import curate
 from submissions.curation.step import Document
 from submissions.curation.steps.extract import DEEPEST, Extract
 from submissions.failures import Failure
 from submissions.shards import LocalShard
-from tests.submissions.curation.conftest import write_warc
+from tests.submissions.curation.conftest import texts_of, write_warc
 
 PAGE = "<html><body><p>Der Fluß fließt über die Brücke, sagt Ольга, {}.</p></body></html>"
 HTML = "text/html; charset=utf-8"
@@ -118,3 +121,18 @@ def test_each_engine_finds_the_text(engine):
     assert Extract(engine=engine).apply(document) is None
     assert "Paragraph 8 tells at length" in document.text
     assert ("About" in document.text) == (engine == "wet")
+
+
+def test_a_wet_file_holds_texts_and_needs_no_extraction(tmp_path):
+    wet = tmp_path / "a.wet"
+    with wet.open("wb") as file:
+        writer = WARCWriter(file, gzip=False)
+        for number in range(2):
+            body = io.BytesIO(f"Der Fluß {number}".encode())
+            record = writer.create_warc_record(f"http://a.example/{number}", "conversion", body,
+                                               warc_content_type="text/plain")  # fmt: skip
+            writer.write_record(record)
+    (tmp_path / "recipe.toml").write_text('[[steps]]\nuse = "exact-duplicates"\n')
+    report = curate(tmp_path / "recipe.toml", [wet], tmp_path / "out")
+    assert report["documents"] == 2
+    assert texts_of(tmp_path / "out") == ["Der Fluß 0", "Der Fluß 1"]

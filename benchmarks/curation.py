@@ -37,9 +37,9 @@ CASES: list[tuple[str, dict[str, object], str]] = [
     ("gopher-repetition", {}, "filters.GopherRepetitionFilter()"),
     ("c4", {}, "filters.C4QualityFilter(split_paragraph=True)"),
     ("refinedweb-lines", {}, ""),
-    ("exact-duplicates", {}, ""),
+    ("exact-duplicates", {}, "dedup.ExactDedupSignature(OUT)"),
     ("minhash-duplicates", {}, "dedup.MinhashDedupSignature(OUT)"),
-    ("bloom-duplicates", {"expected": 2_000_000}, "dedup.SingleBloomFilter(OUT)"),
+    ("bloom-duplicates", {"expected": 2_000_000}, "dedup.SingleBloomFilter(OUT, BLOOM)"),
     ("sample", {"share": 0.5}, "filters.SamplerFilter(0.5)"),
 ]
 PEER = """
@@ -47,12 +47,14 @@ import contextlib, json, sys
 from time import process_time
 from datatrove.data import Document
 from datatrove.pipeline import dedup, extractors, filters
+from datatrove.pipeline.dedup.bloom_filter import BloomFilterConfig
 OUT = sys.argv[3]
+BLOOM = BloomFilterConfig(m_bytes=2**22, expected_elements=2_000_000)
 block = eval(sys.argv[2])
 rows = [json.loads(line) for line in open(sys.argv[1])]
 documents = [Document(text=row["text"], id=str(n), metadata={}) for n, row in enumerate(rows)]
 def run(some):
-    if hasattr(block, "extract"):  # its run() starts a process for each batch, which is not the work
+    if hasattr(block, "extract"):  # its run() starts processes, which is not the work
         for one in some:
             block.extract(one.text)
         return

@@ -135,11 +135,12 @@ class _Run:
         for number, steps in enumerate(groups):
             identity = Recipe(tuple(steps), ()).identity
             alone = not number and not any(isinstance(one.step, SweepStep) for one in steps)
-            key = _hash([key, identity, "" if alone else self.stamps])
+            ends = number == 0, number == len(groups) - 1
+            key = _hash([key, identity, ends, "" if alone else self.stamps])
             where = self.folder / f"{number}-{key[:16]}"
             where.mkdir(exist_ok=True)
             ready = [NamedStep(name, step.prepared(where)) for name, step in steps]
-            tasks = self._tasks(where, ready, parts, before, why)
+            tasks = self._tasks(where, ready, parts, (before, why), ends)
             self._run(tasks, f"step {number + 1} of {len(groups)}: {_named(steps)}")
             done = [(part, counts_of(part)) for task in tasks for part in task.parts]
             for _, one in done:
@@ -168,8 +169,8 @@ class _Run:
         where: Path,
         steps: Sequence[NamedStep],
         parts: Sequence[_Input],
-        before: str,
-        why: str,
+        decided: tuple[str, str],
+        ends: tuple[bool, bool],
     ) -> list[StageTask]:
         specs = tuple(
             StepSpec(name, _use_of(type(step)), msgspec.json.encode(step)) for name, step in steps
@@ -184,7 +185,7 @@ class _Run:
         size = -(-len(made) // sweeps[0].groups) if sweeps else 1
         cut = [tuple(made[start : start + size]) for start in range(0, len(made), size)]
         own = self.recipe.files
-        return [StageTask(one, specs, before, why, own, self.scratch) for one in cut]
+        return [StageTask(one, specs, *decided, *ends, own, self.scratch) for one in cut]
 
     def _run(self, tasks: list[StageTask], message: str) -> None:
         """Runs the tasks, the largest first; the first failure by name is raised at the end."""

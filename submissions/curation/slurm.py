@@ -54,6 +54,8 @@ class _Task(msgspec.Struct):
     steps: list[tuple[str, str, str]]
     before: str
     why: str
+    first: bool
+    last: bool
     own: list[str]
     scratch: str
 
@@ -131,7 +133,7 @@ def _written(task: StageTask) -> _Task:
     ]
     steps = [(spec.name, spec.use, spec.options.decode()) for spec in task.steps]
     own = [str(path) for path in task.own]
-    return _Task(parts, steps, task.before, task.why, own, str(task.scratch))
+    return _Task(parts, steps, task.before, task.why, task.first, task.last, own, str(task.scratch))
 
 
 def _shard(shard: Shard) -> _Local | _S3:
@@ -154,7 +156,9 @@ def _read_back(task: _Task) -> StageTask:
         parts.append(Part(shard, part.name, kept, Path(part.target), part.empty))
     steps = tuple(StepSpec(name, use, options.encode()) for name, use, options in task.steps)
     own = tuple(Path(path) for path in task.own)
-    return StageTask(tuple(parts), steps, task.before, task.why, own, Path(task.scratch))
+    return StageTask(
+        tuple(parts), steps, task.before, task.why, task.first, task.last, own, Path(task.scratch)
+    )
 
 
 def main(folder: str, count: str, size: str) -> None:

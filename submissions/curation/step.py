@@ -153,13 +153,15 @@ def step(name: str) -> Callable[[Kind], Kind]:
     return entered
 
 
-def batches(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
-    """The documents in lists of `size`, the last one shorter."""
+def batches(documents: Iterator[Document], size: int, characters: int) -> Iterator[list[Document]]:
+    """The documents in lists of `size`, fewer where their texts reach so many characters."""
     batch: list[Document] = []
+    held = 0
     for document in documents:
         batch.append(document)
-        if len(batch) == size:
+        held += len(document.text)
+        if len(batch) == size or held >= characters:
             yield batch
-            batch = []
+            batch, held = [], 0
     if batch:
         yield batch

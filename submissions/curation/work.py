@@ -28,7 +28,9 @@ from submissions.job import as_failure
 from submissions.shards import LocalShard, Shard
 
 BATCH = 256  # documents that a joint step observes together
+BATCH_CHARACTERS = 2**24  # of their texts, before the last one
 LEVEL = 3  # of zstd
+LINE = "_line"  # key of a document's line in the input, for messages and examples, between stages
 DOCUMENTS, ROWS, COUNTS, KEPT = ".jsonl.zst", ".npy", ".json", ".kept.npy"
 
 
@@ -61,6 +63,8 @@ class StageTask(NamedTuple):
     steps: tuple[StepSpec, ...]
     before: str  # the name of the joint step whose decision the parts carry, or nothing
     why: str  # its reason for dropping
+    first: bool  # reads the input itself
+    last: bool  # writes the output itself
     own: tuple[Path, ...]
     scratch: Path
 
@@ -142,7 +146,7 @@ class _PartRun:
             partial.open("wb") as raw,
             zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).stream_writer(raw) as file,
         ):
-            for batch in batches(self._stepped(), BATCH):
+            for batch in batches(self._stepped(), BATCH, BATCH_CHARACTERS):
                 if self.joint:
                     rows.append(self._observed(batch))
                 for document in batch:
@@ -196,15 +200,14 @@ class _PartRun:
         if self.part.empty:
             return
         if self.part.kept is None:
-            yield from read_input(self.local)
+            yield from self._read()
             return
         import numpy as np
 
         kept = np.load(self.part.kept)
         counts, why = self.counts.steps[self.task.before], self.task.why
-        for keep, document in zip(kept, read_input(self.local), strict=True):
+        for keep, document in zip(kept, self._read(), strict=True):
             size = _size(document)
-            document.line = document.fields.pop("_line", document.line)
             counts.taken += 1
             counts.bytes_in += size
             if keep:
@@ -214,6 +217,13 @@ class _PartRun:
                 counts.dropped += 1
                 counts.reason(why).documents += 1
                 counts.reason(why).add_example(document, self.part.name, document.text)
+
+    def _read(self) -> Iterator[Document]:
+        """The documents of the shard, with their lines in the input."""
+        for document in read_input(self.local):
+            if not self.task.first:
+                document.line = document.fields.pop(LINE)
+            yield document
 
     def _observed(self, batch: list[Document]) -> Any:
         assert self.joint is not None
@@ -229,8 +239,8 @@ class _PartRun:
 
     def _write(self, file: Any, document: Document) -> None:
         fields = {"text": document.text, **document.fields}
-        if self.joint:
-            fields["_line"] = document.line  # of the input, for messages and examples
+        if not self.task.last:
+            fields[LINE] = document.line
         try:
             line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         except (orjson.JSONEncodeError, TypeError) as error:

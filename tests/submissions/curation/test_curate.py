@@ -250,6 +250,23 @@ def test_the_command_prints_the_promised_keys(pool, tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_examples_name_lines_of_the_input_after_every_kind_of_stage(run, tmp_path):
+    """Line 1 leaves before; what a sweep and a joint step drop stands on lines 3 and 4."""
+    texts = ["short", prose(1), prose(1), prose(1) + "\nAnd one more line that is quite new here."]
+    shard = write_lines(tmp_path / "a.jsonl", [{"text": text, "_line": 9} for text in texts])
+    recipe = (
+        '[[steps]]\nuse = "gopher-quality"\n[[steps]]\nuse = "bloom-duplicates"\n'
+        'documents = false\n[[steps]]\nuse = "sample"\nbytes = 40\n'
+    )
+    _, output = run(recipe, shard)
+    log = [json.loads(line) for line in (output / "dropped.log").read_text().splitlines()]
+    found = {(one["step"], one["reason"]): one["line"] for one in log}
+    assert found["gopher-quality", "too few words"] == 1
+    assert found["bloom-duplicates", "all paragraphs seen before"] == 3
+    (kept,) = texts_of(output)
+    assert found["sample", "not drawn"] == (2 if kept.startswith("And") else 4)
+
+
 def test_nothing_left_is_an_empty_output_and_no_crash(run, pool):
     recipe = '[[steps]]\nuse = "gopher-quality"\nleast_words = 90000\n'
     recipe += '[[steps]]\nuse = "exact-duplicates"\n[[steps]]\nuse = "c4"\n'

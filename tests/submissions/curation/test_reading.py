@@ -66,7 +66,7 @@ def test_what_is_no_warc_is_a_failure(tmp_path, content):
 def test_a_huge_page_is_dropped_and_the_next_one_read(tmp_path):
     huge = b"<p>" + b"word " * (LARGEST_PAGE // 5 * 5)
     pages = [("http://a.example/0", huge, HTML), ("http://a.example/1", b"<p>Hello</p>", HTML)]
-    first, second = read_input(shard_of(write_warc(tmp_path / "a.warc.gz", pages)))
+    first, second = read_input(shard_of(write_warc(tmp_path / "a.warc", pages)))
     assert first.page == b""
     assert Extract().apply(first) == "page larger than 10 MiB"
     assert Extract().apply(second) is None

@@ -37,7 +37,7 @@ CASES: list[tuple[str, dict[str, object], str]] = [
     ("gopher-repetition", {}, "filters.GopherRepetitionFilter()"),
     ("c4", {}, "filters.C4QualityFilter(split_paragraph=True)"),
     ("refinedweb-lines", {}, ""),
-    ("exact-duplicates", {}, "dedup.ExactDedupSignature(OUT)"),
+    ("exact-duplicates", {}, ""),
     ("minhash-duplicates", {}, "dedup.MinhashDedupSignature(OUT)"),
     ("bloom-duplicates", {"expected": 2_000_000}, "dedup.SingleBloomFilter(OUT, BLOOM)"),
     ("sample", {"share": 0.5}, "filters.SamplerFilter(0.5)"),

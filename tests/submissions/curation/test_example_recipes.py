@@ -17,11 +17,13 @@ RECIPES = sorted(EXAMPLES.rglob("*.toml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_loads_once_its_files_are_there(tmp_path, path):
     shutil.copytree(path.parent, tmp_path / "recipes")
-    for name in re.findall(r'"((?:models|positives|negatives)/[^"]+)"', path.read_text()):
+    named = r'"((?:models|positives|negatives)/[^"]+|reference\.jsonl|deduplication)"'
+    for name in re.findall(named, path.read_text()):
         target = tmp_path / "recipes" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    assert load_recipe(tmp_path / "recipes" / path.name).steps
+    own = [EXAMPLES / "prose_paragraphs.py"]
+    assert load_recipe(tmp_path / "recipes" / path.name, own).steps
 
 
 def test_dclms_three_questions_have_their_recipes():

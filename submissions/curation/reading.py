@@ -31,7 +31,7 @@ def read_input(shard: LocalShard) -> Iterator[Document]:
             yield Document(line, text)
     else:
         compression = shard.format.removeprefix("jsonl").lstrip(".")
-        for line, fields in read_objects(shard.path, shard.name, compression):
+        for line, fields in read_objects(shard, compression):
             yield Document(line, fields.pop("text"), fields)
 
 
@@ -39,9 +39,7 @@ def _records(shard: LocalShard) -> Iterator[Document]:
     """HTML responses of a WARC as pages, conversions of a WET file as texts; others are passed."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-    stream = _Stream(
-        read_bytes(shard.path, shard.name, shard.format.removeprefix("warc").lstrip("."))
-    )
+    stream = _Stream(read_bytes(shard, shard.format.removeprefix("warc").lstrip(".")))
     number = found = 0
     try:
         # The library takes a file that is cut off as complete: the lengths are compared here.

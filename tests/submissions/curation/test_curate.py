@@ -116,7 +116,7 @@ def test_the_output_is_a_dataset_that_keeps_its_keys(run, pool):
 
     shards = find_dataset([output]).shards
     assert [shard.name for shard in shards][:2] == ["crawl-0.jsonl.zst", "crawl-1.jsonl.zst"]
-    rows = [fields for shard in shards for _, fields in read_objects(shard.path, "", "zst")]
+    rows = [fields for shard in shards for _, fields in read_objects(shard, "zst")]
     assert {frozenset(row) for row in rows} == {
         frozenset({"text", "url"}), frozenset({"text", "source"})
     }  # fmt: skip

@@ -42,7 +42,7 @@ $(DEV): $(SETUP)
 	$(PIP) -r requirements/dev.txt
 	@rm -f $(VENV)/.dev-* && touch $@
 
-demo: setup ## two submissions from dataset to score, then the leaderboard and its address
+demo: setup ## the story of curation: five submissions, what each step was worth, the leaderboard
 	@$(BIN)/python examples/demo.py
 
 up: setup ## run the site, the worker and the reconciler until Ctrl-C
@@ -70,6 +70,8 @@ lock: $(VENV)/bin/python ## write both lock files anew, after a change of the re
 bench: setup $(PEERS) ## speed beside peers; more with TASKS=, NEOX= and OPEN_LM= (docs/benchmarks.md)
 	$(BIN)/python benchmarks/tokenise.py --megabytes 60 --peer .venv-bench/bin/python
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scores
+	test -d var/bench-pool || $(BIN)/python examples/build_pool.py var/bench-pool --megabytes 10
+	$(BIN)/python -m benchmarks.curation --pool var/bench-pool --peer .venv-bench/bin/python
 ifdef TASKS
 	$(BIN)/python benchmarks/contamination.py --data $(TASKS) --peer .venv-bench/bin/python
 endif

@@ -1,20 +1,19 @@
 """Builds a toy pool of real text and real mess from what `make setup` has installed.
 
-    python examples/build_pool.py OUT_DIR [--megabytes 40]
+    python examples/build_pool.py OUT_DIR [--megabytes 55] [--reference FILE.jsonl]
 
 The text comes from Python's standard library and from the packages in this environment: docstrings
 and comments (documentation, for the most part), and what a crawl brings along as well: source code,
 templates, scripts, translations, licences, tables, checksums, tracebacks, page furniture, copies
-and near copies. The same installation gives the same bytes on every run.
+and near copies. Each text is a page of HTML (pages.py), and the pages lie in WARC files as a crawl
+leaves them. The same installation gives the same bytes on every run.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import gzip
 import inspect
-import io
 import os
 import random
 import re
@@ -24,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import orjson
-import zstandard
+from pages import page_of, spam_page, write_warc  # type: ignore[import-not-found]  # beside this
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -42,10 +41,12 @@ SHARES = {
     "headers": 0.02, "web": 0.01, "translations": 0.03, "licences": 0.01, "data": 0.02,
     "tracebacks": 0.02, "copies": 0.06, "near copies": 0.04,
 }  # fmt: skip
-SHARDS = ("pool-0.jsonl.zst", "pool-1.jsonl.gz", "pool-2.jsonl.zst", "pool-3.jsonl")
+FILES = 8
+SPAM = 0.06  # of the pages: keywords and nothing else
 LONGEST = 100_000  # characters of one document; a longer file is cut, as crawls do
 LONGEST_LIST = 5000  # of a list of check sums, so that there are tables besides them
 SHORTEST = 200
+LEAST_REFERENCE = 400
 
 DOCSTRING = re.compile(r'^[ \t]*[rRuU]?"""(.*?)"""', re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"(?:^[ \t]*#(?: .*)?\n){3,}", re.MULTILINE)
@@ -222,36 +223,46 @@ def build(megabytes: float) -> list[dict[str, str]]:
     return pool
 
 
-def write_shard(path: Path, documents: list[dict[str, str]]) -> None:
-    """Writes one shard in the format of its suffix, without a time stamp in it."""
-    lines = b"".join(orjson.dumps(document) + b"\n" for document in documents)
-    if path.suffix == ".zst":
-        lines = zstandard.ZstdCompressor(level=9, write_checksum=True).compress(lines)
-    elif path.suffix == ".gz":
-        packed = io.BytesIO()
-        with gzip.GzipFile(
-            filename="", mode="wb", fileobj=packed, compresslevel=6, mtime=0
-        ) as file:
-            file.write(lines)
-        lines = packed.getvalue()
-    path.write_bytes(lines)
+def reference() -> list[str]:
+    """Prose that somebody wrote with care: Python's language reference and long module texts."""
+    from pydoc_data.topics import topics as texts
+
+    found = [texts[name] for name in sorted(texts)]
+    for path in (path for path in installed(stdlib=True) if path.suffix == ".py"):
+        first = DOCSTRING.match(read(path).lstrip())
+        if first and len(first[1]) >= LEAST_REFERENCE:
+            found.append(inspect.cleandoc(first[1]))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the toy pool.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--megabytes", type=float, default=40, help="of text (default: 40)")
+    parser.add_argument("--megabytes", type=float, default=55, help="of text (default: 55)")
+    parser.add_argument("--reference", type=Path, help="also write examples of good prose")
     arguments = parser.parse_args()
     if arguments.out.exists():
         parser.error(f"{arguments.out} exists: name a new folder")
+    if arguments.reference:
+        lines = [orjson.dumps({"text": text}) + b"\n" for text in reference()]
+        arguments.reference.write_bytes(b"".join(lines))
     pool = build(arguments.megabytes)
     partial = arguments.out.with_name(f".{arguments.out.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    for index, name in enumerate(SHARDS):
-        write_shard(partial / name, pool[index :: len(SHARDS)])
+    rng = random.Random(1)  # noqa: S311 (the same pool every time is the point)
+    total = size = count = 0
+    for index in range(FILES):
+        pages = []
+        for document in pool[index::FILES]:
+            total += len(document["text"].encode())
+            pages.append(page_of(document["source"], document["text"]))
+            if rng.random() < SPAM:
+                pages.append(spam_page(rng))
+        write_warc(partial / f"crawl-{index}.warc.gz", pages)
+        count += len(pages)
+        size += sum(len(page.html) for page in pages)
     partial.rename(arguments.out)  # whoever sees the folder sees all of it
-    total = sum(len(document["text"].encode()) for document in pool)
-    print(f"{len(pool):,} documents, {total / 1e6:.1f} MB of text in {arguments.out}")
+    print(f"{count:,} pages, {size / 1e6:.1f} MB of HTML with {total / 1e6:.1f} MB of text")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,40 @@
-"""`make demo`: two submissions from dataset to score, through the same interfaces as everybody's.
+"""`make demo`: the story of curation, through the same interfaces as everybody's.
 
-Builds a toy pool of real text, curates it, starts the site, submits both datasets with the
-`crucible` command, waits until both are published and prints the leaderboard. The site is left
-running; `make down` stops it.
+Builds a pool of HTML pages in WARC files, makes five datasets of it with `crucible curate`, each
+one step further than the one before, starts the site, submits every dataset under two seeds with
+the `crucible` command, waits until all are published, prints the leaderboard and says what each
+step was worth. The site is left running; `make down` stops it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from evaluation.student import quantile
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("CRUCIBLE_HOME") or ROOT / "var").resolve()
 SERVER = f"http://127.0.0.1:{os.environ.get('CRUCIBLE_PORT', '8000')}"
 LOGINS = HOME / "demo-logins.json"
 CRUCIBLE = str(Path(sys.executable).with_name("crucible"))
-DESCRIPTIONS = {
-    "raw": "The toy pool unchanged: documentation, and the noise of a web crawl.",
-    "curated": "The toy pool after examples/curate.py: heuristics and deduplication.",
-}
+RECIPES = ROOT / "examples" / "story"
+# The entries in the order of the story: name, what its recipe reads, what it does.
+ENTRIES = (
+    ("raw", "pool", "All text of the pages: menus, banners and spam included."),
+    ("extraction", "pool", "The main content of the pages alone."),
+    ("heuristics", "extraction", "English pages and paragraphs that read like prose."),
+    ("deduplication", "heuristics", "Every document and paragraph once."),
+    ("classifier", "deduplication", "What is most like Python's own reference documentation."),
+)
+SCALE = "cpu-300k"
+SEEDS = (124, 125)
 
 
 def say(text: str) -> None:
@@ -45,6 +56,7 @@ def start_site() -> None:
     (HOME / "log").mkdir(parents=True, exist_ok=True)
     path = HOME / "log" / "supervisor.log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"}
+    environment.setdefault("CRUCIBLE_SCALES", f"{SCALE} smoke")
     with path.open("ab") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -78,15 +90,23 @@ def logins() -> dict[str, str]:
 
 
 def datasets() -> dict[str, Path]:
-    """The two datasets, built the first time."""
-    folders = {"raw": HOME / "demo" / "raw", "curated": HOME / "demo" / "curated"}
-    if not folders["raw"].exists():
-        run(sys.executable, "examples/build_pool.py", str(folders["raw"]))
-    if not folders["curated"].exists():
-        print(
-            run(sys.executable, "examples/curate.py", str(folders["raw"]), str(folders["curated"]))
-        )
-    return folders
+    """The folder of each entry, made the first time by its recipe from the one before."""
+    folder = HOME / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "pool").exists():
+        reference = str(folder / "reference.jsonl")
+        print(run(sys.executable, "examples/build_pool.py", str(folder / "pool"),
+                  "--reference", reference).strip())  # fmt: skip
+    for name, source, _ in ENTRIES:
+        if (folder / name).exists():
+            continue
+        recipe = folder / f"{name}.toml"  # beside the files that it names
+        recipe.write_text((RECIPES / recipe.name).read_text())
+        print(f"-- {name}: {RECIPES.name}/{recipe.name}")
+        command = ["curate", str(recipe), "--input", str(folder / source), "--output",
+                   str(folder / name), "--steps", "examples/prose_paragraphs.py"]  # fmt: skip
+        print(run(CRUCIBLE, *command))
+    return {name: folder / name for name, _, _ in ENTRIES}
 
 
 def crucible(token: str, *arguments: str) -> dict[str, Any]:
@@ -107,7 +127,7 @@ def wait_for(token: str, ids: list[int]) -> None:
                 loss = f", loss {metrics['loss']:.2f}" if "loss" in metrics else ""
                 share = f" {10 * tenths} %{loss}" if tenths else ""
                 now = time.strftime("%H:%M:%S")
-                print(f"   {now}  {document['name']:<8} {document['state']}{share}", flush=True)
+                print(f"   {now}  {document['name']:<20} {document['state']}{share}", flush=True)
             if document["state"] in ("failed", "cancelled"):
                 sys.exit(f"{document['name']}: {document['failure']}")
         time.sleep(3)
@@ -121,13 +141,50 @@ def progress_of(document: dict[str, Any]) -> tuple[int, dict[str, float]]:
     return 0, {}
 
 
-def verdict(rows: list[dict[str, Any]], ids: list[int]) -> str:
-    """Says whether curation paid, in points and in standard errors of the difference."""
-    raw, curated = (next(row for row in rows if row["id"] == number) for number in ids)
-    gap = curated["score"] - raw["score"]
-    error = (raw["stderr"] ** 2 + curated["stderr"] ** 2) ** 0.5
-    winner = "curated beats raw" if gap > 0 else "curated does NOT beat raw"
-    return f"{winner}: {100 * gap:+.1f} points, {gap / error:+.1f} standard errors"
+class Step(NamedTuple):
+    """What one step was worth, in points of the centred score, and the half-width at 95 %."""
+
+    name: str
+    score: float
+    gain: float
+    half: float
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if abs(self.gain) <= self.half:
+            return "cannot be told from nothing"
+        return "paid" if self.gain > 0 else "did harm"
+
+
+def steps_of(scores: dict[str, list[float]]) -> list[Step]:
+    """Each entry against the one before, by the spread between seeds pooled over all entries.
+
+    Questions are the same for all entries, so only the seeds' chance is in the intervals: they say
+    whether this suite, trained again, would show the difference.
+    """
+    count = len(next(iter(scores.values())))
+    means = {name: sum(one) / count for name, one in scores.items()}
+    squares = sum((x - means[name]) ** 2 for name, one in scores.items() for x in one)
+    df = len(scores) * (count - 1)
+    error = (2 * squares / df / count) ** 0.5  # of the difference of two means
+    half = quantile(0.975, df) * error
+    names = list(scores)
+    return [
+        Step(name, 100 * means[name], 100 * (means[name] - means[before]), 100 * half)
+        for before, name in itertools.pairwise(names)
+    ]
+
+
+def story(scores: dict[str, list[float]]) -> str:
+    """The steps as a table."""
+    first, *_ = scores
+    start = 100 * sum(scores[first]) / len(scores[first])
+    lines = [f"   {first:<14} {start:6.1f}"]
+    for step in steps_of(scores):
+        worth = f"{step.gain:+5.1f} ± {step.half:.1f} points"
+        lines.append(f"   {step.name:<14} {step.score:6.1f}   {worth}   {step.verdict}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -139,26 +196,29 @@ def main() -> None:
     token = run(
         sys.executable, "manage.py", "create_token", "participant", "--label", "demo"
     ).strip()
-    say("Building the two datasets")
+    say("Building the pool and curating it, step by step")
     folders = datasets()
-    ids = []
-    for name, folder in folders.items():
-        say(f"Checking and submitting {name}")
-        report = crucible(token, "check", str(folder), "--track", "filtering", "--scale", "smoke")
-        print(f"   {report['documents']:,} documents, about {report['tokens_estimate']:,} tokens")
-        document = crucible(
-            token, "submit", str(folder), "--track", "filtering", "--scale", "smoke",
-            "--name", name, "--description", DESCRIPTIONS[name],
-        )  # fmt: skip
-        ids.append(document["id"])
-    say("Validating, tokenising, training, evaluating and scoring both")
-    wait_for(token, ids)
-    arguments = ("leaderboard", "--track", "filtering", "--scale", "smoke")
+    ids: dict[int, str] = {}
+    for seed in SEEDS:
+        for name, _, description in ENTRIES:
+            document = crucible(
+                token, "submit", str(folders[name]), "--track", "filtering", "--scale", SCALE,
+                "--name", f"{name} ({seed})", "--description", description, "--seed", str(seed),
+            )  # fmt: skip
+            ids[document["id"]] = name
+    say(f"Validating, tokenising, training, evaluating and scoring {len(ids)} submissions")
+    wait_for(token, list(ids))
+    arguments = ("leaderboard", "--track", "filtering", "--scale", SCALE)
     board = crucible(token, *arguments)
     say(f"The leaderboard after {time.monotonic() - started:.0f} s")
     print(run(CRUCIBLE, *arguments, CRUCIBLE_SERVER=SERVER))
-    print(verdict(board["rows"], ids))
-    print(f"Look at it: {SERVER}/leaderboard/filtering/smoke/")
+    scores: dict[str, list[float]] = {name: [] for name, _, _ in ENTRIES}
+    for row in board["rows"]:
+        if row["id"] in ids:
+            scores[ids[row["id"]]].append(row["score"])
+    say(f"What each step was worth, over {len(SEEDS)} seeds, with 95 % intervals")
+    print(story(scores))
+    print(f"Look at it: {SERVER}/leaderboard/filtering/{SCALE}/")
     for name, password in accounts.items():
         print(f"Log in as {name} with the password {password}")
     print("The site keeps running; `make down` stops it.")

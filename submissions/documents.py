@@ -60,6 +60,12 @@ def read_jsonl(shard: Readable, compression: str) -> Iterator[Document]:
 
     Raises a `Failure` that names the shard and, where there is one, the line.
     """
+    for number, fields in read_objects(shard, compression):
+        yield Document(number, fields["text"])
+
+
+def read_objects(shard: Readable, compression: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same documents as (line, all keys), of which `text` is a string."""
     found, name = False, shard.name
     for number, line, terminated in numbered_lines(read_bytes(shard, compression), name):
         if not line.strip():
@@ -72,7 +78,7 @@ def read_jsonl(shard: Readable, compression: str) -> Iterator[Document]:
         text = document.get("text") if type(document) is dict else None
         if type(text) is not str:
             raise _no_text(document, name, number)
-        yield Document(number, text)
+        yield number, document
     if not found:
         raise Failure("shard_empty", "the shard holds no document", shard=name)
 

@@ -96,6 +96,12 @@ FAILURES: dict[str, FailureKind] = {
     "runs_invalid": _theirs("Correct the table; docs/mixture-lab.md describes its columns."),
     "too_few_runs": _theirs("Train further mixtures: `crucible mix design` suggests which."),
     "fit_invalid": _theirs("Name a file that `crucible mix fit` wrote."),
+    "curation_invalid": _theirs(
+        "Correct the curation recipe; docs/curation.md lists the steps and their options."
+    ),
+    "step_failed": _theirs(
+        "Correct what the message names and run the command again: it keeps what is done."
+    ),
     "sources_invalid": _theirs('Name every source with a number: {"web": 1e9, "code": 2e8}.'),
     "limits_infeasible": _theirs(
         "Take a smaller budget, more epochs, lower floors or more tokens."

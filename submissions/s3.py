@@ -11,7 +11,7 @@ import functools
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from submissions.failures import Failure
 from submissions.shards import (
+    FORMATS,
     S3_SCHEME,
     LocalShard,
     Shard,
@@ -97,7 +98,7 @@ class S3Shard(Shard):
             yield LocalShard(self.name, self.format, path)
 
 
-def s3_shards_at(uri: str) -> Iterator[S3Shard]:
+def s3_shards_at(uri: str, formats: Mapping[str, str] = FORMATS) -> Iterator[S3Shard]:
     """The shards of `s3://bucket/key`, or below `s3://bucket/prefix` as below a folder.
 
     Raises `dataset_missing` when there is nothing or one may not look, `unknown_format`, and
@@ -112,7 +113,7 @@ def s3_shards_at(uri: str) -> Iterator[S3Shard]:
             answer = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
             first = next(iter(answer.get("Contents", [])), None)
             if first and first["Key"] == key:
-                yield _shard(bucket, key.rpartition("/")[2], first)
+                yield _shard(bucket, key.rpartition("/")[2], first, formats)
                 return
         prefix = key if not key or key.endswith("/") else f"{key}/"
         pages = (
@@ -126,7 +127,7 @@ def s3_shards_at(uri: str) -> Iterator[S3Shard]:
                 empty = False
                 name = entry["Key"].removeprefix(prefix)
                 if not _is_left_out(name):
-                    yield _shard(bucket, name, entry)
+                    yield _shard(bucket, name, entry, formats)
         if empty:
             raise Failure("dataset_missing", f"there is no object at {uri}")
 
@@ -137,8 +138,8 @@ def _is_left_out(name: str) -> bool:
     return not file or is_companion(file) or any(part.startswith(".") for part in folders)
 
 
-def _shard(bucket: str, name: str, entry: dict[str, Any]) -> S3Shard:
-    kind = format_of(name)
+def _shard(bucket: str, name: str, entry: dict[str, Any], formats: Mapping[str, str]) -> S3Shard:
+    kind = format_of(name, formats)
     if kind is None:
         raise unknown_format(name)
     return S3Shard(name, kind, bucket, entry["Key"], entry["Size"], _plain(entry["ETag"]))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from submissions.failures import Failure
 from submissions.shards import (
+    FORMATS,
     LocalShard,
     Shard,
     format_of,
@@ -23,8 +24,8 @@ from submissions.shards import (
 )
 
 
-def find_shards(paths: Sequence[str | Path]) -> list[Shard]:
-    """The shards at `paths`, sorted by name.
+def find_shards(paths: Sequence[str | Path], formats: Mapping[str, str] = FORMATS) -> list[Shard]:
+    """The shards at `paths`, sorted by name; `formats` are those that count as shards.
 
     A path is a file, a folder that is searched to the bottom, or (as a string) `s3://bucket/key`
     with a key or a prefix that is treated like a folder. A shard below a folder is named by its
@@ -33,26 +34,26 @@ def find_shards(paths: Sequence[str | Path]) -> list[Shard]:
     are followed only to files of that same folder. Raises `dataset_missing`, `dataset_empty`,
     `unknown_format`, `shard_unreadable`, and for S3 `storage_unreachable`.
     """
-    shards = named_apart(shard for given in paths for shard in shards_at(given))
+    shards = named_apart(shard for given in paths for shard in shards_at(given, formats))
     if not shards:
         raise Failure("dataset_empty", f"there is no shard in {', '.join(map(str, paths))}")
     return shards
 
 
-def shards_at(given: str | Path) -> list[Shard]:
+def shards_at(given: str | Path, formats: Mapping[str, str] = FORMATS) -> list[Shard]:
     """The shards of one path as `find_shards` takes it; an empty list for an empty folder."""
     if is_s3(given):
         from submissions.s3 import s3_shards_at
 
-        return list(s3_shards_at(str(given)))
+        return list(s3_shards_at(str(given), formats))
     if not str(given):
         raise Failure("dataset_missing", "a path is empty")
     root = Path(given)
     if not root.exists():
         raise Failure("dataset_missing", f"there is no file or folder {root}")
     if root.is_dir():
-        return list(shards_below(root))
-    return [LocalShard(root.name, _format_of_given(root), root)]
+        return list(shards_below(root, formats=formats))
+    return [LocalShard(root.name, _format_of_given(root, formats), root)]
 
 
 def named_apart(shards: Iterable[Shard]) -> list[Shard]:
@@ -70,8 +71,8 @@ def named_apart(shards: Iterable[Shard]) -> list[Shard]:
     return sorted(apart, key=lambda shard: shard.name)
 
 
-def _format_of_given(path: Path) -> str:
-    kind = format_of(path.name)
+def _format_of_given(path: Path, formats: Mapping[str, str]) -> str:
+    kind = format_of(path.name, formats)
     if kind is None:
         raise unknown_format(path.name)
     if not path.is_file():
@@ -79,7 +80,9 @@ def _format_of_given(path: Path) -> str:
     return kind
 
 
-def shards_below(root: Path, left_out: Path | None = None) -> Iterator[LocalShard]:
+def shards_below(
+    root: Path, left_out: Path | None = None, formats: Mapping[str, str] = FORMATS
+) -> Iterator[LocalShard]:
     """Every shard in a folder, without hidden files and folders and the file `left_out`."""
 
     def unreadable(error: OSError) -> None:
@@ -99,7 +102,7 @@ def shards_below(root: Path, left_out: Path | None = None) -> Iterator[LocalShar
                 continue
             _check_inside(path, root, real_root)
             relative = path.relative_to(root).as_posix()
-            kind = format_of(name)
+            kind = format_of(name, formats)
             if kind is None:
                 raise unknown_format(relative)
             if not path.is_file():

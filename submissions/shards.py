@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
@@ -24,6 +24,13 @@ FORMATS = {
     ".jsonl.zst": "jsonl.zst",
     ".parquet": "parquet",
 }
+# What a crawl leaves: inputs of `crucible curate`, never shards of a dataset.
+CRAWL_FORMATS = FORMATS | {
+    ".warc": "warc",
+    ".warc.gz": "warc.gz",
+    ".wet": "warc",
+    ".wet.gz": "warc.gz",
+}
 # Files that published datasets hold beside their shards, without documents.
 COMPANION_SUFFIXES = (".md", ".rst", ".yaml", ".yml", ".py", ".sh", ".png", ".jpg", ".svg", ".pdf",
                       ".log", ".sha1", ".sha256", ".md5", ".crc", ".lock")  # fmt: skip
@@ -38,7 +45,8 @@ COMPANION_NAMES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json
 class Shard(ABC):
     """One file of documents, wherever it lies; can be pickled.
 
-    `name` is unique in the dataset and is what messages show; `format` is a value of `FORMATS`.
+    `name` is unique in the dataset and is what messages show; `format` is a value of
+    `CRAWL_FORMATS`.
     """
 
     name: str
@@ -149,10 +157,10 @@ def read_documents(shard: OpenShard) -> Iterator[Document]:
     return read_jsonl(shard, shard.format.removeprefix("jsonl").lstrip("."))
 
 
-def format_of(name: str) -> str | None:
+def format_of(name: str, formats: Mapping[str, str] = FORMATS) -> str | None:
     """The format that a file name's suffix tells, or None."""
     lower = name.lower()
-    return next((kind for suffix, kind in FORMATS.items() if lower.endswith(suffix)), None)
+    return next((kind for suffix, kind in formats.items() if lower.endswith(suffix)), None)
 
 
 def unknown_format(name: str) -> Failure:

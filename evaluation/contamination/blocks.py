@@ -63,6 +63,13 @@ def candidates(shard: OpenShard, index: Index, read: Read) -> Iterator[Candidate
         raise Failure("shard_empty", "the shard holds no document", shard=shard.name)
 
 
+def scan_of(lines: Sequence[bytes], index: Index, read: Read) -> Iterator[Candidate]:
+    """The same for JSON lines in memory, each one object with a `text`; lines count from 0."""
+    block = b"".join(lines)
+    scan = _Scan(index, read)
+    yield from scan.found(bytearray(block + bytes(PADDING)), len(block), range(len(lines)))
+
+
 def _by_bytes(shard: OpenShard, scan: _Scan) -> Iterator[Candidate]:
     compression = shard.format.removeprefix("jsonl").lstrip(".")
     lines = 0

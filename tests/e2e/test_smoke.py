@@ -51,11 +51,16 @@ def passwords(site) -> dict[str, str]:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curated toy dataset that fills the scale."""
     folder = tmp_path_factory.mktemp("dataset")
-    for command in (
-        ["build_pool.py", str(folder / "raw"), "--megabytes", "8"],
-        ["curate.py", str(folder / "raw"), str(folder / "curated")],
+    pool = ["examples/build_pool.py", str(folder / "pool"), "--megabytes", "8"]
+    subprocess.run([PYTHON, *pool], cwd=ROOT, check=True)
+    for recipe, source, output in (
+        ("extraction", "pool", "extracted"),
+        ("heuristics", "extracted", "curated"),
     ):
-        subprocess.run([PYTHON, f"examples/{command[0]}", *command[1:]], cwd=ROOT, check=True)
+        command = ["submissions.cli", "curate", f"examples/story/{recipe}.toml", "--input",
+                   str(folder / source), "--output", str(folder / output), "--steps",
+                   "examples/prose_paragraphs.py"]  # fmt: skip
+        subprocess.run([PYTHON, "-m", *command], cwd=ROOT, check=True)
     task = next(task for task in SUITE.tasks if task.label == LEAKED)
     leaked = read_questions(task, task_path(SUITE, task, None))[:12]
     text = "\n\n".join(f"{one.question} {one.answers[0]}" for one in leaked)

@@ -1,0 +1,1 @@
+"""The curation kit: a recipe file of named steps, run over shards by `crucible curate`."""

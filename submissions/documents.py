@@ -28,6 +28,8 @@ CHUNK = 2**20  # bytes of decompressed data that are looked at together
 ZSTD_CHUNK = 1024
 ZSTD_HEADER = 18  # bytes of a frame's header at most
 MAX_WINDOW = 512 * 2**20  # bytes that a frame may look back, as `zstd --long=29` writes it
+URL_KEYS = ("url", "WARC-Target-URI", "uri")
+MAX_URL = 2_000  # characters; a longer one is left out
 MAGICS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -37,10 +39,11 @@ MAGICS = {
 
 
 class Document(NamedTuple):
-    """One document: its line in the shard (from 1) and its text."""
+    """One document: its line in the shard (from 1), its text, and its address where it has one."""
 
     line: int
     text: str
+    url: str = ""
 
 
 def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
@@ -60,13 +63,24 @@ def read_jsonl(path: Path, name: str, compression: str) -> Iterator[Document]:
         text = document.get("text") if type(document) is dict else None
         if type(text) is not str:
             raise _no_text(document, name, number)
-        yield Document(number, text)
+        yield Document(number, text, url_of(document))
     if not found:
         raise Failure("shard_empty", "the shard holds no document", shard=name)
 
 
+def url_of(document: dict[str, Any]) -> str:
+    """The address of a page under one of URL_KEYS, or of those of its `metadata`; or nothing."""
+    for holder in (document, document.get("metadata")):
+        if type(holder) is dict:
+            for key in URL_KEYS:
+                found = holder.get(key)
+                if type(found) is str and 0 < len(found) <= MAX_URL:
+                    return found
+    return ""
+
+
 def read_parquet(path: Path, name: str) -> Iterator[Document]:
-    """The rows of a parquet shard's column `text`, in order."""
+    """The rows of a parquet shard's column `text`, in order; their addresses are not read."""
     from submissions.parquet import texts
 
     row = 0

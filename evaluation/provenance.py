@@ -24,7 +24,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
     `records_sha256` is empty where an older release kept no per-example records. `hardware`,
     `versions` and `code_commit` are those of training; `seconds` of all stages
-    together but the profile; `flops` and `loss` of training; `tokens`, `unique_tokens` and `epochs` as `TokenizeResult` defines them.
+    together but the profile; `flops` and `loss` of training; `tokens`, `unique_tokens` and `epochs`
+    as `TokenizeResult` defines them.
     """
 
     suite_sha256: str

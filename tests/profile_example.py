@@ -87,7 +87,9 @@ def write_example(folder: Path, numbers: range = range(1, 5), topic: str = "rive
     )  # fmt: skip
     hashes = np.array(list(numbers), dtype=np.uint64)
     own = np.array([signature(f"word {number} " * 20) for number in numbers], dtype=np.uint32)
-    sketches = Sketches("crucible profile 1", hashes, False, hashes, hashes, own, False, hashes)
+    sketches = Sketches("crucible profile 1", hashes, False, hashes, hashes, own, False, hashes,
+                        np.eye(len(numbers), 256, dtype=np.float32),
+                        np.eye(2, 256, dtype=np.float32))  # fmt: skip
     points = [MapPoint(x=0.2, y=0.3, topic=0), MapPoint(x=0.9, y=0.8, topic=1)]
     write_profile(folder, example_profile(topic), sketches, Sample(texts=texts, points=points))
 

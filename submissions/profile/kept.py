@@ -18,6 +18,7 @@ from submissions.codec import read
 from submissions.failures import Failure
 from submissions.files import placed_atomically
 from submissions.job import write_json_atomically
+from submissions.profile.embeddings import Vectors
 from submissions.profile.near import Signatures
 from submissions.profile.results import Profile
 from submissions.profile.sketches import Hashes
@@ -64,10 +65,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 class Sketches:
     """What two profiles are compared by.
 
-    `hashes` are the smallest of the distinct texts, all of them unless `full`. The near copies were
-    looked for among `near_hashes` with `signatures` [m, 112] and keys below `near_limit`. `grams`
-    are hashes of runs of words of the texts looked at, ascending. `salt` tells whether two profiles
-    can be compared at all.
+    `hashes` are the smallest of the distinct texts, all of them unless `full`. Near copies were
+    looked for among `near_hashes` with `signatures` [m, 112], drawn by `near_keys`. `grams` are
+    hashes of runs of words of the texts looked at, ascending. `vectors` [v, 256] of the first of
+    these texts and `centres` [t, 256] of the topics tell how topics shift. `salt` tells whether two
+    profiles can be compared at all.
     """
 
     salt: str
@@ -78,6 +80,8 @@ class Sketches:
     signatures: Signatures
     near_full: bool
     grams: Hashes
+    vectors: Vectors
+    centres: Vectors
 
 
 def write_profile(folder: Path, profile: Profile, sketches: Sketches, sample: Sample) -> None:
@@ -87,6 +91,7 @@ def write_profile(folder: Path, profile: Profile, sketches: Sketches, sample: Sa
             file, salt=np.frombuffer(sketches.salt.encode(), dtype=np.uint8),
             hashes=sketches.hashes, near_keys=sketches.near_keys, near_hashes=sketches.near_hashes,
             signatures=sketches.signatures, grams=sketches.grams,
+            vectors=sketches.vectors.astype(np.float16), centres=sketches.centres,
             full=np.array([sketches.full, sketches.near_full]),
         )  # fmt: skip
     write_json_atomically(folder / SAMPLE, sample)
@@ -116,6 +121,7 @@ def read_sketches(path: Path) -> Sketches:
                 bytes(arrays["salt"].astype(np.uint8)).decode(), _ids(arrays["hashes"]), full,
                 _ids(arrays["near_keys"]), _ids(arrays["near_hashes"]),
                 arrays["signatures"].astype(np.uint32), near_full, _ids(arrays["grams"]),
+                _vectors(arrays["vectors"]), _vectors(arrays["centres"]),
             )  # fmt: skip
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         reason = str(error).partition("\n")[0][:200]
@@ -126,6 +132,12 @@ def _ids(values: NDArray[np.uint64]) -> Hashes:
     if values.ndim != 1:
         raise ValueError("an array has a wrong shape")
     return values.astype(np.uint64)
+
+
+def _vectors(values: NDArray[np.float32]) -> Vectors:
+    if values.ndim != 2:
+        raise ValueError("an array has a wrong shape")
+    return values.astype(np.float32)
 
 
 def hex_of(value: int) -> str:

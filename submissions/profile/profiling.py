@@ -33,7 +33,8 @@ from submissions.profile.looking import Looked, LookTask, Row, look_at_shard
 from submissions.profile.overlap import overlap_of
 from submissions.profile.results import Profile
 from submissions.profile.sketches import Hashes, Sketch, merged
-from submissions.profile.summary import Counts, Seen, profile_of, sample_of
+from submissions.profile.summary import POINTS, Counts, Seen, profile_of, sample_of
+from submissions.profile.topics import centres_of
 from submissions.progress import Progress, no_progress
 
 EXACT = 1_000_000  # documents up to which surplus copies are counted, not estimated
@@ -82,7 +83,8 @@ def profile_dataset(
     profile, clusters = profile_of(counts, seen)
     sketches = Sketches(
         SALT.decode(), texts.hashes, texts.full, draw.kept[0],
-        draw.kept[1], seen.signatures, draw.full, _grams(seen.rows),
+        draw.kept[1], seen.signatures, draw.full, _grams(seen.rows), seen.vectors[:POINTS],
+        centres_of(seen.vectors, clusters.topic_of),
     )  # fmt: skip
     profile = structs.replace(
         profile,

@@ -54,6 +54,20 @@ def find_topics(vectors: Vectors, terms: Sequence[Sequence[str]]) -> Clusters:
     return Clusters(topic_of, _words_of(topic_of, terms, len(ranked)), places, centres, kept)
 
 
+def centres_of(vectors: Vectors, topic_of: NDArray[np.int64]) -> Vectors:
+    """The mean vector of each topic, shape (topics, d)."""
+    count = int(topic_of.max(initial=-1)) + 1
+    means = [vectors[topic_of == topic].mean(axis=0) for topic in range(count)]
+    return np.array(means, dtype=np.float32).reshape(count, vectors.shape[1])
+
+
+def nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
+    """The topic whose centre is nearest to each vector, shape (n,)."""
+    # |v - c|² without |v|², which is the same for every centre.
+    distance = (centres**2).sum(axis=1) - 2 * vectors @ centres.T
+    return distance.argmin(axis=1).astype(np.int64)
+
+
 def _clusters(vectors: Vectors, count: int) -> NDArray[np.int64]:
     if count == 1:
         return np.zeros(len(vectors), np.int64)

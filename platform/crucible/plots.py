@@ -158,7 +158,7 @@ def bar_plot(histogram: Sequence[tuple[float, int]], unit: str) -> BarPlot | Non
         )  # fmt: skip
         bars.append(bar)
     ticks = [
-        Tick(bar.x, f"{edge:g}" if edge < 10_000 else f"{edge:.2g}".replace("e+0", "e"))
+        Tick(bar.x, f"{edge:g}" if edge.is_integer() and edge < 10_000 else f"{edge:.2g}")
         for (edge, _), bar in list(zip(shown, bars, strict=True))[::every]
     ]
     common = max(shown, key=lambda entry: entry[1])[0]

@@ -68,7 +68,7 @@ def profile_of(counts: Counts, seen: Seen) -> tuple[Profile, Clusters]:
     """The figures, and the topics of the rows."""
     rows, shards = seen.rows, list(counts.shards.values())
     drawn = Drawn(seen.copies.astype(np.float64), min(1.0, len(rows) / max(seen.distinct, 1.0)))
-    clusters = find_topics(seen.vectors, [row.terms for row in rows])
+    clusters = find_topics(seen.vectors, [row.terms for row in rows], seen.copies)
     profile = Profile(
         documents=sum(one.documents for one in shards),
         sampled=int(seen.copies.sum()),

@@ -21,7 +21,7 @@ from submissions.profile.embeddings import Vectors
 MOST, PER_TOPIC = 24, 5  # topics, and the least square root of texts that asks for one more
 NAMED_BY = 4  # words of a topic's name
 WORDS = 10  # that are listed of a topic
-EVERYWHERE = 0.4  # of the texts: a word in so many of them names no topic
+EVERYWHERE = 0.25  # of the texts: a word in so many of them names no topic
 SEED = 1
 
 
@@ -39,12 +39,16 @@ class Clusters:
     kept: float
 
 
-def find_topics(vectors: Vectors, terms: Sequence[Sequence[str]]) -> Clusters:
-    """Clusters of texts by their unit vectors [n, d] and words; the same for the same input."""
+def find_topics(
+    vectors: Vectors, terms: Sequence[Sequence[str]], copies: NDArray[np.int64]
+) -> Clusters:
+    """Clusters of texts by their unit vectors [n, d] and words; the same for the same input.
+
+    The topic of most documents, by the copies [n] of each text, comes first.
+    """
     count = min(MOST, max(1, round(math.sqrt(len(vectors) / PER_TOPIC))))
     labels = _clusters(vectors, count)
-    # The largest topic is number 0; of equally large ones that of the first text.
-    sizes = np.bincount(labels, minlength=count)
+    sizes = np.bincount(labels, weights=copies, minlength=count)
     seen = list(dict.fromkeys(labels.tolist()))
     ranked = sorted(seen, key=lambda label: (-sizes[label], seen.index(label)))
     number = {label: place for place, label in enumerate(ranked)}
@@ -65,7 +69,8 @@ def nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
     """The topic whose centre is nearest to each vector, shape (n,)."""
     # |v - c|² without |v|², which is the same for every centre.
     distance = (centres**2).sum(axis=1) - 2 * vectors @ centres.T
-    return distance.argmin(axis=1).astype(np.int64)
+    found: NDArray[np.int64] = distance.argmin(axis=1).astype(np.int64)
+    return found
 
 
 def _clusters(vectors: Vectors, count: int) -> NDArray[np.int64]:

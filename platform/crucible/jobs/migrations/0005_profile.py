@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0003_scan_beside_the_chain"),
+        ("jobs", "0004_permission_for_metrics"),
     ]
 
     operations = [

@@ -137,8 +137,11 @@ def sample_choose(request: UserRequest, submission_id: int) -> HttpResponse:
 def compare(request: HttpRequest) -> HttpResponse:
     """Two datasets side by side, `?s=1&s=2`, of submissions that the visitor may see."""
     context: dict[str, Any] = {"page": None, "problem": None}
+    numbers = [text for text in request.GET.getlist("s")[:3] if text]
+    if not numbers:  # the page says where one chooses
+        return render(request, "data/compare.html", context)
     try:
-        found = [_profile_of(request, text) for text in request.GET.getlist("s")[:3] if text]
+        found = [_profile_of(request, text) for text in numbers]
         if len(found) != 2 or found[0] == found[1]:
             raise Failure("refused", "choose two different submissions")
         context |= {"one": found[0].submission, "other": found[1].submission}

@@ -23,8 +23,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """The provenance of a score.
 
     `records_sha256` is empty where an older release kept no per-example records. `hardware`,
-    `versions` and `code_commit` are those of training; `seconds` of all stages together; `flops`
-    and `loss` of training; `tokens`, `unique_tokens` and `epochs` as `TokenizeResult` defines them.
+    `versions` and `code_commit` are those of training; `seconds` of all stages
+    together but the profile; `flops` and `loss` of training; `tokens`, `unique_tokens` and `epochs`
+    as `TokenizeResult` defines them.
     """
 
     suite_sha256: str
@@ -67,7 +68,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
             evaluation_engine=evaluation.engine,
             hardware=results[Stage.TRAIN].hardware,
             versions=results[Stage.TRAIN].versions,
-            seconds=sum(result.seconds for result in results.values()),
+            seconds=sum(one.seconds for stage, one in results.items() if stage != Stage.PROFILE),
             flops=training.flops,
             loss=training.loss,
             tokens=dataset.tokens,

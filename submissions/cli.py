@@ -27,6 +27,7 @@ from submissions.states import Fault
 # libraries only when one of its commands runs.
 COMMAND_MODULES = (
     "submissions.commands", "submissions.manifest_commands", "submissions.curation.commands",
+    "submissions.profile.commands",
     "training_recipes.dataset_commands", "training_recipes.recipe_commands",
     "training_recipes.train_commands", "training_recipes.loss_commands",
     "training_recipes.export_commands", "evaluation.commands",

@@ -17,7 +17,7 @@ from submissions.codec import convert
 from submissions.dataset import PATH_HELP, find_dataset
 from submissions.failures import Failure, FailureDocument
 from submissions.progress import TerminalProgress, progress_for_terminal
-from submissions.states import TERMINAL, Stage, State, Track
+from submissions.states import BESIDE, TERMINAL, State, Track
 
 if TYPE_CHECKING:  # it imports requests, which no command without a server waits for
     from submissions.client import Client
@@ -167,11 +167,11 @@ def show_progress(progress: TerminalProgress, document: Document, shown: str) ->
     """Draws the bar of the stage that runs; returns its name, or nothing between two stages.
 
     `shown` is the stage of the bar on the screen: another stage gets a bar of its own, so that no
-    stage starts with the progress of the one before. The scan runs beside the chain and is drawn
-    only when the chain waits.
+    stage starts with the progress of the one before. What runs beside the chain is drawn only when
+    the chain waits.
     """
     running = [stage for stage in document["stages"] if stage["state"] == "running"]
-    chain = [stage for stage in running if stage["stage"] != Stage.SCAN]
+    chain = [stage for stage in running if stage["stage"] not in BESIDE]
     stage = next(iter(chain or running), None)
     if stage is None or stage["stage"] != shown:
         progress.close()

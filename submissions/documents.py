@@ -27,6 +27,8 @@ CHUNK = 2**20  # bytes of decompressed data that are looked at together
 ZSTD_CHUNK = 1024
 ZSTD_HEADER = 18  # bytes of a frame's header at most
 MAX_WINDOW = 512 * 2**20  # bytes that a frame may look back, as `zstd --long=29` writes it
+URL_KEYS = ("url", "WARC-Target-URI", "uri")
+MAX_URL = 2_000  # characters; a longer one is left out
 MAGICS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -36,10 +38,11 @@ MAGICS = {
 
 
 class Document(NamedTuple):
-    """One document: its line in the shard (from 1) and its text."""
+    """One document: its line in the shard (from 1), its text, and its address where it has one."""
 
     line: int
     text: str
+    url: str = ""
 
 
 class Readable(Protocol):
@@ -61,7 +64,7 @@ def read_jsonl(shard: Readable, compression: str) -> Iterator[Document]:
     Raises a `Failure` that names the shard and, where there is one, the line.
     """
     for number, fields in read_objects(shard, compression):
-        yield Document(number, fields["text"])
+        yield Document(number, fields["text"], url_of(fields))
 
 
 def read_objects(shard: Readable, compression: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -83,8 +86,19 @@ def read_objects(shard: Readable, compression: str) -> Iterator[tuple[int, dict[
         raise Failure("shard_empty", "the shard holds no document", shard=name)
 
 
+def url_of(document: dict[str, Any]) -> str:
+    """The address of a page under one of URL_KEYS, or of those of its `metadata`; or nothing."""
+    for holder in (document, document.get("metadata")):
+        if type(holder) is dict:
+            for key in URL_KEYS:
+                found = holder.get(key)
+                if type(found) is str and 0 < len(found) <= MAX_URL:
+                    return found
+    return ""
+
+
 def read_parquet(path: Path, name: str) -> Iterator[Document]:
-    """The rows of a parquet shard's column `text`, in order."""
+    """The rows of a parquet shard's column `text`, in order; their addresses are not read."""
     from submissions.parquet import texts
 
     row = 0

@@ -92,6 +92,7 @@ FAILURES: dict[str, FailureKind] = {
     "index_invalid": _theirs(
         "Give a folder that `crucible contamination index` wrote, or build the index again.",
     ),
+    "profile_invalid": _theirs("Name a folder that `crucible profile` wrote."),
     "reports_differ": _theirs("Scan all shards again with the same index."),
     "runs_invalid": _theirs("Correct the table; docs/mixture-lab.md describes its columns."),
     "too_few_runs": _theirs("Train further mixtures: `crucible mix design` suggests which."),

@@ -23,7 +23,7 @@ from submissions.states import Fault, Stage
 TICKS = os.sysconf("SC_CLK_TCK")
 BLOCK = 512  # bytes, of `st_blocks`
 # What a job of these reads is the participant's data and nothing else.
-DATA_STAGES = frozenset({Stage.VALIDATE, Stage.SCAN, Stage.TOKENIZE})
+DATA_STAGES = frozenset({Stage.VALIDATE, Stage.SCAN, Stage.PROFILE, Stage.TOKENIZE})
 KERNEL_GRACE = 60  # CPU seconds after which the kernel ends a process that the watcher did not
 
 

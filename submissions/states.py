@@ -34,14 +34,19 @@ class Track(StrEnum):
 
 
 class Stage(StrEnum):
-    """The stages; each is a module that runs as its own process. `scan` runs beside the others."""
+    """The stages; each is a module that runs as its own process."""
 
     VALIDATE = "validate"
     SCAN = "scan"
+    PROFILE = "profile"
     TOKENIZE = "tokenize"
     TRAIN = "train"
     EVALUATE = "evaluate"
     SCORE = "score"
+
+
+# They run beside the chain of the others.
+BESIDE = frozenset({Stage.SCAN, Stage.PROFILE})
 
 
 class Fault(StrEnum):

@@ -21,7 +21,7 @@ LEVELS = [
     {"roles"},
     {"accounts"},
     {"entries"},
-    {"budgets", "notifications", "leaderboard"},
+    {"budgets", "notifications", "leaderboard", "profiles"},
     {"review", "intake"},
     {"jobs", "boards"},
     {"pages", "privacy"},

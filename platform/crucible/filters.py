@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -112,3 +113,30 @@ def dot(drawn: Dot | None, interval: Sequence[float] | None = None) -> str:
         drawn.high,
         drawn.at,
     )
+
+
+@register.filter
+def plain(text: str) -> str:
+    """A stranger's text with every character that hides or turns others made visible.
+
+    Control and format characters, among them those that change the direction of writing, appear as
+    their number; the template escapes the rest.
+    """
+    return "".join(
+        f"\u27e8U+{ord(one):04X}\u27e9"
+        if unicodedata.category(one) in {"Cc", "Cf", "Co", "Cn"} and one not in "\n\t"
+        else one
+        for one in text
+    )
+
+
+@register.filter
+def within(error: float) -> str:
+    """Half of the 95 % interval of a share, in points: 0.01 → 2.0; a dash where it is exact."""
+    return f"{196 * error:.1f}" if error else "–"
+
+
+@register.filter
+def within_count(error: float | None) -> str:
+    """Half of the 95 % interval of a count; a dash where it is exact or not known."""
+    return f"{1.96 * error:,.0f}" if error else "–"

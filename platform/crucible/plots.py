@@ -115,3 +115,78 @@ def interval_of(value: float | None, stderr: float | None) -> Interval | None:
     if value is None or stderr is None:
         return None
     return value - 1.96 * stderr, value + 1.96 * stderr
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a histogram in pixels, with what it says."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+@dataclass(frozen=True)
+class BarPlot:
+    """A histogram with its axis."""
+
+    bars: list[Bar]
+    x_ticks: list[Tick]
+    summary: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    bottom: int = HEIGHT - BOTTOM
+
+
+def bar_plot(histogram: Sequence[tuple[float, int]], unit: str) -> BarPlot | None:
+    """Documents by the lower edge of each bin; None where there are no documents."""
+    filled = [number for number, (_, count) in enumerate(histogram) if count]
+    if not filled:
+        return None
+    shown = list(histogram[filled[0] : filled[-1] + 1])
+    highest = max(count for _, count in shown)
+    step = (WIDTH - LEFT - RIGHT) / len(shown)
+    bars, every = [], max(1, math.ceil(len(shown) / 8))
+    for number, (edge, count) in enumerate(shown):
+        height = (HEIGHT - TOP - BOTTOM) * count / highest
+        label = f"from {edge:g} {unit}: {count:,} documents"
+        bar = Bar(
+            round(LEFT + number * step, 1), round(HEIGHT - BOTTOM - height, 1),
+            round(max(step - 2, 1), 1), round(height, 1), label,
+        )  # fmt: skip
+        bars.append(bar)
+    ticks = [
+        Tick(bar.x, f"{edge:g}" if edge.is_integer() and edge < 10_000 else f"{edge:.2g}")
+        for (edge, _), bar in list(zip(shown, bars, strict=True))[::every]
+    ]
+    common = max(shown, key=lambda entry: entry[1])[0]
+    summary = f"Most documents have from {common:g} {unit}; the most in one bar are {highest:,}."
+    return BarPlot(bars, ticks, summary)
+
+
+MAP_SIZE, MAP_MARGIN = 480, 16  # pixels of a map
+COLOURS = 8  # classes of the sheet, by topic
+
+
+@dataclass(frozen=True)
+class Point:
+    """A text or the middle of a topic on the map, in pixels; `colour` is a class of the sheet."""
+
+    x: float
+    y: float
+    colour: int
+    label: str = ""
+
+
+def map_points(places: Sequence[tuple[float, float, int, str]]) -> list[Point]:
+    """Points of a map from places in 0..1 with topic and label; up is up."""
+    inner = MAP_SIZE - 2 * MAP_MARGIN
+    return [
+        Point(
+            round(MAP_MARGIN + inner * x, 1), round(MAP_MARGIN + inner * (1 - y), 1),
+            topic % COLOURS, label,
+        )
+        for x, y, topic, label in places
+    ]  # fmt: skip

@@ -48,6 +48,8 @@ BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGIN
 CRUCIBLE_SCALES = [canonical_name(name) for name in _words("CRUCIBLE_SCALES", "smoke")]
 CRUCIBLE_SUITE = os.environ.get("CRUCIBLE_SUITE", "full")
 CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
+# A folder that `crucible profile` wrote of the pool, with which every dataset is compared.
+CRUCIBLE_POOL_PROFILE = os.environ.get("CRUCIBLE_POOL_PROFILE", "")
 CRUCIBLE_LOCAL_SLOTS = int(os.environ.get("CRUCIBLE_LOCAL_SLOTS") or os.cpu_count() or 1)
 CRUCIBLE_BACKENDS = os.environ.get("CRUCIBLE_BACKENDS", "")
 # Whether jobs on this machine are put into a cage: auto (where it works), required, off.
@@ -98,6 +100,7 @@ CRUCIBLE_SITE = (
 DATASETS_DIR = HOME / "datasets"  # what participants hand in, by upload
 WORK_DIR = HOME / "work"  # what stages make, kept between attempts
 RECORDS_DIR = HOME / "records"  # the single answers behind each score, by their hash
+PROFILES_DIR = HOME / "profiles"  # sketch and sample of each profiled dataset, by submission
 JOBS_DIR = HOME / "jobs"  # one directory an attempt: the job contract
 ACCESS_DIR = HOME / "access"  # what a live attempt may read by reference; no cage shows it
 
@@ -121,6 +124,7 @@ INSTALLED_APPS = [
     "crucible.budgets",
     "crucible.notifications",
     "crucible.leaderboard",
+    "crucible.profiles",
     "crucible.review",
     "crucible.intake",
     "crucible.jobs",

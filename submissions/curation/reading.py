@@ -27,8 +27,8 @@ def read_input(shard: LocalShard) -> Iterator[Document]:
     if shard.format.startswith("warc"):
         yield from _records(shard)
     elif shard.format == "parquet":
-        for line, text in read_parquet(shard.path, shard.name):
-            yield Document(line, text)
+        for row in read_parquet(shard.path, shard.name):
+            yield Document(row.line, row.text)
     else:
         compression = shard.format.removeprefix("jsonl").lstrip(".")
         for line, fields in read_objects(shard, compression):

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from submissions.codec import to_json
 from submissions.hashing import file_sha256
 from submissions.job import RESULT, Artifact, Job, StageResult, run_stage
+from tests.profile_example import FILES, example_profile, write_example
 
 STEPS, NAP = 5, 0.3  # seconds a step
 HASH = "ab" * 32
@@ -28,6 +30,7 @@ SCORE = {
 FIGURES: dict[str, dict[str, Any]] = {
     "validate": {"documents": 1, "manifest_sha256": HASH},
     "scan": {"index_hash": HASH, "documents": 1, "bytes": 22, "seconds": 0.1},
+    "profile": to_json(example_profile()),
     "tokenize": {"tokenizer_sha256": HASH, "tokens": 6, "unique_tokens": 5, "epochs": 0.75},
     "train": {"engine": "composer", "weights_sha256": HASH, "flops": 1e12, "loss": 3.25,
               "loss_curve": [[1, 8.0], [50, 5.0]]},
@@ -35,7 +38,8 @@ FIGURES: dict[str, dict[str, Any]] = {
     "score": SCORE,
 }  # fmt: skip
 OUTPUTS = {
-    "validate": ["dataset"], "scan": ["report"], "tokenize": ["tokens"], "train": ["model"],
+    "validate": ["dataset"], "scan": ["report"], "profile": ["sample", "sketch"],
+    "tokenize": ["tokens"], "train": ["model"],
     "evaluate": ["results", "examples"], "score": ["score"],
 }  # fmt: skip
 REPORT = {"index_hash": HASH, "documents": 1, "bytes": 22, "seconds": 0.1, "examples": [],
@@ -72,6 +76,12 @@ def stage(job: Job) -> StageResult:
         made.write_text(json.dumps(REPORT))
         sha256 = file_sha256(made)  # the site looks at it
     outputs = {name: Artifact(made.as_uri(), sha256) for name in OUTPUTS[job.stage]}
+    if job.stage == "profile":
+        write_example(job.output)
+        outputs = {
+            name: Artifact((made / file).as_uri(), file_sha256(made / file))
+            for name, file in FILES.items()
+        }
     return StageResult(outputs, figures)
 
 

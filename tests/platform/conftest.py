@@ -21,6 +21,8 @@ from crucible.jobs import pipeline, queue
 from crucible.jobs.backends.base import JobSpec, JobState, JobStatus
 from crucible.pages import metrics, stages
 from evaluation.suite import load_suite
+from submissions.codec import to_json
+from tests.profile_example import FILES, example_profile, write_example
 from training_recipes.scales import load_scale
 
 # What migrations put there: the roles among it.
@@ -93,6 +95,7 @@ def staff(db: None) -> User:
 def make_submission(settings: Any, tmp_path: Any) -> Callable[..., Submission]:
     """Hands in a tiny upload; every field can be given."""
     settings.DATASETS_DIR = tmp_path / "datasets"
+    settings.PROFILES_DIR, settings.WORK_DIR = tmp_path / "profiles", tmp_path / "work"
 
     def make(user: User, **fields: Any) -> Submission:
         upload = uploads.upload_create(user=user)
@@ -131,6 +134,7 @@ RECIPE, SUITE = load_scale("smoke").recipe_sha256, load_suite("smoke").hash
 RESULTS: dict[str, dict[str, Any]] = {
     "validate": {"figures": {"documents": 1, "manifest_sha256": HASH}},
     "scan": {"figures": {}},
+    "profile": {"figures": to_json(example_profile())},
     "tokenize": {
         "figures": {"tokenizer_sha256": HASH, "tokens": 6, "unique_tokens": 5, "epochs": 0.75}
     },
@@ -157,8 +161,9 @@ RESULTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 OUTPUTS_OF = {
-    "validate": ["dataset"], "scan": ["report"], "tokenize": ["tokens"], "train": ["model"],
-    "evaluate": ["results", "examples"], "score": ["score"],
+    "validate": ["dataset"], "scan": ["report"], "profile": ["sample", "sketch"],
+    "tokenize": ["tokens"], "train": ["model"], "evaluate": ["results", "examples"],
+    "score": ["score"],
 }  # fmt: skip
 
 
@@ -183,11 +188,17 @@ def succeed(tmp_path: Path) -> Callable[[str], JobStatus]:
     """An outcome: every job has finished well, and the scan has found nothing."""
     report = tmp_path / "report.json"
     report.write_text(json.dumps(REPORT))
+    made = tmp_path / "profile-made"
+    write_example(made)
 
     def outcome(key: str) -> JobStatus:
         document = result_document(key)
         if document["stage"] == "scan":
             document["outputs"] = {"report": {"uri": report.as_uri(), "sha256": ""}}
+        if document["stage"] == "profile":
+            document["outputs"] = {
+                name: {"uri": (made / file).as_uri(), "sha256": ""} for name, file in FILES.items()
+            }
         return JobStatus(JobState.SUCCEEDED, document=document)
 
     return outcome

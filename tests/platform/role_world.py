@@ -24,12 +24,15 @@ from crucible.intake import uploads
 from crucible.jobs.models import Attempt, Lane
 from crucible.leaderboard.models import Baseline
 from crucible.notifications.models import Notice, Webhook
+from crucible.profiles.models import DatasetProfile
 from crucible.review.models import Appeal, HoldRule, Verdict
 from crucible.review.services import scan_record
 from crucible.roles.models import Act
 from evaluation.suite import load_suite
+from submissions.codec import to_json
 from submissions.failures import Failure
 from submissions.states import State
+from tests.profile_example import example_profile, write_example
 
 ROLES = ("visitor", "participant", "staff", "reviewer", "organiser", "administrator")
 LINE = b'{"text": "A document."}\n'
@@ -95,6 +98,10 @@ class World:
         confirmation = confirmation_link(alice).split("/")[-2]
         uid, _, reset = password_link(alice).split("/")[-2].partition("-")
         webhook = Webhook.objects.create(user=alice, url="https://example.org/hook")
+        profile = DatasetProfile.objects.create(
+            submission=self.submission, figures=to_json(example_profile())
+        )
+        write_example(profile.folder)
         item = scan_record(submission=self.submission, report=report()).items.get()
         verdict = Verdict.objects.create(item=item, kind="accept_with_mark", reason="So.",
                                          reviewer=judge)  # fmt: skip

@@ -65,7 +65,7 @@ def test_upload_in_pieces_then_submit(api, alice):
     assert status == 201
     assert (document["state"], document["seed"], document["user"]) == ("submitted", 7, "alice")
     assert document["url"] == f"http://testserver/submissions/{document['id']}/"
-    assert [stage["state"] for stage in document["stages"]] == ["waiting"] * 6
+    assert [stage["state"] for stage in document["stages"]] == ["waiting"] * 7
     status, refused = api(alice, "POST", "/submissions", body)
     assert (status, refused["code"]) == (400, "refused")
     status, refused = put(api, alice, upload["id"], "late.jsonl")

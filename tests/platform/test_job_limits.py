@@ -68,7 +68,8 @@ def test_no_default_ends_an_honest_job_on_a_slow_machine(scale):
         Stage.EVALUATE: max(work.seconds for work in cost.evaluate.values()),
         # A dataset of ten times what is read, in each stage that reads it.
         **dict.fromkeys(
-            (Stage.VALIDATE, Stage.SCAN, Stage.TOKENIZE), 10 * 3600 * cost.tokenise_cpu_hours
+            (Stage.VALIDATE, Stage.SCAN, Stage.PROFILE, Stage.TOKENIZE),
+            10 * 3600 * cost.tokenise_cpu_hours,
         ),
         Stage.SCORE: 1.0,
     }

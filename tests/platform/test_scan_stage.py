@@ -38,7 +38,7 @@ def test_scan_and_tokenize_run_at_once(alice, make_submission, backend, except_f
     backend.outcome = lambda key: succeed(key) if "-validate-" in key else RUNNING
     submission = advance(make_submission(alice))
     assert states(submission) == {
-        "validate": "succeeded", "scan": "running", "tokenize": "running",
+        "validate": "succeeded", "scan": "running", "tokenize": "running", "profile": "queued",
     }  # fmt: skip
     spec = backend.specs[f"{submission.id}-scan-a1"]
     assert spec.module == "evaluation.contamination.stage"
@@ -83,12 +83,12 @@ def test_of_a_queued_chain_and_a_queued_scan_the_chain_is_shown(
     backend.slots, backend.outcome = 0, succeed
     submission = advance(submission, 2)
     assert states(submission) == {
-        "validate": "succeeded", "scan": "queued", "tokenize": "queued",
+        "validate": "succeeded", "scan": "queued", "tokenize": "queued", "profile": "queued",
     }  # fmt: skip
     position = position_of(submission.attempts.get(stage="tokenize"), submission.scale)
     assert position is not None
-    assert position.of == 2
-    assert f"a free slot: position {position.number} of 2 in the queue" in waiting_for(submission)
+    assert position.of == 3
+    assert f"a free slot: position {position.number} of 3 in the queue" in waiting_for(submission)
 
 
 def test_a_scan_that_fails_for_good_fails_the_submission_after_the_score(

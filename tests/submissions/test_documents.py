@@ -16,7 +16,7 @@ import zstandard
 from submissions import documents
 from submissions.failures import Failure
 from submissions.shard_search import find_shards
-from submissions.shards import read_documents
+from submissions.shards import LocalShard, read_documents
 
 GOOD = b'{"text": "first"}\n{"text": "caf\xc3\xa9", "url": "x"}\n{"text": "third"}\n'
 
@@ -169,7 +169,7 @@ def test_what_is_allowed_is_read(tmp_path: Path) -> None:
              b'{"text": "end", "n": 123456789012345678901234567890}']  # fmt: skip
     path.write_bytes(b"\n".join(lines))
     (shard,) = find_shards([path])
-    assert [tuple(document) for document in read_documents(shard)] == [
+    assert [(document.line, document.text) for document in read_documents(shard)] == [
         (1, ""), (3, "a\0b"), (5, "last key"), (6, "😀"), (7, "end"),
     ]  # fmt: skip
 
@@ -233,7 +233,7 @@ def write_parquet(path: Path, **columns: object) -> Path:
 def test_parquet_rows_are_read_in_order(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", url=["u"] * 5, text=["a", "b", "", "é", "a"])
     (shard,) = find_shards([path])
-    assert [tuple(document) for document in read_documents(shard)] == [
+    assert [(document.line, document.text) for document in read_documents(shard)] == [
         (1, "a"), (2, "b"), (3, ""), (4, "é"), (5, "a"),
     ]  # fmt: skip
     large = pa.array(["x", "y"], pa.large_string())
@@ -270,3 +270,16 @@ def test_damaged_parquet_pages_are_refused(tmp_path: Path) -> None:
     data[4:400] = bytes(396)
     path.write_bytes(data)
     assert failure_of(path).code == "shard_corrupt"
+
+
+def test_the_address_of_a_document_is_found_where_datasets_keep_it(tmp_path):
+    lines = [
+        {"text": "a", "url": "http://a.example/"},
+        {"text": "b", "metadata": {"WARC-Target-URI": "http://b.example/"}},
+        {"text": "c", "url": 7, "metadata": "none"},
+        {"text": "d", "url": "x" * 3_000},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [document.url for document in read_documents(LocalShard("a.jsonl", "jsonl", path))]
+    assert found == ["http://a.example/", "http://b.example/", "", ""]

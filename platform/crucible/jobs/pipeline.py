@@ -31,12 +31,13 @@ from crucible.jobs.selectors import results_of
 from crucible.jobs.stages import STAGE_OF, STATE_OF, spec_of, stage_after
 from crucible.leaderboard.services import score_create
 from crucible.logs import logged_about
+from crucible.profiles.services import profile_take_over
 from crucible.redaction import cleaned, redact
 from crucible.review.selectors import review_waits_for, scan_exists
 from crucible.review.services import scan_take_over, store_clean_score, submission_settle
 from submissions.failures import Failure
 from submissions.job import as_failure
-from submissions.states import Fault, Stage, State
+from submissions.states import BESIDE, Fault, Stage, State
 
 logger = logging.getLogger(__name__)
 LOOKS_A_SECOND = 10  # at running jobs together, so that many of them do not drown the worker
@@ -47,6 +48,7 @@ LONGEST_PERIOD = timedelta(minutes=1)
 # disk or a network may recover: pauses grow up to a minute, and 40 of them take 37 minutes.
 MOST_BUGS, BUG_PERIOD = 10, timedelta(seconds=20)
 MOST_OS_ERRORS, FIRST_PAUSE = 40, timedelta(seconds=5)
+SCORED = frozenset({State.PUBLISHED, State.DISQUALIFIED})  # a profile that runs yet goes on
 MAX_STEPS = 8  # a hint goes on while there is something to do, but a task stays short
 
 
@@ -69,6 +71,8 @@ def _advance_once(submission_id: int) -> bool:
     if submission is None:
         return False
     if submission.is_over:
+        if State(submission.state) in SCORED and (left := live_profile(submission)):
+            return _profile_step(submission, left)
         return _stop_rest(submission)
     try:
         with transaction.atomic():
@@ -112,8 +116,8 @@ def _step(submission: Submission) -> bool:
     if state == State.CANCELLING:
         return _cancel(submission)
     live = {Stage(attempt.stage): attempt for attempt in submission.attempts.filter(state__in=LIVE)}
-    scan = live.pop(Stage.SCAN, None)
-    if state != State.VALIDATING and _scan(submission, scan):
+    scan, profile = live.pop(Stage.SCAN, None), live.pop(Stage.PROFILE, None)
+    if state != State.VALIDATING and (_scan(submission, scan) or _profile(submission, profile)):
         return True
     if state == State.REVIEWING:
         again = _settle(submission)
@@ -121,10 +125,10 @@ def _step(submission: Submission) -> bool:
         again = _go_on(submission, next(iter(live.values())))
     else:
         return _begin_attempt(submission, STAGE_OF[state])
-    if scan is not None and scan.state == AttemptState.RUNNING:
-        Submission.objects.filter(id=submission.id).update(
-            due_at=Least(Coalesce("due_at", Now() + LONGEST_PERIOD), Now() + _look_period(scan))
-        )
+    for beside in (scan, profile):
+        if beside is not None and beside.state == AttemptState.RUNNING:
+            due = Least(Coalesce("due_at", Now() + LONGEST_PERIOD), Now() + _look_period(beside))
+            Submission.objects.filter(id=submission.id).update(due_at=due)
     return again
 
 
@@ -144,6 +148,41 @@ def _scan(submission: Submission, attempt: Attempt | None) -> bool:
     if scan_exists(submission) or _given_up(submission):
         return False
     return _begin_attempt(submission, Stage.SCAN)
+
+
+def _profile(submission: Submission, attempt: Attempt | None) -> bool:
+    """One step of the profile beside the chain; True when something changed."""
+    if attempt is not None:
+        return _profile_step(submission, attempt)
+    last = submission.attempts.filter(stage=Stage.PROFILE).last()
+    if last is not None:  # it succeeded, or `_fail` saw that no other will follow
+        return False
+    return _begin_attempt(submission, Stage.PROFILE)
+
+
+def _profile_step(submission: Submission, attempt: Attempt) -> bool:
+    """One step of a live profile. No error in it is an error of the submission."""
+    try:
+        with transaction.atomic():
+            return _go_on(submission, attempt)
+    except BackendAway as away:
+        logger.warning("will ask again: %s", away)
+        return _wait(submission, str(away), AWAY_PERIOD)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.exception("the profile is given up")
+        attempt.refresh_from_db()
+        attempt.state, attempt.finished_at = AttemptState.FAILED, timezone.now()
+        attempt.failure = cleaned(as_failure(error).as_dict())
+        attempt.save(update_fields=["state", "finished_at", "failure"])
+        return True
+
+
+def live_profile(submission: Submission) -> Attempt | None:
+    """The attempt at a profile that is under way, if there is one."""
+    found: Attempt | None = submission.attempts.filter(stage=Stage.PROFILE, state__in=LIVE).first()
+    return found
 
 
 def _given_up(submission: Submission) -> Attempt | None:
@@ -266,6 +305,10 @@ def _succeed(submission: Submission, attempt: Attempt, status: JobStatus) -> boo
         assert attempt.result_document is not None  # a constraint of the table
         scan_take_over(submission=submission, result=attempt.result_document)
         return True
+    if attempt.stage == Stage.PROFILE:
+        assert attempt.result_document is not None  # a constraint of the table
+        profile_take_over(submission=submission, result=attempt.result_document)
+        return True
     following = stage_after(Stage(attempt.stage))
     if following is not None:
         return _enter(submission, following)
@@ -306,7 +349,7 @@ def _fail(submission: Submission, attempt: Attempt, status: JobStatus) -> bool:
     )  # fmt: skip
     if _may_try_again(submission, attempt):
         return _begin_attempt(submission, Stage(attempt.stage))
-    if attempt.stage == Stage.SCAN:  # what runs beside it goes on; `_settle` sees to this
+    if Stage(attempt.stage) in BESIDE:  # the chain goes on; `_settle` sees to a scan
         return True
     return _end(submission, failure)
 

@@ -3,9 +3,10 @@
 A queue is one scale on one backend. The backend's slots limit its running jobs, and so does its
 `Lane`, if an organiser set one. The order:
 
-1. higher priority first;
-2. then the team (or user without a team) with the fewest jobs running and ahead in the queue;
-3. then the older submission.
+1. profiles last: no other stage waits for a slot behind one;
+2. higher priority first;
+3. then the team (or user without a team) with the fewest jobs running and ahead in the queue;
+4. then the older submission.
 
 One process at a time grants slots, under an advisory lock of the transaction.
 """
@@ -52,12 +53,15 @@ with running as (
         ('cancelling', 'cancelled', 'failed') and not coalesce(l.held, false)
 ), shared as (
     select q.*, coalesce(r.jobs, 0)
-        + row_number() over (partition by q.holder order by q.priority desc, q.submission_id, q.id)
-        as share
+        + row_number() over (
+            partition by q.holder
+            order by q.stage = 'profile', q.priority desc, q.submission_id, q.id
+        ) as share
     from queued q left join running r on r.holder = q.holder
 ), placed as (
-    select *, row_number() over (order by priority desc, share, submission_id, id) as place
-    from shared
+    select *, row_number() over (
+        order by stage = 'profile', priority desc, share, submission_id, id
+    ) as place from shared
 )
 """
 

@@ -19,9 +19,9 @@ from django.utils import timezone
 from crucible.entries.models import Submission
 from crucible.hints import send_hint
 from crucible.jobs.models import LIVE, OCCUPYING, Attempt, AttemptState, Beat
-from crucible.jobs.pipeline import LONGEST_PERIOD
+from crucible.jobs.pipeline import LONGEST_PERIOD, SCORED
 from crucible.jobs.queue import slots_grant
-from submissions.states import TERMINAL
+from submissions.states import TERMINAL, Stage
 
 logger = logging.getLogger(__name__)
 LOCK = 4_201_177  # any number, the same in every reconciler of an installation
@@ -59,7 +59,11 @@ def reconcile_once() -> int:
     waiting = Attempt.objects.filter(state=AttemptState.QUEUED).order_by().distinct()
     for backend in waiting.values_list("backend", flat=True):
         slots_grant(backend)
-    stragglers = Attempt.objects.filter(state__in=LIVE, submission__state__in=TERMINAL)
+    stragglers = Attempt.objects.filter(state__in=LIVE, submission__state__in=TERMINAL).exclude(
+        # A profile goes on after the score: when it is due, or has got a slot.
+        Q(stage=Stage.PROFILE, submission__state__in=SCORED)
+        & (Q(submission__due_at__gt=Now()) | Q(submission__due_at=None, state=AttemptState.QUEUED))
+    )
     began, due = time.monotonic(), list(stragglers.values_list("submission_id", flat=True)[:BATCH])
     sent = sum(send_hint(submission_id) for submission_id in dict.fromkeys(due))
     # With a slow broker, submissions that this pass does not reach stay unclaimed.

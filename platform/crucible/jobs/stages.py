@@ -12,6 +12,7 @@ from crucible.intake.references import reference_of
 from crucible.jobs.backends.base import JobSpec
 from crucible.jobs.models import Attempt, AttemptState
 from crucible.leaderboard.suites import suite_name
+from crucible.profiles.services import sketches_lay_out
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from submissions.codec import to_json
 from submissions.manifest import MANIFEST
@@ -21,6 +22,7 @@ from training_recipes.scales import load_scale
 MODULES = {
     Stage.VALIDATE: "submissions.validate",
     Stage.SCAN: "evaluation.contamination.stage",
+    Stage.PROFILE: "submissions.profile.stage",
     Stage.TOKENIZE: "training_recipes.tokenize",
     Stage.TRAIN: "training_recipes.train",
     Stage.EVALUATE: "evaluation.evaluate",
@@ -39,6 +41,7 @@ AUDITED = 100
 # The stage whose artifacts a stage takes, and which.
 INPUTS_OF = {
     Stage.SCAN: (Stage.VALIDATE, ["dataset"]),
+    Stage.PROFILE: (Stage.VALIDATE, ["dataset"]),
     Stage.TOKENIZE: (Stage.VALIDATE, ["dataset"]),
     Stage.TRAIN: (Stage.TOKENIZE, ["tokens"]),
     Stage.EVALUATE: (Stage.TRAIN, ["model"]),
@@ -47,7 +50,7 @@ INPUTS_OF = {
 
 
 def stage_after(stage: Stage | None) -> Stage | None:
-    """The first stage of the chain for None, None after the last; `scan` is beside the chain."""
+    """The first stage of the chain for None, None after the last; the others are beside it."""
     order = list(STATE_OF)
     if stage is None:
         return order[0]
@@ -65,6 +68,8 @@ def _parameters(submission: Submission, stage: Stage) -> dict[str, Any]:
         }  # fmt: skip
     if stage == Stage.SCAN:
         return {"suite": suite_name(scale.name), "data": settings.CRUCIBLE_EVAL_DATA or None}
+    if stage == Stage.PROFILE:
+        return {"tokenizer": scale.tokenizer}
     if stage == Stage.TOKENIZE:
         multiple = settings.CRUCIBLE_MAX_MULTIPLE
         return {"scale": scale.name, "seed": submission.seed, "multiple": multiple}
@@ -88,7 +93,10 @@ def _inputs(submission: Submission, stage: Stage) -> dict[str, Any]:
     maker, names = INPUTS_OF[stage]
     made = Attempt.objects.get(submission=submission, stage=maker, state=AttemptState.SUCCEEDED)
     assert made.result_document is not None  # a constraint of the table
-    return {name: to_json(made.result_document.outputs[name]) for name in names}
+    inputs = {name: to_json(made.result_document.outputs[name]) for name in names}
+    if stage == Stage.PROFILE:
+        inputs |= to_json(sketches_lay_out(submission=submission))
+    return inputs
 
 
 def spec_of(attempt: Attempt) -> JobSpec:

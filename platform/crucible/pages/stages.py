@@ -120,7 +120,8 @@ def waiting_for(submission: Submission) -> str:
         attempt
         for attempt in submission.attempts.all()
         if attempt.state == AttemptState.QUEUED
-        # The chain waits for the scan only at its end.
+        # The chain waits for the scan only at its end, and never for the profile.
+        and attempt.stage != Stage.PROFILE
         and (attempt.stage != Stage.SCAN or submission.state == State.REVIEWING)
     ]
     if not in_queue or submission.state == State.CANCELLING:

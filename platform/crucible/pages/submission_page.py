@@ -19,6 +19,7 @@ from crucible.leaderboard.models import Score
 from crucible.leaderboard.selectors import scores_of
 from crucible.pages.stages import Spent, StageView, spent_on, stages_of, waiting_for
 from crucible.plots import Dot, LinePlot, dots_on_one_axis, interval_of, loss_plot
+from crucible.profiles.selectors import profile_of_submission
 from crucible.review.selectors import leaked_tasks
 from evaluation.metrics import TaskScore, centred_error
 from evaluation.results import EvaluateResult
@@ -57,6 +58,7 @@ class SubmissionPage:
     mixture_counted: bool
     loss: LinePlot | None
     leaks: list[str] | None
+    profiled: bool
     events: Sequence[Event]
     versions: list[tuple[str, str]]
 
@@ -114,6 +116,7 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
         mixture_counted=mixture_counted,
         loss=loss_plot(train.loss_curve) if train else None,
         leaks=leaked_tasks(submission),
+        profiled=profile_of_submission(submission) is not None,
         events=list(submission.events.all()) if inside else [],
         versions=_versions(score),
     )

@@ -98,7 +98,11 @@ def _uploads(before: datetime, tally: Tally, dry_run: bool) -> None:
 
 def _datasets(before: datetime, tally: Tally, dry_run: bool) -> None:
     over = _over(before).filter(state__in=WITHOUT_SCORE)
-    _folders(over, lambda submission: [folder_of(submission.upload)], tally, dry_run)
+
+    def of(submission: Submission) -> list[Path]:
+        return [folder_of(submission.upload), settings.PROFILES_DIR / str(submission.id)]
+
+    _folders(over, of, tally, dry_run)
 
 
 def _work(before: datetime, tally: Tally, dry_run: bool) -> None:
@@ -174,5 +178,7 @@ def _sweep() -> None:
 
 
 def _left_aside() -> Iterator[Path]:
-    for parent in (settings.WORK_DIR, settings.JOBS_DIR, settings.DATASETS_DIR):
+    for parent in (
+        settings.WORK_DIR, settings.JOBS_DIR, settings.DATASETS_DIR, settings.PROFILES_DIR,
+    ):  # fmt: skip
         yield from parent.glob(f"{ASIDE}*")

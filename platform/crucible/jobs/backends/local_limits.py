@@ -85,6 +85,7 @@ def _default(stage: str, name: str) -> Limits:
     memory, cpu, wall, disk = {
         Stage.VALIDATE: (data_memory, data_cpu, 4 * data_cpu, 2 * GIB + text / 10),
         Stage.SCAN: (data_memory, data_cpu, 4 * data_cpu, 4 * GIB + text / 10),
+        Stage.PROFILE: (data_memory, data_cpu, 4 * data_cpu, 4 * GIB + 4 * text),
         Stage.TOKENIZE: (data_memory, data_cpu, 4 * data_cpu, 2 * GIB + 2 * rows),
         Stage.TRAIN: (8 * GIB + 4 * STATE_BYTES * params, cores * train, train,
                       4 * GIB + 2 * (storage.states + storage.model)),

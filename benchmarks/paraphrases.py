@@ -318,6 +318,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of task files")
     parser.add_argument("--wordnet", type=Path, required=True, help="folder of data.noun")
     parser.add_argument("--questions", type=int, default=400, help="reworded, for a seed")
+    parser.add_argument("--documents", type=int, default=3_000, help="ordinary ones")
     parser.add_argument("--tune", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     given = parser.parse_args()
@@ -341,7 +342,7 @@ def main() -> None:
             chosen[search] = choose(search, one)
         for search, one in judged(given.seeds).items():
             report(search, one, chosen[search])
-        cost(vectors, given.seeds[0])
+        ordinary(vectors, given.seeds[0], chosen, given.documents)
 
 
 def choose(search: str, judged: Sequence[Judged]) -> float:
@@ -379,15 +380,21 @@ def report(search: str, judged: Sequence[Judged], threshold: float) -> None:
         print(f"  {kind}: n {len(ones):,}, found {share:.3f}, by the scan {scan:.3f}")
 
 
-def cost(vectors: Vectors, seed: int) -> None:
-    """Megabytes of ordinary text for a CPU second."""
-    texts = ordinary_documents(400, seed)
+def ordinary(vectors: Vectors, seed: int, chosen: dict[str, float], count: int) -> None:
+    """What is flagged in ordinary documents, and the megabytes of them for a CPU second."""
+    texts = ordinary_documents(count, seed)
     before = time.process_time()
     sentences = [" ".join(s.split()) for text in texts for s in SENTENCE.split(text)]
-    vectors.nearest([s for s in sentences if suits(s)], set())
+    kept = [s for s in sentences if suits(s)]
+    found = vectors.nearest(kept, set())
     spent = time.process_time() - before
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"\n{size:.2f} MB in {spent:.1f} CPU s: {size / spent:.3f} MB for a CPU second")
+    print(f"\n{len(texts):,} ordinary documents, {len(kept):,} sentences, {size:.2f} MB "
+          f"in {spent:.1f} CPU s: {size / spent:.3f} MB for a CPU second")  # fmt: skip
+    for search, threshold in chosen.items():
+        flags = sum(one[search][0] >= threshold for one in found)
+        print(f"  {search}: {flags:,} sentences flagged, {1e6 * flags / len(texts):,.0f} "
+              "for a million documents")  # fmt: skip
 
 
 if __name__ == "__main__":

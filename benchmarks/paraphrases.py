@@ -7,10 +7,9 @@ FOLDER is usr/share/wordnet of Debian's package wordnet-base), clauses in anothe
 passive, question to statement, and all together. What must not be found: questions of the same
 tasks that are taken out of the search, honest statements, and ordinary sentences.
 
-Three searches: `mean`, the cosine of mean word vectors (WordLlama's files, weighted by rarity);
-`margin`, by how much it exceeds the next question's; `aligned`, which compares the nearest
-questions word by word. The last two want every name and number of the question. A threshold is
-chosen on the seeds of --tune, the highest recall with a precision of 0.9, and judged on --seeds.
+Two searches of paraphrases.py: `mean`, the cosine of mean word vectors, and `aligned`, the one in
+use. A threshold is chosen on the seeds of --tune, the highest recall with a precision of 0.9, and
+judged on --seeds; so is the threshold in use.
 """
 
 from __future__ import annotations
@@ -24,12 +23,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -37,6 +33,13 @@ from evaluation.contamination.grade import OURS, Judge
 from evaluation.contamination.index import Index, build_index
 from evaluation.contamination.kinds import Leak, draw_leaks, honest_statement
 from evaluation.contamination.ordinary import ordinary_documents
+from evaluation.contamination.paraphrases import (
+    SENTENCE,
+    THRESHOLD,
+    Meanings,
+    sentences_of,
+    suits,
+)
 from evaluation.suite import load_suite
 
 SHORTEST, LONGEST = (
@@ -44,11 +47,7 @@ SHORTEST, LONGEST = (
     60,
 )  # words of a question that is reworded, and of a sentence that is compared
 REPLACED = 0.5  # of the words that have a synonym
-NEAREST = 5
-FLOOR = 0.6  # cosine below which a margin means nothing
 TARGET = 0.9  # precision
-WORD = re.compile(r"\w+|[^\w\s]")
-SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\n+")
 MOVED = re.compile(
     r"^(.{15,}?),? ((?:in|at|on|during|after|before|when|if|because|for|with|from)\b"
     r" [^,?.]{6,})([?.]*)$",
@@ -149,92 +148,6 @@ def rewrites(synonyms: Synonyms) -> dict[str, Rewrite]:
             "statement": statement, "together": together}  # fmt: skip
 
 
-class Vectors:
-    """WordLlama's word vectors, weighted by how rare a token is among the questions."""
-
-    def __init__(self, questions: Sequence[str]) -> None:
-        from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
-
-        found = find_spec("wordllama")
-        if found is None or found.origin is None:
-            raise SystemExit("this benchmark needs wordllama: pip install --no-deps wordllama")
-        folder = Path(found.origin).parent
-        self.tokenizer: Any = Tokenizer.from_file(
-            str(folder / "tokenizers/l2_supercat_tokenizer_config.json")
-        )
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
-        table = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
-        self.table = table.astype(np.float32)
-        self.units = self.table / np.linalg.norm(self.table, axis=1, keepdims=True).clip(1e-9)
-        tokens = self.tokens(questions)
-        counts = np.bincount(np.concatenate(tokens), minlength=len(self.table))
-        self.weights = (1e-3 / (1e-3 + counts / counts.sum())).astype(np.float32)
-        self.questions = list(questions)
-        self.of_questions = self.mean(tokens)
-        self.question_tokens = tokens
-        self.anchors = [_anchors(question) for question in questions]
-
-    def tokens(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
-        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [np.array(one.ids, np.int64) for one in encoded]
-
-    def mean(self, tokens: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        """[texts, 256] unit vectors."""
-        made = np.zeros((len(tokens), self.table.shape[1]), np.float32)
-        for row, ids in enumerate(tokens):
-            made[row] = self.weights[ids] @ self.table[ids]
-        return made / np.linalg.norm(made, axis=1, keepdims=True).clip(1e-9)
-
-    def nearest(self, texts: Sequence[str], out: set[int]) -> list[dict[str, tuple[float, int]]]:
-        """(score, question) of each text by each search; the questions `out` are no candidates."""
-        tokens = self.tokens(texts)
-        vectors, hidden, found = self.mean(tokens), sorted(out), []
-        for first in range(0, len(texts), 256):
-            scores = vectors[first : first + 256] @ self.of_questions.T
-            scores[:, hidden] = -1
-            best = np.argpartition(-scores, NEAREST, axis=1)[:, :NEAREST]
-            for row, candidates in enumerate(best):
-                text, ids = texts[first + row], tokens[first + row]
-                ranked = sorted(((float(scores[row, k]), int(k)) for k in candidates), reverse=True)
-                fit = [(score, k) for score, k in ranked if self._has_anchors(text, k)]
-                aligned = max(((self.aligned(ids, k), k) for _, k in fit), default=(0.0, -1))
-                found.append({"mean": ranked[0], "margin": self._margin(ranked, fit),
-                              "aligned": aligned})  # fmt: skip
-        return found
-
-    def _has_anchors(self, text: str, question: int) -> bool:
-        return self.anchors[question] <= set(WORD.findall(text.lower()))
-
-    def _margin(
-        self, ranked: list[tuple[float, int]], fit: list[tuple[float, int]]
-    ) -> tuple[float, int]:
-        """How much nearer the first that fits is than any other question that is not the same."""
-        if not fit or fit[0][0] < FLOOR:
-            return 0.0, -1
-        score, best = fit[0]
-        others = [s for s, k in ranked if self.questions[k] != self.questions[best]]
-        return score - max(others, default=0.0), best
-
-    def aligned(self, ids: npt.NDArray[np.int64], question: int) -> float:
-        """How well each token of question and text has its like in the other, the worse of both."""
-        asked = self.question_tokens[question]
-        if not len(ids) or not len(asked):
-            return 0.0
-        alike = self.units[asked] @ self.units[ids].T
-        there = np.average(alike.max(axis=1), weights=self.weights[asked])
-        back = np.average(alike.max(axis=0), weights=self.weights[ids])
-        return float(min(there, back))
-
-
-def _anchors(question: str) -> set[str]:
-    """Names and numbers, which no rewording changes."""
-    words = WORD.findall(question)
-    return {w.lower() for k, w in enumerate(words)
-            if any(c.isdigit() for c in w) or (k and w[0].isupper() and len(w) > 2)}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Case:
     """A text, its kind, and the question that it rewords or -1; `known`: the scan finds it."""
@@ -243,10 +156,6 @@ class Case:
     text: str
     question: int
     known: bool
-
-
-def suits(text: str) -> bool:
-    return SHORTEST <= len(text.split()) <= LONGEST
 
 
 def cases_of(
@@ -272,11 +181,7 @@ def cases_of(
     out = {rows[leak.example] for leak in others}
     told = (honest_statement(leak, draw) for leak in leaks[:count])
     cases += [Case("honest statement", text, -1, False) for text in told if text]
-    sentences = [
-        " ".join(piece.split()) for text in ordinary_documents(2 * count, seed)
-        for piece in SENTENCE.split(text)
-    ]  # fmt: skip
-    kept = [text for text in sentences if suits(text)]
+    kept = [s for text in ordinary_documents(2 * count, seed) for s in sentences_of(text)]
     cases += [Case("ordinary sentence", text, -1, False)
               for text in draw.sample(kept, min(len(kept), 5 * count))]  # fmt: skip
     return cases, out
@@ -300,13 +205,13 @@ def figures(judged: Sequence[Judged], threshold: float) -> tuple[float, float, f
             hidden / max(len(unknown), 1))  # fmt: skip
 
 
-def run(vectors: Vectors, cases: Sequence[Case], out: set[int]) -> dict[str, list[Judged]]:
+def run(meanings: Meanings, cases: Sequence[Case], out: set[int]) -> dict[str, list[Judged]]:
     judged = defaultdict(list)
-    found = vectors.nearest([case.text for case in cases], out)
-    for case, one in zip(cases, found, strict=True):
-        for search, (score, question) in one.items():
+    found = meanings.nearest([case.text for case in cases], sorted(out))
+    for case, both in zip(cases, found, strict=True):
+        for search, (score, question) in zip(("mean", "aligned"), both, strict=True):
             right = case.question >= 0 and (
-                vectors.questions[question] == vectors.questions[case.question]
+                meanings.questions[question] == meanings.questions[case.question]
             )
             judged[search].append(Judged(case, score, right))
     return judged
@@ -325,24 +230,25 @@ def main() -> None:
     made = rewrites(Synonyms(given.wordnet))
     with tempfile.TemporaryDirectory(prefix="crucible-paraphrases-") as folder:
         index = build_index(load_suite("full"), given.data, Path(folder) / "index")
-        texts = _questions(index)
-        rows = {example: row for row, example in enumerate(texts)}
-        vectors = Vectors([" ".join(text.split()) for text in texts.values()])
+        meanings = Meanings(index)
+        rows = {example: row for row, example in enumerate(meanings.examples)}
 
         def judged(seeds: Sequence[int]) -> dict[str, list[Judged]]:
             both = defaultdict(list)
             for seed in seeds:
                 cases, out = cases_of(index, rows, made, seed, given.questions)
-                for search, one in run(vectors, cases, out).items():
+                for search, one in run(meanings, cases, out).items():
                     both[search] += one
             return both
 
         chosen = {}
         for search, one in judged(given.tune).items():
             chosen[search] = choose(search, one)
-        for search, one in judged(given.seeds).items():
+        tested = judged(given.seeds)
+        for search, one in tested.items():
             report(search, one, chosen[search])
-        ordinary(vectors, given.seeds[0], chosen, given.documents)
+        report("aligned, as in use,", tested["aligned"], THRESHOLD)
+        ordinary(meanings, given.seeds[0], given.documents)
 
 
 def choose(search: str, judged: Sequence[Judged]) -> float:
@@ -380,21 +286,16 @@ def report(search: str, judged: Sequence[Judged], threshold: float) -> None:
         print(f"  {kind}: n {len(ones):,}, found {share:.3f}, by the scan {scan:.3f}")
 
 
-def ordinary(vectors: Vectors, seed: int, chosen: dict[str, float], count: int) -> None:
+def ordinary(meanings: Meanings, seed: int, count: int) -> None:
     """What is flagged in ordinary documents, and the megabytes of them for a CPU second."""
     texts = ordinary_documents(count, seed)
     before = time.process_time()
-    sentences = [" ".join(s.split()) for text in texts for s in SENTENCE.split(text)]
-    kept = [s for s in sentences if suits(s)]
-    found = vectors.nearest(kept, set())
+    kept = [sentence for text in texts for sentence in sentences_of(text)]
+    flags = sum(best[0] >= THRESHOLD for _, best in meanings.nearest(kept))
     spent = time.process_time() - before
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"\n{len(texts):,} ordinary documents, {len(kept):,} sentences, {size:.2f} MB "
-          f"in {spent:.1f} CPU s: {size / spent:.3f} MB for a CPU second")  # fmt: skip
-    for search, threshold in chosen.items():
-        flags = sum(one[search][0] >= threshold for one in found)
-        print(f"  {search}: {flags:,} sentences flagged, {1e6 * flags / len(texts):,.0f} "
-              "for a million documents")  # fmt: skip
+    print(f"\n{len(texts):,} ordinary documents, {len(kept):,} sentences: {flags} flagged\n"
+          f"{size:.2f} MB in {spent:.1f} CPU s: {size / spent:.3f} MB a CPU second")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def _names(question: str) -> set[str]:
 
 
 def _lengths(vectors: Vectors) -> Vectors:
-    return np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
+    return np.asarray(np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9), np.float32)
 
 
 def _model() -> tuple[Any, Vectors]:

@@ -57,6 +57,9 @@ def register(commands: Commands) -> None:
     scan.add_argument(
         "--methods", nargs="*", default=[], choices=METHODS, help="published rules, to compare"
     )
+    scan.add_argument(
+        "--paraphrases", action="store_true", help="hints at reworded questions, from a sample"
+    )
     clean.add_argument("--output", type=output_folder, required=True, metavar="DIR")
     clean.add_argument(
         "--severity", default="medium", choices=CLEANED, help="the least grave that leaves"
@@ -120,6 +123,7 @@ def run_scan(arguments: argparse.Namespace) -> dict[str, Any]:
         progress_for_terminal(),
         _placement(arguments),
         tuple(arguments.methods),
+        arguments.paraphrases,
     )
 
 
@@ -137,6 +141,9 @@ def render_scan(report: dict[str, Any]) -> str:
         key = "dirty" if name == "dclm-overlap" else "flagged"
         examples = sum(task[key] for task in found["tasks"].values())
         lines.append(f"{name}: {found['documents']:,} documents, {examples:,} examples {key}")
+    if hints := report.get("paraphrases"):
+        said = f"PARAPHRASE: {hints['found']:,} in a sample of {hints['documents']:,} documents"
+        lines.append(f"{said}, hints for a person to read")
     if report["missing_tasks"]:
         lines.append("not looked for: " + ", ".join(report["missing_tasks"]))
     return "\n".join(lines)

@@ -24,7 +24,8 @@ class Units(NamedTuple):
     them any n-gram of the index covers, `words` (uint64; empty in an index to hand out) their
     hashes. Of an example: words of the question, of the answer that follows it, of all choices,
     `alone` (rules.py), its passage's number or -1; `pace` (float64) how many English words each of
-    its words is worth (folding.py). Answers: `answer_key` the polynomial hash,
+    its words is worth (folding.py), `content` [E, 2] (float32) how much question, and question with
+    answer, say (content.py). Answers: `answer_key` the polynomial hash,
     words, `weak`, and where the hashes begin in `answer_hashes`.
     """
 
@@ -41,6 +42,7 @@ class Units(NamedTuple):
     alone: npt.NDArray[np.uint8]
     passage: npt.NDArray[np.int32]
     pace: npt.NDArray[np.float64]
+    content: npt.NDArray[np.float32]
     first_answer: npt.NDArray[np.int64]
     answer_key: npt.NDArray[np.uint64]
     answer_words: npt.NDArray[np.int32]

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.contamination.code import Programs, programs_of
+from evaluation.contamination.content import content_of
 from evaluation.contamination.folding import Fold, fold_table
 from evaluation.contamination.grams import MOST_UNITS, CommonGrams, gram_table, keep_grams
 from evaluation.contamination.hits import Units, running_sums
@@ -296,6 +297,7 @@ class _Builder:
             alone=np.array(alone, np.uint8),
             passage=passage,
             pace=pace,
+            content=content_of(words, first, asked),
             first_answer=np.cumsum([0, *(len(unit.answers) for unit in self.units)]),
             answer_key=np.array(keys, np.uint64),
             answer_words=np.array(lengths, np.int32),

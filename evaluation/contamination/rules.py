@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from evaluation.contamination.compiling import compiled
 
-RULES = 3  # version of this module, of verify.py, words.py, reading.py, markup.py,
-# scanner.py, hits.py, questions.py, code.py and index.py
+RULES = 4  # version of this module, of verify.py, words.py, reading.py, markup.py,
+# scanner.py, hits.py, questions.py, code.py, content.py and index.py
 SEVERITIES = ("high", "medium", "review", "passage")
 HIGH, MEDIUM, REVIEW, PASSAGE, NOTHING = range(5)
 

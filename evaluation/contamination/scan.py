@@ -23,6 +23,7 @@ from evaluation.contamination.compiling import is_kept
 from evaluation.contamination.evidence import finding_of, match_of, program_finding
 from evaluation.contamination.index import Index, load_index
 from evaluation.contamination.methods import Methods
+from evaluation.contamination.paraphrases import Meanings, find_paraphrases
 from evaluation.contamination.report import FoundExamples, Report, ShardReport
 from evaluation.contamination.scanner import scan_lines
 from submissions.dataset import find_dataset
@@ -52,15 +53,18 @@ def scan_dataset(
     progress: Progress = no_progress,
     placement: Placement | None = None,
     methods: tuple[str, ...] = (),
+    paraphrases: bool = False,
 ) -> dict[str, Any]:
     """Writes the report of the dataset at `paths` to the file `output` and returns it.
 
-    `methods` are published rules of methods.py to apply besides.
+    `methods` are published rules of methods.py to apply besides; `paraphrases` adds what
+    `find_paraphrases` sees in a sample, which no count takes in.
     Raises what `find_dataset`, `load_index` and `read_documents` raise: a shard that cannot be read
     to its end has no report.
     """
     started = time.monotonic()
     loaded = load_index(index)
+    meanings = Meanings(loaded) if paraphrases else None  # what is missing for it, is told now
     dataset = find_dataset(paths)
     work = output.with_name(f".{output.name}.partial")
     work.mkdir(parents=True, exist_ok=True)
@@ -69,6 +73,8 @@ def scan_dataset(
     for done in _scanned(tasks, progress, placement or LocalProcesses(1)):
         report.add(done)
     document = report.document(round(time.monotonic() - started, 3))
+    if meanings:
+        document["paraphrases"] = find_paraphrases(meanings, dataset.shards, progress)
     write_json_atomically(output, document)
     shutil.rmtree(work)
     return document

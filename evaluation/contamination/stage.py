@@ -32,7 +32,9 @@ def stage(job: Job) -> StageResult[ScanResult]:
     )
     dataset = job.inputs["dataset"].path
     output = job.output / REPORT
-    document = scan_dataset([dataset], index.folder, output, job.progress, LocalProcesses(cores()))
+    document = scan_dataset(
+        [dataset], index.folder, output, job.progress, LocalProcesses(cores()), paraphrases=True
+    )
     figures = convert(ScanResult, document, code="internal_error", where=REPORT)
     return StageResult({"report": Artifact(output.as_uri(), file_sha256(output))}, figures)
 

@@ -36,6 +36,8 @@ FEW = 3  # places of an n-gram in all examples: one that is asked in several tas
 ROW, SCORES = 8, 3  # columns of a finding
 # A short question is a sentence that anybody may write; several in one document are a test.
 SHORT_WORDS, TOGETHER = 8, 3
+# One that says less than so many average words (content.py) is what many texts say.
+LEAST_CONTENT = 5
 # As typed numbers: for a literal argument Numba compiles a function once more.
 PUT, TAKE, SURE = np.int64(1), np.int64(-1), np.bool_(True)
 
@@ -195,7 +197,7 @@ def judge(hits: Any, sums: Any, units: Any, rows: Any, scores: Any) -> Any:
         written += _judge_example(hits, starts[g], starts[g + 1], passages, sums, units,
                                   rows[written:], scores[written:])  # fmt: skip
     graver = min(written, len(rows))
-    _doubt_short_ones(rows, graver)
+    _doubt_short_ones(rows, scores, graver, units)
     for p in range(len(passages)):
         number = np.int64(passages[p, 0])
         for k in range(units.first_example[number], units.first_example[number + 1]):
@@ -254,21 +256,25 @@ def _covered(covered: Any, start: Any, end: Any) -> Any:
 
 
 @compiled
-def _doubt_short_ones(rows: Any, count: Any) -> None:
-    """Fewer than TOGETHER short questions in a document may be chance: REVIEW."""
+def _doubt_short_ones(rows: Any, scores: Any, count: Any, units: Any) -> None:
+    """Fewer than TOGETHER short questions in a document may be chance: REVIEW, or NOTHING where
+    they say little and the passage does not stand there either."""
     short = 0
     for k in range(count):
         short += rows[k, 7] < SHORT_WORDS
-    if short < TOGETHER:
-        for k in range(count):
-            if rows[k, 7] < SHORT_WORDS:
-                rows[k, 1] = max(rows[k, 1], REVIEW)
+    if short >= TOGETHER:
+        return
+    for k in range(count):
+        if rows[k, 7] < SHORT_WORDS:
+            says = units.content[rows[k, 0], rows[k, 6]]
+            little = says < LEAST_CONTENT and scores[k, 2] == 0
+            rows[k, 1] = NOTHING if little else max(rows[k, 1], REVIEW)
 
 
 @compiled
 def _among(example: Any, rows: Any, count: Any) -> Any:
     for k in range(count):  # noqa: SIM110 - compiled
-        if rows[k, 0] == example:
+        if rows[k, 0] == example and rows[k, 1] != NOTHING:
             return True
     return False
 
@@ -369,5 +375,6 @@ def findings_of(
         rows, scores = np.empty((room, ROW), np.int64), np.empty((room, SCORES))
         written = judge(hits, sums, units, rows, scores)
         if written <= room:
-            return rows[:written], scores[:written]
+            kept = rows[:written, 1] != NOTHING
+            return rows[:written][kept], scores[:written][kept]
         room = written

@@ -42,9 +42,15 @@ def scan_take_over(*, submission: Submission, result: ResultDocument) -> Scan:
 
 @transaction.atomic
 def scan_record(*, submission: Submission, report: dict[str, Any]) -> Scan:
-    """Keeps a scan's report: an item for each task and severity with findings."""
+    """Keeps a scan's report: an item for each task and severity with findings.
+
+    Of hints at reworded questions, which hold nothing, only the document's side is kept.
+    """
     findings = sorted(report["findings"], key=_item_of)
     counts = {name: value for name, value in report.items() if name not in ("findings", "examples")}
+    if hints := report.get("paraphrases"):
+        shown = [{k: v for k, v in one.items() if k != "question"} for one in hints["findings"]]
+        counts["paraphrases"] = {**hints, "findings": shown}
     leaked: dict[str, list[int]] = {}
     for example in report["examples"]:
         if example["severity"] in (Severity.HIGH, Severity.MEDIUM):

@@ -11,7 +11,6 @@ import random
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from evaluation.contamination.index import Index, read_examples
 from evaluation.contamination.verify import findings_of
 from evaluation.contamination.words import Words
 from submissions.failures import Failure
+from submissions.profile.embeddings import word_vectors
 from submissions.progress import Progress, no_progress
 from submissions.shards import Shard, read_documents
 
@@ -65,7 +65,7 @@ class Meanings:
         kept = {k: text for k, text in kept.items() if suits(text)}
         self.index = index
         self.examples, self.questions = list(kept), list(kept.values())
-        self.tokenizer, self.table = _model()
+        self.tokenizer, self.table = word_vectors()
         self.directions = self.table / _lengths(self.table)
         self.asked = self.tokens(self.questions)
         counts = np.bincount(np.concatenate([np.zeros(0, np.int64), *self.asked]),
@@ -182,19 +182,3 @@ def _names(question: str) -> set[str]:
 
 def _lengths(vectors: Vectors) -> Vectors:
     return np.asarray(np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9), np.float32)
-
-
-def _model() -> tuple[Any, Vectors]:
-    """WordLlama's tokenizer and its table of token vectors, shape (32000, 256)."""
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
-
-    found = find_spec("wordllama")
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError("no wordllama", name="wordllama")
-    folder = Path(found.origin).parent
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    table = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
-    return tokenizer, table.astype(np.float32)

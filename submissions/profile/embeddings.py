@@ -28,7 +28,7 @@ def window(text: str) -> str:
 
 def embed(texts: Sequence[str]) -> Vectors:
     """One unit vector a text, shape (n, DIMENSIONS); zeros for a text without tokens."""
-    tokenizer, table = _model()
+    tokenizer, table = word_vectors()
     vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
     windows = [window(text) for text in texts]
     for row, encoding in enumerate(tokenizer.encode_batch(windows, add_special_tokens=False)):
@@ -39,8 +39,8 @@ def embed(texts: Sequence[str]) -> Vectors:
 
 
 @cache
-def _model() -> tuple[Any, Vectors]:
-    """The tokenizer and the table of token vectors, shape (32000, DIMENSIONS)."""
+def word_vectors() -> tuple[Any, Vectors]:
+    """WordLlama's tokenizer and the table of token vectors, shape (32000, DIMENSIONS)."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 

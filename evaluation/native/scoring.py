@@ -50,27 +50,29 @@ class Scorer:
         answers = read_answers(
             normed, self.model.output.weight, layout.pair_at, layout.targets, with_gaps
         )
-        scores = self._rows(answers, layout.lengths)
+        scores = row_scores(answers, layout.lengths, self.finite_head)
         owners = [(item.question, scored.row) for item in batch for scored in item.scored]
         return [(*owner, score) for owner, score in zip(owners, scores, strict=True)]
 
-    def _rows(self, answers: Answers, lengths: list[int]) -> list[RowScore]:
-        """Joins the pairs of each scored row."""
-        sizes = torch.tensor(lengths, device=self.device)
-        row = torch.repeat_interleave(torch.arange(len(lengths), device=self.device), sizes)
-        # In float64, as a sum of hundreds of tokens has no four decimals in float32.
-        precise = answers.logprobs.double()
-        sums = precise.new_zeros(len(lengths)).index_add_(0, row, precise)
 
-        def least(values: Tensor) -> Tensor:
-            start = torch.full((len(lengths),), torch.inf, device=self.device)
-            return start.scatter_reduce_(0, row, values.float(), "amin")
+def row_scores(answers: Answers, lengths: list[int], finite_head: bool = True) -> list[RowScore]:
+    """Joins the pairs of each scored row, of which `lengths` says how many there are."""
+    device = answers.logprobs.device
+    sizes = torch.tensor(lengths, device=device)
+    row = torch.repeat_interleave(torch.arange(len(lengths), device=device), sizes)
+    # In float64, as a sum of hundreds of tokens has no four decimals in float32.
+    precise = answers.logprobs.double()
+    sums = precise.new_zeros(len(lengths)).index_add_(0, row, precise)
 
-        columns = (
-            sums,
-            (-sums.float() / sizes).exp(),
-            least(answers.best) > 0,
-            least(answers.gaps),
-            (least(answers.finite) > 0) & self.finite_head,
-        )
-        return [RowScore(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
+    def least(values: Tensor) -> Tensor:
+        start = torch.full((len(lengths),), torch.inf, device=device)
+        return start.scatter_reduce_(0, row, values.float(), "amin")
+
+    columns = (
+        sums,
+        (-sums.float() / sizes).exp(),
+        least(answers.best) > 0,
+        least(answers.gaps),
+        (least(answers.finite) > 0) & finite_head,
+    )
+    return [RowScore(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]

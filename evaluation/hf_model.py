@@ -19,8 +19,10 @@ from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.generation.configuration_utils import GenerationConfig
+from transformers.models.auto.configuration_auto import AutoConfig
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from evaluation.hf_folder import view_of_model, view_of_tokenizer, weight_files
 from submissions.failures import Failure
@@ -113,7 +115,7 @@ def _size_of(files: list[Path]) -> tuple[int, int]:
     tensors = values = 0
     for path in files:
         try:
-            with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+            with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118 - it is no dictionary
                     count = 1
                     for length in file.get_slice(name).get_shape():

@@ -72,9 +72,8 @@ class RecordingModel(HuggingFaceModel):
 
     def generate(self, input_ids: torch.Tensor, **kwargs: Any) -> Any:
         """The engine's own; raises `NotANumberError` at logits that are none."""
-        return super().generate(
-            input_ids, logits_processor=LogitsProcessorList([_numbers_only]), **kwargs
-        )
+        numbers: Any = LogitsProcessorList([_numbers_only])  # type: ignore[no-untyped-call]
+        return super().generate(input_ids, logits_processor=numbers, **kwargs)
 
     def update_metric(self, batch: Any, outputs: Any, metric: Any) -> dict[str, Any]:
         """The engine's own update, and a record of each of its examples."""

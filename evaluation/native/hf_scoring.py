@@ -106,7 +106,8 @@ class HuggingFaceScorer:
         lengths = np.array([len(item.prefix) for item in batch])
         owner = np.repeat(np.arange(len(batch)), [len(item.suffixes) for item in batch])
         early, late, order = _asked(batch, prefixes.shape[1], suffixes.shape[1])
-        mask, cache = self._mask(prefixes), DynamicCache()
+        mask = self._mask(prefixes)
+        cache: Any = DynamicCache()  # type: ignore[no-untyped-call]
         before = self._logits(
             early, input_ids=prefixes, attention_mask=mask, past_key_values=cache, use_cache=True,
             **self._positions(lengths - prefixes.shape[1], prefixes.shape[1]),

@@ -58,8 +58,8 @@ class HuggingFaceWriter:
             eos_token_id=self.end_id,
             max_new_tokens=batch[0].new_tokens,
             use_cache=True,
-            logits_processor=LogitsProcessorList([watch.see]),
-            stopping_criteria=StoppingCriteriaList([watch.stop]),
+            logits_processor=LogitsProcessorList([watch.see]),  # type: ignore[no-untyped-call]
+            stopping_criteria=StoppingCriteriaList([watch.stop]),  # type: ignore[no-untyped-call]
         )
         return [
             Written(prompt.question, prompt.rule.said(self.decode(text)), gap, finite)

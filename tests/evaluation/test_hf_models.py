@@ -30,7 +30,8 @@ TASKS: dict[str, dict[str, Any]] = {
     "choices": {
         "type": "multiple_choice", "shots": 2,
         "rows": [{"query": f"The thing number {n} of the list has a colour: it is surely",
-                  "choices": CHOICES, "gold": n % 2} for n in range(5)],
+                  "choices": CHOICES[n % 4 :] + CHOICES[: n % 4], "gold": n % 2}
+                 for n in range(5)],
     },
     "too_long": {
         "type": "multiple_choice", "shots": 4,
@@ -166,7 +167,7 @@ def test_a_model_that_counts_padding_shares_no_prompt(
     expected = ask(native_of(llama), suite)["choices"]
     right = HuggingFaceScorer._positions
     monkeypatch.setattr(
-        HuggingFaceScorer, "_positions", lambda self, first, width: right(self, first + 3, width)
+        HuggingFaceScorer, "_positions", lambda self, first, width: right(self, 2 * first, width)
     )
     engine = native_of(llama)
     assert not engine.scorer.shares  # type: ignore[attr-defined]

@@ -48,8 +48,8 @@ class HuggingFaceModel:
     shape: ModelShape
 
 
-def load_hugging_face(folder: Path, kind: torch.dtype = torch.float32) -> HuggingFaceModel:
-    """The model in `folder` with weights of `kind`.
+def load_hugging_face(folder: Path) -> HuggingFaceModel:
+    """The model in `folder` with weights in float32.
 
     Only safetensors are read, no code is run and nothing is fetched. Raises `model_invalid` for
     files that cannot be read, for an architecture that transformers does not know, and for weights
@@ -65,7 +65,7 @@ def load_hugging_face(folder: Path, kind: torch.dtype = torch.float32) -> Huggin
                 AutoModelForCausalLM.from_config(config, trust_remote_code=False)
             model, report = AutoModelForCausalLM.from_pretrained(
                 view, config=config, trust_remote_code=False, use_safetensors=True,
-                local_files_only=True, torch_dtype=kind, output_loading_info=True,
+                local_files_only=True, torch_dtype=torch.float32, output_loading_info=True,
             )  # fmt: skip
         except Failure:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -45,6 +46,12 @@ class Written:
     text: str
     gap: float
     finite: bool
+
+
+class AnyWriter(Protocol):
+    """Writes texts with one model; see `Writer`."""
+
+    def write(self, prompts: list[Prompt], budget: int, slots: int) -> Iterator[Written]: ...
 
 
 @dataclass

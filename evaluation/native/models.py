@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
 from evaluation.native.decoding import Decoder
-from evaluation.native.generation import Prompt, Writer, Written
-from evaluation.native.plan import Item
-from evaluation.native.scoring import RowScore, Scorer
+from evaluation.native.generation import AnyWriter, Writer
+from evaluation.native.scoring import AnyScorer, Scorer
 from evaluation.native.tokens import PromptEncoder
 from submissions.failures import Failure
 from training_recipes.model import OpenLM
@@ -19,21 +17,6 @@ if TYPE_CHECKING:
     from evaluation.hf_model import HuggingFaceModel
 
 M = TypeVar("M", bound="OpenLM | HuggingFaceModel")
-
-
-class AnyScorer(Protocol):
-    """Scores items with one model; see `Scorer`."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def score(self, batch: list[Item], with_gaps: bool) -> list[tuple[int, int, RowScore]]: ...
-
-
-class AnyWriter(Protocol):
-    """Writes texts with one model; see `Writer`."""
-
-    def write(self, prompts: list[Prompt], budget: int, slots: int) -> Iterator[Written]: ...
 
 
 def prepare_model(model: M, precision: str, local_rank: int) -> M:

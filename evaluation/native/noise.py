@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluation.native.models import AnyScorer
 from evaluation.native.plan import Item
 from evaluation.native.questions import Pending
+from evaluation.native.scoring import AnyScorer
 
 SAMPLE = 16  # questions
 LONGEST = 4096  # tokens of a question that is computed again

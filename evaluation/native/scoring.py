@@ -6,6 +6,7 @@ Rules of the choice: llm-foundry 0.22.0, eval/metrics/nlp.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +32,15 @@ class RowScore:
     all_best: bool
     gap: float
     finite: bool
+
+
+class AnyScorer(Protocol):
+    """Scores items with one model; see `Scorer`."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def score(self, batch: list[Item], with_gaps: bool) -> list[tuple[int, int, RowScore]]: ...
 
 
 class Scorer:

@@ -142,7 +142,7 @@ def test_every_answer_is_llm_foundrys(
             assert max(differences(one, other)) <= TOLERANCE
     chosen = {example.prediction for example in mine["choices"]}
     assert len(chosen) > 1
-    assert len({example.generated for example in mine["writing"]}) > 1
+    assert all(example.generated for example in mine["writing"])
 
 
 def len_of(_count: int) -> None:

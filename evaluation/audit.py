@@ -35,14 +35,11 @@ def audit(
     The sample is drawn from all tasks in turn, the same one every time. Float32 records are
     compared with exact float32, on a GPU too; others with the reference's own, TF32 on a GPU.
     """
-    from evaluation.llm_foundry import LLMFoundryEngine
-    from evaluation.native.tokens import read_tokenizer
-    from training_recipes.model_dir import load_model_dir
+    from evaluation.engines import load_reference
 
     started = time.monotonic()
     exact = precision == "fp32"
-    tokenizer = read_tokenizer(model / "tokenizer")
-    engine = LLMFoundryEngine(load_model_dir(model), tokenizer, exactly=exact)
+    engine = load_reference(model, exactly=exact)
     chosen = draw(records, sample)
     pairs: list[tuple[Task, Example, Example]] = []
     for task, path in tasks.items():

@@ -1,7 +1,8 @@
-"""Published results as rows beside a board's entries: DCLM's, out of a checkout of its repository.
+"""Results of others as rows beside a board's entries: DCLM's published ones, and models of anybody.
 
-Accuracies were published, single answers were not: intervals come from the number of rows of each
-task, as if its answers were independent. A run that departed from the scale's recipe says so.
+DCLM published accuracies and no single answers: intervals come from the number of rows of each
+task, as if its answers were independent. A run that departed from the scale's recipe says so. A
+model that an organiser evaluated has the intervals of its own answers.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import structs
 
 from evaluation.metrics import ScoreFigures, TaskResult, Z, score_results
+from evaluation.results import EvaluateResult
+from evaluation.score import read_results, score_file
 from evaluation.suite import Suite, load_suite
 from evaluation.suite_file import METRIC_VERSIONS
 from evaluation.transfer.checkout import PublishedEval, evals_of_checkout
+from submissions.codec import read
+from submissions.failures import Failure
 from training_recipes.scales import Scale, load_scale
 
 ORIGIN = "DCLM"
+HERE = "this site"  # the origin of models that an organiser evaluated
 SOURCE = "https://github.com/mlfoundations/dclm, exp_data"
 # The words of a deviation, by DCLM's name of the hyperparameter.
 WORDS = {
@@ -78,6 +85,54 @@ def _baseline(suite: Suite, one: PublishedEval) -> Baseline:
             for version in METRIC_VERSIONS
         },
         deviations=_deviations(one, load_scale(one.scale)),
+    )
+
+
+def baseline_of_results(
+    results: Path, examples: Path, *, name: str, scale: str, trained: str, source: str = ""
+) -> Baseline:
+    """A model that `crucible evaluate` asked the whole suite full, to show at a scale.
+
+    `trained` says in a few words how, in place of the scale's recipe; without `source` its files'
+    hash stands there. The same model at the same scale has the same `reference`. Raises
+    `results_invalid` for a sample of the rows, for missing tasks, for answers that are not those of
+    the results, and where an audit found a difference; `unknown_scale`.
+    """
+    document, _ = read_results(results)
+    figures = read(EvaluateResult, results, code="results_invalid")
+    audit = figures.audit
+    if audit is not None and not audit.ok:
+        raise Failure("results_invalid", f"{results.name}: its audit found other answers")
+    if document.limit is not None:
+        raise Failure(
+            "results_invalid",
+            f"{results.name} has the first {document.limit} rows of a task only",
+        )
+    scores = {
+        version: score_file(results, version, examples=examples) for version in METRIC_VERSIONS
+    }
+    for score in scores.values():
+        if score.label != "CORE":
+            raise Failure("results_invalid", f"{results.name} is of the suite {score.suite}: "
+                          "boards with baselines rank by CORE")  # fmt: skip
+        if score.core is None:
+            lacking = ", ".join(score.missing_tasks[:5])
+            raise Failure("results_invalid", f"{results.name} gives no CORE: it lacks {lacking}")
+    model, fields = document.model_sha256, ScoreFigures.__struct_fields__
+    made = datetime.fromtimestamp(results.stat().st_mtime, UTC)
+    return Baseline(
+        origin=HERE,
+        reference=f"{load_scale(scale).name}/{model}",
+        name=name,
+        scale=load_scale(scale).name,
+        seed=None,
+        made_at=f"{made:%Y_%m_%d}",
+        source=source or f"model {model}, engine {figures.engine}, {figures.precision}",
+        scores={
+            version: ScoreFigures(**{field: getattr(score, field) for field in fields})
+            for version, score in scores.items()
+        },
+        deviations=(trained,),
     )
 
 

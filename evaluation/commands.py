@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.audit import summary
-from evaluation.evaluate import DEFAULT_ENGINE, ENGINES, PRECISIONS, REFERENCE, evaluate_model
+from evaluation.engines import DEFAULT_ENGINE, ENGINES, PRECISIONS, REFERENCE
+from evaluation.evaluate import evaluate_model
 from evaluation.fetch import fetch_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION
 from evaluation.processes import Processes
@@ -47,7 +48,9 @@ def register(commands: Commands) -> None:
     evaluate = commands.add(
         "evaluate", "ask a model the questions of a suite", _evaluate, _render_results
     )
-    evaluate.add_argument("--model", type=Path, required=True, help="model directory")
+    evaluate.add_argument(
+        "--model", type=Path, required=True, help="model directory, or Hugging Face directory"
+    )
     evaluate.add_argument(
         "--suite", required=True, help=f"{', '.join(SUITE_NAMES)}, or your own suite's file"
     )

@@ -16,6 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from evaluation.audit import audit as ask_again
 from evaluation.audit import summary
+from evaluation.engines import (
+    DEFAULT_ENGINE,
+    REFERENCE,
+    load_engine,
+    model_sha256,
+    tokenizer_sha256,
+)
 from evaluation.examples import Example, read_examples, write_examples
 from evaluation.journal import Journal
 from evaluation.processes import Processes
@@ -41,7 +48,7 @@ from evaluation.task_results import (
 )
 from submissions.codec import read, to_json
 from submissions.failures import Failure
-from submissions.hashing import combined_sha256, file_sha256, folder_sha256
+from submissions.hashing import file_sha256, folder_sha256
 from submissions.job import (
     Artifact,
     Job,
@@ -54,12 +61,6 @@ from submissions.job import (
 from submissions.progress import Progress, no_progress
 from training_recipes.results import REPORT, TrainingReport
 
-REFERENCE = "llm-foundry"
-ENGINES = ("native", REFERENCE)
-DEFAULT_ENGINE = "native"
-# The native engine's: fp32 alone; tf32, in which a GPU multiplies float32 matrices as Composer lets
-# it; bf16, with float32 rotary tables and sums of logits.
-PRECISIONS = ("fp32", "tf32", "bf16")
 RESULTS = "results.json"
 
 
@@ -193,7 +194,7 @@ def evaluate_model(
         "precision": engine.precision,
         "limit": limit,
         "model_sha256": run.model_sha256,
-        "tokenizer_sha256": folder_sha256(model / "tokenizer"),
+        "tokenizer_sha256": tokenizer_sha256(model),
         "missing_tasks": missing,
         "tasks": to_json(_answer(run, engine, progress)),
         "seconds": round(time.monotonic() - started, 3),
@@ -215,39 +216,6 @@ def evaluate_model(
     write_json_atomically(output / RESULTS, document)
     Journal(output / FINISHED).remove()
     return document
-
-
-def load_engine(name: str, model: Path, precision: str | None = None) -> TaskEngine | QueueEngine:
-    """The engine of that name, with the model of a model directory.
-
-    `precision` (the native engine's; None: float32) is refused for another (`unknown_engine`).
-    """
-    if name not in ENGINES:
-        raise Failure("unknown_engine", f"there is no engine {name!r}: {', '.join(ENGINES)}")
-    if precision is not None and name == REFERENCE:
-        raise Failure(
-            "unknown_engine", f"{REFERENCE} has no choice of precision: use the engine native"
-        )
-    from training_recipes.model_dir import load_model_dir
-
-    transformer = load_model_dir(model)
-    if name == "native":
-        from evaluation.native.engine import NativeEngine
-
-        return NativeEngine(transformer, model / "tokenizer", precision or "fp32")
-    from evaluation.llm_foundry import LLMFoundryEngine
-    from evaluation.native.tokens import read_tokenizer
-
-    return LLMFoundryEngine(transformer, read_tokenizer(model / "tokenizer"))
-
-
-def model_sha256(model: Path) -> str:
-    """The hash of the three parts of a model directory; `model_invalid` when one is missing."""
-    for name in ("params.json", "checkpoint.pt", "tokenizer"):
-        if not (model / name).exists():
-            raise Failure("model_invalid", f"{model} has no {name}")
-    files = (model / "params.json", model / "checkpoint.pt")
-    return combined_sha256([*map(file_sha256, files), folder_sha256(model / "tokenizer")])
 
 
 def _find_tasks(

@@ -39,6 +39,7 @@ from llmfoundry.eval.datasets.utils import get_fewshot_sample_idxs  # noqa: E402
 from llmfoundry.utils.builders import build_icl_evaluators  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
+from evaluation.hf_model import HuggingFaceModel  # noqa: E402
 from evaluation.openlm_adapter import OpenLMForCausalLM  # noqa: E402
 from evaluation.recording import RecordingModel  # noqa: E402
 from training_recipes.model import OpenLM  # noqa: E402
@@ -56,7 +57,9 @@ class LLMFoundryEngine:
 
     name = "llm-foundry"
 
-    def __init__(self, transformer: OpenLM, tokenizer: Any, exactly: bool = False) -> None:
+    def __init__(
+        self, transformer: OpenLM | HuggingFaceModel, tokenizer: Any, exactly: bool = False
+    ) -> None:
         datasets.disable_progress_bars()
         logging.getLogger("composer").setLevel(logging.ERROR)
         self.tokenizer = tokenizer
@@ -69,8 +72,11 @@ class LLMFoundryEngine:
             )
         if tokenizer.eos_token_id is None:
             raise Failure("model_invalid", "the tokenizer names no end-of-text token")
-        transformer.float().eval().requires_grad_(False)
-        self.recorder = RecordingModel(OpenLMForCausalLM(transformer), tokenizer)
+        if isinstance(transformer, HuggingFaceModel):
+            model: Any = transformer.model
+        else:
+            model = OpenLMForCausalLM(transformer.float().eval().requires_grad_(False))
+        self.recorder = RecordingModel(model, tokenizer)
         gpu = torch.cuda.is_available()
         self.precision = "tf32" if gpu and not exactly else "fp32"
         with _without_warnings():

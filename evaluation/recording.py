@@ -12,11 +12,19 @@ from llmfoundry.eval.metrics import (
     InContextLearningLMAccuracy,
     InContextLearningMultipleChoiceAccuracy,
 )
+from transformers import LogitsProcessorList
 
 from evaluation.examples import Example
-from evaluation.openlm_adapter import NotANumberError
 from evaluation.suite import Task
 from submissions.failures import Failure
+
+
+class NotANumberError(Exception):
+    """The model gave NaN or infinity while generating; `row` counts in its batch."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row
 
 
 class RecordingModel(HuggingFaceModel):
@@ -61,6 +69,11 @@ class RecordingModel(HuggingFaceModel):
                     spans = [number for number, (a, b) in enumerate(groups) if a <= row < b]
                     raise self._not_a_number(spans[0] if spans else row)
         return answer
+
+    def generate(self, input_ids: torch.Tensor, **kwargs: Any) -> Any:
+        """The engine's own; raises `NotANumberError` at logits that are none."""
+        numbers: Any = LogitsProcessorList([_numbers_only])  # type: ignore[no-untyped-call]
+        return super().generate(input_ids, logits_processor=numbers, **kwargs)
 
     def update_metric(self, batch: Any, outputs: Any, metric: Any) -> dict[str, Any]:
         """The engine's own update, and a record of each of its examples."""
@@ -122,6 +135,14 @@ class RecordingModel(HuggingFaceModel):
                 option_logprobs=[total],
                 option_tokens=[len(span)],
             )
+
+
+def _numbers_only(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """The logits [texts, vocabulary] of the next tokens, as they are."""
+    finite = torch.isfinite(logits).all(dim=1)
+    if not finite.all():
+        raise NotANumberError(int(finite.long().argmin()))
+    return logits
 
 
 def _log_probabilities(batch: Any, logits: torch.Tensor) -> list[float]:

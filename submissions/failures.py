@@ -118,7 +118,10 @@ FAILURES: dict[str, FailureKind] = {
         "Train more datasets at both scales, or name two scales that have enough.",
     ),
     "out_of_range": _theirs("Train at the larger scale: the line does not cover such scores."),
-    "model_invalid": _theirs("Give a folder with params.json, checkpoint.pt and tokenizer/."),
+    "model_invalid": _theirs(
+        "Give a folder with params.json, checkpoint.pt and tokenizer/, or a Hugging Face directory "
+        "with config.json, safetensors and tokenizer.json.",
+    ),
     "tokens_invalid": _theirs("Give a folder that `crucible tokenize` wrote for this scale."),
     "recipe_frozen": _theirs(
         "Leave the parameter out: `crucible recipe show` lists those that you may choose.",

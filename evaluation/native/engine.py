@@ -5,25 +5,26 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.examples import Example
 from evaluation.native.cost import Cost
-from evaluation.native.decoding import Decoder
-from evaluation.native.generation import Prompt, Writer, Written
+from evaluation.native.generation import Prompt, Written
 from evaluation.native.memory import exhausted, fitting, slots_that_fit
+from evaluation.native.models import prepare_model, scorer_of, writer_of
 from evaluation.native.noise import Noise, measure_noise
 from evaluation.native.plan import Item, batches
-from evaluation.native.precision import prepare_model
-from evaluation.native.scoring import Scorer
 from evaluation.native.tokens import PromptEncoder
 from evaluation.native.workload import Workload, workload_of
 from evaluation.processes import Processes
 from evaluation.suite import Suite, Task
 from submissions.failures import Failure
 from training_recipes.model import OpenLM
+
+if TYPE_CHECKING:
+    from evaluation.hf_model import HuggingFaceModel
 
 # Tokens that are computed together: on a CPU about what its cache holds.
 BUDGET = {"cpu": 2048, "cuda": 65536}
@@ -69,7 +70,7 @@ class NativeEngine:
 
     def __init__(
         self,
-        model: OpenLM,
+        model: OpenLM | HuggingFaceModel,
         tokenizer: Path,
         precision: str = "fp32",
         processes: Processes | None = None,
@@ -84,9 +85,10 @@ class NativeEngine:
                 "model_invalid",
                 f"the tokenizer has {ids} ids, the model a vocabulary of {model.shape.vocab}",
             )
+        self.shape = model.shape
         self.model = prepare_model(model, precision, self.processes.local_rank)
         self.precision = precision
-        self.scorer = Scorer(self.model, self.encoder.pad_id)
+        self.scorer = scorer_of(self.model, self.encoder.pad_id)
         self.budget = budget or BUDGET[self.scorer.device.type]
         self.noise: Noise | None = None
 
@@ -111,7 +113,7 @@ class NativeEngine:
         files = {task: (path, self.row_length(suite, task)) for task, path in tasks.items()}
         rows = {task: frozenset(known[task]) for task in tasks}
         work = workload_of(files, rows, limit, self.encoder, self.processes)
-        cost = Cost(self.model.shape, work.items, work.prompts)
+        cost = Cost(self.shape, work.items, work.prompts)
         run = _Run(work, cost, keep, {task: dict(known[task]) for task in tasks})
         waiting = list(tasks)
         for _ in self._answer(run):
@@ -171,15 +173,15 @@ class NativeEngine:
 
     def _write(self, prompts: list[Prompt]) -> Iterator[Written]:
         """Writes all texts; where they do not fit in memory, fewer at a time."""
-        decoder = Decoder(self.model, self.scorer.tables, self.encoder.pad_id)
-        writer = Writer(decoder, self.encoder.decode, self.encoder.end_id)
-        slots = slots_that_fit(self.model, prompts)
+        writer = writer_of(self.model, self.scorer, self.encoder)
+        size = 2 if self.precision == "bf16" else 4
+        slots = slots_that_fit(self.shape, self.scorer.device, size, prompts)
         while prompts:
             done = set()
             try:
                 for text in writer.write(prompts, self.budget, slots):
                     done.add(text.question)
-                    yield text
+                    yield replace(text, text=self.encoder.lead + text.text)
             except Exception as error:
                 if not exhausted(error):
                     raise

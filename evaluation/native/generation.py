@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -12,9 +13,8 @@ from evaluation.native.cache import SlotCache
 from evaluation.native.decoding import Chosen, Decoder
 from evaluation.native.drafts import MOST, Drafter
 from evaluation.native.plan import Item
+from evaluation.native.stops import StopFinder
 from evaluation.native.tokens import Ids
-
-LOOK_BACK = 24  # tokens in which a stop string is looked for after every step
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Written:
     finite: bool
 
 
+class AnyWriter(Protocol):
+    """Writes texts with one model; see `Writer`."""
+
+    def write(self, prompts: list[Prompt], budget: int, slots: int) -> Iterator[Written]: ...
+
+
 @dataclass
 class _Active:
     prompt: Prompt
@@ -62,7 +68,7 @@ class Writer:
 
     def __init__(self, decoder: Decoder, decode: Callable[[list[int]], str], end_id: int) -> None:
         self.decoder, self.decode, self.end_id = decoder, decode, end_id
-        self._pieces: dict[int, str] = {}
+        self.stops = StopFinder(decode)
 
     def write(self, prompts: list[Prompt], budget: int, slots: int) -> Iterator[Written]:
         """The texts, in the order in which they are finished.
@@ -152,7 +158,7 @@ class Writer:
             text.written.append(new[-1])
             if new[-1] == self.end_id or len(text.written) >= text.prompt.new_tokens:
                 return True, True
-            if self._stops(text):
+            if self.stops.reached(text.prompt.rule, text.written):
                 return True, True
             if i + 1 == len(fed) or fed[i + 1] != new[-1]:
                 break
@@ -161,22 +167,6 @@ class Writer:
         if text.drafted:
             text.drafter.judged(right)
         return True, False
-
-    def _stops(self, text: _Active) -> bool:
-        """Whether a stop string stands in the text; a cheap test first, then the exact one."""
-        rule = text.prompt.rule
-        if not rule.can_stop:
-            return False
-        tail = "".join(map(self._piece, text.written[-LOOK_BACK:]))
-        if not any(stop in tail for stop in rule.stops):
-            return False
-        whole = self.decode(text.written)
-        return any(stop in whole for stop in rule.stops)
-
-    def _piece(self, token: int) -> str:
-        if token not in self._pieces:
-            self._pieces[token] = self.decode([token])
-        return self._pieces[token]
 
 
 def prompt_of(

@@ -95,3 +95,17 @@ def _best_other(normed: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         logits.scatter_(1, targets[start : start + 64, None], -torch.inf)
         found.append(logits.amax(dim=-1))
     return torch.cat(found)
+
+
+def answers_in(logits: Tensor, pair_at: Tensor, targets: Tensor) -> Answers:
+    """The answers for pairs (pair_at, targets) where a model gave all logits [M, vocabulary]."""
+    logits = logits.float()
+    chosen = logits[pair_at, targets]
+    log_sums = logits.logsumexp(dim=-1)
+    peaks, ids = logits.max(dim=-1)
+    best, gaps = ids[pair_at] == targets, chosen - peaks[pair_at]
+    two = logits.topk(min(2, logits.shape[-1]), dim=-1).values[:, -1]
+    gaps = torch.where(best, chosen - two[pair_at], gaps)
+    logprobs = chosen - log_sums[pair_at]
+    finite = torch.isfinite(logits).all(dim=-1)[pair_at] & torch.isfinite(logprobs)
+    return Answers(logprobs, best, gaps, finite)

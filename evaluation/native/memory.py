@@ -9,7 +9,7 @@ import torch
 
 from evaluation.native.generation import Prompt
 from submissions.failures import Failure
-from training_recipes.model import OpenLM
+from training_recipes.scales import ModelShape
 
 SLOTS = {"cpu": 64, "cuda": 256}  # texts that are written at a time
 CPU_BYTES = 2_000_000_000  # for keys and values; of a GPU's free memory half may go to them
@@ -49,11 +49,15 @@ def fitting(
     return fitting(compute, first, too_much) + fitting(compute, second, too_much)
 
 
-def slots_that_fit(model: OpenLM, prompts: Sequence[Prompt]) -> int:
-    """How many texts may be written at a time; every slot has room for the longest."""
-    weight, shape = model.output.weight, model.shape
+def slots_that_fit(
+    shape: ModelShape, device: torch.device, size: int, prompts: Sequence[Prompt]
+) -> int:
+    """How many texts may be written at a time; every slot has room for the longest.
+
+    `size` is in bytes, of one number of a key or a value.
+    """
     room = max((prompt.room for prompt in prompts), default=1)
-    each = 2 * shape.layers * shape.dim * weight.element_size() * room
-    gpu = weight.device.type == "cuda"
-    free = torch.cuda.mem_get_info(weight.device)[0] // 2 if gpu else CPU_BYTES
-    return max(1, min(SLOTS[weight.device.type], free // each))
+    each = 2 * shape.layers * shape.dim * size * room
+    gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] // 2 if gpu else CPU_BYTES
+    return max(1, min(SLOTS[device.type], free // each))

@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.native.plan import Item
 from evaluation.native.questions import Pending
-from evaluation.native.scoring import Scorer
+from evaluation.native.scoring import AnyScorer
 
 SAMPLE = 16  # questions
 LONGEST = 4096  # tokens of a question that is computed again
@@ -24,7 +24,7 @@ class Noise:
 
 
 def measure_noise(
-    scorer: Scorer, items: Sequence[Item], questions: Sequence[Pending]
+    scorer: AnyScorer, items: Sequence[Item], questions: Sequence[Pending]
 ) -> Noise | None:
     """Computes every option of some questions alone; None where no question was scored.
 

@@ -6,6 +6,7 @@ Rules of the choice: llm-foundry 0.22.0, eval/metrics/nlp.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +34,15 @@ class RowScore:
     finite: bool
 
 
+class AnyScorer(Protocol):
+    """Scores items with one model; see `Scorer`."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def score(self, batch: list[Item], with_gaps: bool) -> list[tuple[int, int, RowScore]]: ...
+
+
 class Scorer:
     """Scores items with one model, which stays as it is."""
 
@@ -50,27 +60,29 @@ class Scorer:
         answers = read_answers(
             normed, self.model.output.weight, layout.pair_at, layout.targets, with_gaps
         )
-        scores = self._rows(answers, layout.lengths)
+        scores = row_scores(answers, layout.lengths, self.finite_head)
         owners = [(item.question, scored.row) for item in batch for scored in item.scored]
         return [(*owner, score) for owner, score in zip(owners, scores, strict=True)]
 
-    def _rows(self, answers: Answers, lengths: list[int]) -> list[RowScore]:
-        """Joins the pairs of each scored row."""
-        sizes = torch.tensor(lengths, device=self.device)
-        row = torch.repeat_interleave(torch.arange(len(lengths), device=self.device), sizes)
-        # In float64, as a sum of hundreds of tokens has no four decimals in float32.
-        precise = answers.logprobs.double()
-        sums = precise.new_zeros(len(lengths)).index_add_(0, row, precise)
 
-        def least(values: Tensor) -> Tensor:
-            start = torch.full((len(lengths),), torch.inf, device=self.device)
-            return start.scatter_reduce_(0, row, values.float(), "amin")
+def row_scores(answers: Answers, lengths: list[int], finite_head: bool = True) -> list[RowScore]:
+    """Joins the pairs of each scored row, of which `lengths` says how many there are."""
+    device = answers.logprobs.device
+    sizes = torch.tensor(lengths, device=device)
+    row = torch.repeat_interleave(torch.arange(len(lengths), device=device), sizes)
+    # In float64, as a sum of hundreds of tokens has no four decimals in float32.
+    precise = answers.logprobs.double()
+    sums = precise.new_zeros(len(lengths)).index_add_(0, row, precise)
 
-        columns = (
-            sums,
-            (-sums.float() / sizes).exp(),
-            least(answers.best) > 0,
-            least(answers.gaps),
-            (least(answers.finite) > 0) & self.finite_head,
-        )
-        return [RowScore(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
+    def least(values: Tensor) -> Tensor:
+        start = torch.full((len(lengths),), torch.inf, device=device)
+        return start.scatter_reduce_(0, row, values.float(), "amin")
+
+    columns = (
+        sums,
+        (-sums.float() / sizes).exp(),
+        least(answers.best) > 0,
+        least(answers.gaps),
+        (least(answers.finite) > 0) & finite_head,
+    )
+    return [RowScore(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]

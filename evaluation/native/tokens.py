@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.hf_folder import is_hugging_face
 from submissions.failures import Failure
 from training_recipes.encoder import Encoder, encoder_of
 
@@ -17,7 +18,15 @@ CHECKED = 64  # of so many texts that the fast encoder takes, one is encoded by 
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """The Hugging Face fast tokenizer in a folder; `model_invalid` when it is unreadable."""
+    """The Hugging Face fast tokenizer in a folder; `model_invalid` when it is unreadable.
+
+    Of a Hugging Face directory it is of the class that transformers chooses, as in LLM Foundry:
+    some of them decide themselves about the token at the beginning.
+    """
+    if is_hugging_face(folder):
+        from evaluation.hf_model import load_tokenizer
+
+        return load_tokenizer(folder)
     from transformers import PreTrainedTokenizerFast
 
     try:
@@ -43,12 +52,15 @@ class PromptEncoder:
         self.pad_id: int = self.end_id if pad_id is None else pad_id
         self._fast: Encoder | None
         try:
-            self._fast = encoder_of(str(folder))
+            # What the class of a foreign tokenizer does to its file, the fast encoder cannot know.
+            self._fast = None if is_hugging_face(folder) else encoder_of(str(folder))
         except Failure:  # a tokenizer with which our recipes do not train
             self._fast = None
         ids = tokenizer(" a", add_special_tokens=False)["input_ids"]
         # Whether " a" is one token, as with byte-level BPE: then answers get a leading space.
         self.prefix_space = len(ids) == 1
+        # What LLM Foundry puts before the texts of others, whose first token loses its space.
+        self.lead = "" if self.prefix_space else " "
         self._adds_tokens = tokenizer(" a")["input_ids"] != ids
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[Ids]:

@@ -21,6 +21,7 @@ from evaluation.evaluate import evaluate_model
 from evaluation.examples import Example, read_examples
 from evaluation.journal import Journal
 from evaluation.native import engine as engine_module
+from evaluation.native.decoding import Decoder
 from evaluation.native.scoring import Scorer
 from evaluation.processes import Processes
 from evaluation.suite import load_suite
@@ -181,7 +182,7 @@ def test_what_does_not_fit_into_memory_is_halved(
 ) -> None:
     tried = memory_for(150, monkeypatch)
     monkeypatch.setattr(engine_module, "slots_that_fit", lambda *_: 8)
-    begin, slots = engine_module.Decoder.begin, []
+    begin, slots = Decoder.begin, []
 
     def limited(self: Any, prompts: list[Any], cache: Any, first: int) -> Any:
         slots.append(len(cache.visible))
@@ -189,7 +190,7 @@ def test_what_does_not_fit_into_memory_is_halved(
             raise torch.cuda.OutOfMemoryError("no memory")
         return begin(self, prompts, cache, first)
 
-    monkeypatch.setattr(engine_module.Decoder, "begin", limited)
+    monkeypatch.setattr(Decoder, "begin", limited)
     run(two_layers, tmp_path)
     assert_same(tmp_path, whole)
     assert max(tried) > 300

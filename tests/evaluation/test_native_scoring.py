@@ -261,7 +261,7 @@ def test_the_margin_says_how_far_another_answer_is(native: Make, ask: Ask) -> No
 
 
 def test_a_checkpoints_own_rotary_frequencies_are_used_and_stay_float32(two_layers: Path) -> None:
-    from evaluation.native.precision import prepare_model
+    from evaluation.native.models import prepare_model
 
     def logprob(model: OpenLM) -> float:
         item = items_of(0, made_question((PROMPT * 5, [5, 6])), PAD)[0]

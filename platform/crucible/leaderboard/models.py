@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from crucible.entries.models import Submission
 from crucible.entries.states import choices_of
+from evaluation.baselines import HERE
 from submissions.states import Track
 
 HASHES = ["suite_sha256", "recipe_sha256", "manifest_sha256", "tokenizer_sha256"]
@@ -157,6 +158,11 @@ class Baseline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin}, {self.scale})"
+
+    @property
+    def evaluated_here(self) -> bool:
+        """Whether an organiser evaluated the model, instead of reading a publication."""
+        return self.origin == HERE
 
 
 class BoardRevision(models.Model):

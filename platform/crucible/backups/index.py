@@ -10,8 +10,8 @@ import hashlib
 import time
 from pathlib import Path
 
-from crucible.backups.store import Entry, Store
-from submissions.codec import decode_or_misfit, encode
+from crucible.backups.store import Entry, Store, line_of
+from submissions.codec import decode_or_misfit
 from submissions.files import written_atomically
 
 FOLDER = "backup-index"
@@ -51,4 +51,4 @@ class Index:
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         with written_atomically(self.path, "wb", durable=False) as file:
             for entry in self.now:
-                file.write(encode(entry) + b"\n")
+                file.write(line_of(entry))

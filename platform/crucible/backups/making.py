@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,9 +89,7 @@ def backup_make(*, home: Path, url: str, store: Store, say: Callable[[str], None
         lock_removals(guard)
         index = Index(home, store)
         taken = Taken()
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        if store.folder_of(name).exists():
-            raise BackupError(f"a backup of this second exists ({name}): try again")
+        name = _new_name(store)
         try:
             named, version, tool = _database(url, store, taken)
             say(f"the database is in: {taken.entries[0].size} bytes; now the files")
@@ -113,6 +112,13 @@ def backup_make(*, home: Path, url: str, store: Store, say: Callable[[str], None
     for path in taken.missing:
         say(f"MISSING on this site, and so in the backup: {path}")
     return summary
+
+
+def _new_name(store: Store) -> str:
+    """The present second, or the next one if there is a backup of this."""
+    while store.folder_of(name := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():
+        time.sleep(0.1)
+    return name
 
 
 def _database(url: str, store: Store, taken: Taken) -> tuple[Named, int, int]:

@@ -122,6 +122,11 @@ class Counted:
         return self.digest.hexdigest()
 
 
+def line_of(value: msgspec.Struct) -> bytes:
+    """One line of JSON."""
+    return msgspec.json.encode(value) + b"\n"
+
+
 class _Lines:
     """Lines as a stream, so that a manifest is never on the disk in the clear."""
 
@@ -311,7 +316,7 @@ class Store:
         """Makes a backup of what was taken in: the last step, by one rename."""
         partial = self.folder / "backups" / f"{PARTIAL}{summary.name}"
         partial.mkdir(mode=0o700)
-        lines = _Lines(encode(line) + b"\n" for line in (header, *entries))
+        lines = _Lines(line_of(one) for one in (header, *entries))
         sha256, _ = self._seal(lines, partial / MANIFEST)
         summary = msgspec.structs.replace(summary, manifest_sha256=sha256)
         hashes = sorted({entry.sha256 for entry in entries if entry.sha256})

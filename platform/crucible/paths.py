@@ -13,6 +13,11 @@ SMALL_BODY = 65_536
 RESTORING = "restore-under-way"
 
 
+def migrations_of(app: str) -> Path:
+    """The folder of the migrations of one of our apps; of others' apps, there is none."""
+    return REPOSITORY / "platform" / "crucible" / app / "migrations"
+
+
 def home() -> Path:
     """The folder of everything that changes: database, datasets, jobs, logs (`CRUCIBLE_HOME`)."""
     return Path(os.environ.get("CRUCIBLE_HOME") or REPOSITORY / "var").resolve()

@@ -202,9 +202,10 @@ def test_one_that_is_broken_off_is_none(home, run, tmp_path, monkeypatch, capsys
     def die(*arguments):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Store, "complete", die)
-        run("backup", tmp_path / "b")
+        with pytest.raises(KeyboardInterrupt):
+            run("backup", tmp_path / "b")
     (tmp_path / "b/backups/.partial-20260101T000000Z").mkdir()
     capsys.readouterr()
     assert run("backups", tmp_path / "b")[1] == ""

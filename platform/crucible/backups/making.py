@@ -32,7 +32,7 @@ from crucible.backups.store import (
     Summary,
     Withdrawn,
 )
-from crucible.paths import REPOSITORY
+from crucible.paths import REPOSITORY, migrations_of
 from submissions.job import CLOSED, LOCK, PROCESS, code_commit
 from submissions.warden import SCRATCH, WARDEN
 
@@ -149,7 +149,11 @@ def _named(reader: psycopg.Connection) -> Named:
         " order by 1, 2"
     )
     return Named(
-        migrations=column("select app || '.' || name from django_migrations order by 1"),
+        migrations=[
+            one
+            for one in column("select app || '.' || name from django_migrations order by 1")
+            if migrations_of(one.partition(".")[0]).is_dir()
+        ],
         uploads=column("select id::text from entries_upload order by 1"),
         shards=[Shard(*row) for row in shards.fetchall()],
         records=column(

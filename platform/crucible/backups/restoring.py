@@ -17,11 +17,10 @@ from typing import Protocol
 
 from crucible.backups.dumps import connect, is_empty, load, major, program
 from crucible.backups.store import DUMP, PLAIN, BackupError, Entry, Store, Summary, Withdrawn
-from crucible.paths import REPOSITORY, RESTORING
+from crucible.paths import RESTORING, migrations_of
 from submissions.files import written_atomically
 
 OURS = {"datasets", "records", "jobs", "work", "secret.key"}  # what a backup may hold, and the dump
-FOREIGN = {"admin", "auth", "contenttypes", "sessions"}  # Django's apps with migrations
 NOT_COUNTED = {"log", "supervisor.lock"}  # in a home that counts as empty
 
 
@@ -118,7 +117,10 @@ def backup_restore(
 
 
 def _check_release(summary: Summary) -> None:
-    """This code must know every migration that the database has."""
+    """This code must know every migration of ours that the database has.
+
+    Those of Django and other packages follow from the pinned versions.
+    """
     unknown = [one for one in summary.migrations if not _known(*one.split(".", 1))]
     if unknown:
         raise BackupError(
@@ -128,9 +130,7 @@ def _check_release(summary: Summary) -> None:
 
 
 def _known(app: str, migration: str) -> bool:
-    """Crucible's alone: those of Django and others follow from the pinned packages."""
-    folder = REPOSITORY / "platform" / "crucible" / app / "migrations"
-    return (not folder.is_dir() and app in FOREIGN) or (folder / f"{migration}.py").is_file()
+    return (migrations_of(app) / f"{migration}.py").is_file()
 
 
 def _check_paths(entries: list[Entry]) -> None:

@@ -72,7 +72,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     home: str
     commit: str
-    migrations: list[str]  # "app.name" of each one applied
+    migrations: list[str]  # "app.name" of each applied one of Crucible's own
     postgres: int  # major version of the server
     dumped_by: int  # major version of pg_dump
     vault: str

@@ -59,11 +59,13 @@ FILES = {
     "jobs/1-train-a1/tmp/scratch": b"scratch",
     "jobs/9-train-a1/job.json": b"of no row",
     "work/1/train/.model.partial/state.pt": b"weights" * 1000,
+    "profiles/1/sample.jsonl": b"{}",
     "log/site.log": b"a log",
 }
 RESTORED = {  # of these
     "secret.key", f"datasets/{CLOSED}/a.jsonl", f"datasets/{OPEN}/b.jsonl",
     "jobs/1-train-a1/job.json", "work/1/train/.model.partial/state.pt",
+    "profiles/1/sample.jsonl",
 }  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def lose(home: Path) -> None:
 
 
 def files_of(home: Path) -> set[str]:
-    ours = ("datasets", "jobs", "work", "records", "secret.key")
+    ours = ("datasets", "jobs", "work", "records", "profiles", "secret.key")
     found = {str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()}
     return {name for name in found if name.startswith(ours)}
 

@@ -191,6 +191,7 @@ def _files(home: Path, store: Store, named: Named, index: Index, taken: Taken) -
         copy.tree(f"jobs/{key}", without=OF_A_PROCESS)
     for submission in named.submissions:
         copy.tree(f"work/{submission}")
+        copy.tree(f"profiles/{submission}")
 
 
 def _shard(home: Path, shard: Shard, copy: _Copy) -> None:

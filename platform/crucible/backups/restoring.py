@@ -20,7 +20,14 @@ from crucible.backups.store import DUMP, PLAIN, BackupError, Entry, Store, Summa
 from crucible.paths import RESTORING, migrations_of
 from submissions.files import written_atomically
 
-OURS = {"datasets", "records", "jobs", "work", "secret.key"}  # what a backup may hold, and the dump
+OURS = {
+    "datasets",
+    "records",
+    "profiles",
+    "jobs",
+    "work",
+    "secret.key",
+}  # what a backup may hold, and the dump
 NOT_COUNTED = {"log", "supervisor.lock"}  # in a home that counts as empty
 
 

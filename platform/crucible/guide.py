@@ -22,8 +22,8 @@ SECTIONS = {
     "How it is done": ("pipeline", "tokenise", "training", "evaluation", "contamination", "cost",
                        "benchmarks"),
     "Judge": ("reviewer",),
-    "Run a site": ("organiser", "settings", "budgets", "backends", "ray", "monitoring",
-                   "security", "faults", "urls"),
+    "Run a site": ("organiser", "deploy", "backup", "settings", "budgets", "backends", "ray",
+                   "monitoring", "security", "faults", "urls"),
 }  # fmt: skip
 _CODE = re.compile(r"^`([\w-]+)`$")
 

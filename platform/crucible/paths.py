@@ -9,6 +9,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 # Bytes of a request's body that anybody may send: forms, and what the API takes as JSON. The front
 # reads so much before a process of the site hears of the request.
 SMALL_BODY = 65_536
+# The note in a home into which a backup is being restored: such a home is not whole.
+RESTORING = "restore-under-way"
+
+
+def migrations_of(app: str) -> Path:
+    """The folder of the migrations of one of our apps; of others' apps, there is none."""
+    return REPOSITORY / "platform" / "crucible" / app / "migrations"
 
 
 def home() -> Path:

@@ -1,5 +1,7 @@
 """`make up` and `make down`: starts all services, keeps them alive, stops them cleanly.
 
+`make backup` and `make restore` come this way too: they need the database, up or down.
+
 It needs no Django settings, because it starts the database that they name. It runs PostgreSQL
 (unless DATABASE_URL names another), the site, the Celery worker and the reconciler, and restarts
 each that dies. Jobs are not its children: they outlive it, and the next start finds them again.
@@ -7,6 +9,7 @@ each that dies. Jobs are not its children: they outlive it, and the next start f
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -21,9 +24,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from crucible.backups.commands import add_commands, run_command
 from crucible.front import LARGE_AT_ONCE, PAGES, UPLOADS, front_command, pool_command
 from crucible.jobs.backends.local import LocalBackend
-from crucible.paths import REPOSITORY, home, home_close
+from crucible.paths import REPOSITORY, RESTORING, home, home_close
 from crucible.postgres import EmbeddedPostgres, die_with_parent
 
 PORT = os.environ.get("CRUCIBLE_PORT", "8000")
@@ -232,6 +236,9 @@ def up() -> int:
     if lock is None:
         say(f"already running for {home()}; `make down` stops it")
         return 1
+    if (home() / RESTORING).exists():
+        say(f"a restore into {home()} did not end: empty it and restore again (docs/backup.md)")
+        return 3
     if not _port_is_free():
         say(f"port {PORT} is taken; set another in CRUCIBLE_PORT")
         return 3
@@ -316,12 +323,16 @@ def down() -> int:
 
 
 def main() -> int:
-    """`python -m crucible.supervisor up|down`."""
-    actions = {"up": up, "down": down}
-    if len(sys.argv) != 2 or sys.argv[1] not in actions:
-        print("usage: python -m crucible.supervisor up|down", file=sys.stderr)
-        return 2
-    return actions[sys.argv[1]]()
+    """`python -m crucible.supervisor up|down|backup|restore|…`."""
+    parser = argparse.ArgumentParser(prog="python -m crucible.supervisor")
+    commands = parser.add_subparsers(dest="action", required=True)
+    commands.add_parser("up", help="run everything until Ctrl-C")
+    commands.add_parser("down", help="stop it, jobs included")
+    add_commands(commands)
+    arguments = parser.parse_args()
+    if arguments.action in {"up", "down"}:
+        return {"up": up, "down": down}[arguments.action]()
+    return run_command(arguments, _lock_home, say)
 
 
 if __name__ == "__main__":

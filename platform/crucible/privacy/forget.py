@@ -24,6 +24,7 @@ from crucible.entries.models import Event, Submission, Upload
 from crucible.entries.moves import PLATFORM
 from crucible.intake.uploads import upload_discard
 from crucible.notifications.models import Notice
+from crucible.privacy.removals import removals_allowed_in_transaction
 from crucible.roles.acts import act_record
 from crucible.roles.models import ActKind
 from submissions.failures import Failure
@@ -67,8 +68,11 @@ NAMED_IN = (Event, Entry)
 def user_forget(*, username: str) -> str:
     """Anonymises the user for good; returns the name that takes the place of the old one.
 
-    Raises `Failure`: `not_found`, or `refused` while submissions of theirs are under way.
+    Raises `Failure`: `not_found`, or `refused` while submissions of theirs are under way or a
+    backup is being made.
     """
+    if not removals_allowed_in_transaction():
+        raise Failure("refused", "a backup is being made: forget the user when it has ended")
     user = User.objects.select_for_update().filter(username=username).first()
     if user is None:
         raise Failure("not_found", f"there is no user {username!r}")

@@ -28,6 +28,7 @@ from crucible.intake.places import folder_of
 from crucible.intake.uploads import upload_discard
 from crucible.jobs.models import LIVE
 from crucible.notifications.models import Notice
+from crucible.privacy.removals import removals_allowed
 from submissions.limits import size_of
 from submissions.states import TERMINAL, State
 from training_recipes.cost import size_text
@@ -54,7 +55,17 @@ class Tally:
 
 
 def retention_run(*, dry_run: bool) -> list[str]:
-    """Removes what is due, or counts it; a line for each kind, with the setting that says so."""
+    """Removes what is due, or counts it; a line for each kind, with the setting that says so.
+
+    While a backup is made, nothing is removed: the backup may not have read it yet.
+    """
+    if dry_run:
+        return _run(dry_run=True)
+    with removals_allowed() as allowed:
+        return _run(dry_run=False) if allowed else ["removed nothing: a backup is being made"]
+
+
+def _run(*, dry_run: bool) -> list[str]:
     steps: dict[str, tuple[str, Callable[[datetime, Tally, bool], None]]] = {
         "uploads": ("uploads that nobody submitted", _uploads),
         "datasets": ("datasets of submissions that failed or were cancelled", _datasets),

@@ -35,6 +35,7 @@ from submissions.diagnosis import (
 )
 from submissions.failures import Failure
 
+LEAST_TO_START = 1e8  # bytes free: for the database and the logs
 OLDEST_POSTGRES = 14  # the oldest that its makers still mend in November 2026
 PATIENCE = 5.0  # seconds for broker and mail server
 PROBE = "crucible-doctor"  # a job that was never submitted
@@ -44,7 +45,7 @@ ASK_OPERATOR = "See docs/backends.md, and ask whoever runs the scheduler."
 def checks_before_start() -> list[Check]:
     """What must hold before the database is migrated and a service started."""
     home = Path(settings.HOME)
-    checks = [check_python(), *_settings(), check_disk(home), _private(home)]
+    checks = [check_python(), *_settings(), check_disk(home, LEAST_TO_START), _private(home)]
     database = asked("database", _database, next_step="See DATABASE_URL in docs/settings.md.")
     checks.append(database)
     if database.ok:

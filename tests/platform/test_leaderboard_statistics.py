@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ def publish_run(publish: Any, settings: Any, tmp_path: Any) -> Callable[..., Sco
     """A published submission whose score comes from real records."""
     settings.RECORDS_DIR = tmp_path / "records"
 
-    def make(user: Any, name: str, chance: float, seed: int = 0) -> Score:
+    def make(user: Any, name: str, chance: float, seed: int = 0, data: str = "") -> Score:
+        """`data` names the dataset; each run is of another one unless it is given."""
         submission = publish(user, name=name, seed=100 + seed)
         made = records_of(tmp_path, chance, seed)
         kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
@@ -71,7 +73,9 @@ def publish_run(publish: Any, settings: Any, tmp_path: Any) -> Callable[..., Sco
         document = to_json(score)
         names = ("smoke", "smoke_stderr", "intervals", "tasks", "categories")
         Score.objects.filter(submission=submission).update(
-            records_sha256=kept, **{name: document[name] for name in names}
+            manifest_sha256=sha256((data or f"{user} {name}").encode()).hexdigest(),
+            records_sha256=kept,
+            **{name: document[name] for name in names},
         )
         return Score.objects.get(submission=submission, metric_version="v2")
 
@@ -265,7 +269,7 @@ def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, cli
 
 
 def test_runs_with_several_seeds_show_how_far_they_lie_apart(alice, bob, publish_run, client):
-    runs = [publish_run(alice, f"run {seed}", 0.5, seed) for seed in (1, 2, 3)]
+    runs = [publish_run(alice, f"run {seed}", 0.5, seed, "one") for seed in (1, 2, 3)]
     publish_run(bob, "another's", 0.9, 4)
     found = runs_with_other_seeds(runs[0])
     assert [score.seed for score in found.scores] == [101, 102, 103]

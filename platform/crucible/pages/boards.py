@@ -36,7 +36,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     suite = board_suite(scale)
     view = BoardView.of_query(track, scale, request.GET)
     page = max(1, _page_number(request.GET.get("page", "")))
-    known = columns_of(suite, headline(suite))
+    known = columns_of(scale)
     context = {
         "track": track,
         "scale": load_scale(scale),

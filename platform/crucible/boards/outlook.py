@@ -41,5 +41,6 @@ def outlook_of(one: Score, other: Score) -> Outlook | None:
         basis = site_calibration(scale, target)
         found = basis.calibration.compare(one.core or 0.0, other.core or 0.0, ("A", "B"))
     except Failure as failure:
-        return Outlook(target, refusal=failure.message)
+        started = failure.code == "too_few_pairs"  # its sentence says so itself
+        return Outlook(target, refusal=f"{'' if started else 'no prediction: '}{failure.message}")
     return Outlook(target, basis, found)

@@ -13,7 +13,7 @@ from evaluation.transfer.quality import HeldOut, Quality, judge
 from evaluation.transfer.runs import RecipeName, recipe_of
 
 STEPS = 40  # straight parts of the drawn band
-SITE, SAME, OTHER = "this site", "DCLM, this recipe", "DCLM, another recipe"
+SITE, SAME, OTHER = "this site", "DCLM", "DCLM, other recipe"
 KINDS = {SITE: "own", SAME: "same", OTHER: "other"}  # classes of the marks
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -382,3 +384,48 @@ def test_versions_that_are_the_same_are_one_score(alice, publish, client):
     publish(alice)
     assert Score.objects.count() == 1
     assert "Metric version</span>" not in client.get("/leaderboard/filtering/smoke/").text
+
+
+# -- soft means ------------------------------------------------------------------------------------
+
+
+def likely_records(folder: Path, chance: float) -> Path:
+    """Answers whose right option has this probability, the others share the rest."""
+    suite, examples = load_suite("smoke"), []
+    for task in suite.tasks:
+        for category, rows in rows_by_category(task, task_path(suite, task, None)):
+            wrong = math.log((1 - chance) / 3)
+            several = [math.log(chance), wrong, wrong, wrong]
+            options = several if task.type in ("multiple_choice", "schema") else several[:1]
+            examples += [
+                Example(task.label, index, category, True, 0, 0, options, [1] * len(options))
+                for index in rows
+            ]
+    path = folder / f"likely-{chance}.parquet"
+    write_records(path, examples, suite.hash)
+    return path
+
+
+def test_soft_means_stand_beside_the_score_and_rescore_adds_them(
+    alice, publish_run, client, capsys, tmp_path
+):
+    score = publish_run(alice, "one", 0.5, 1)
+    page = f"/submissions/{score.submission_id}/"
+    assert "Soft SMOKE" not in client.get(page).text
+    call_command("rescore")
+    assert "soft means added to 0 scores" in capsys.readouterr().out  # no probabilities in it
+    made = likely_records(tmp_path, 0.4)
+    kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
+    Score.objects.filter(id=score.id).update(records_sha256=kept)
+    call_command("rescore")
+    assert "soft means added to 1 scores" in capsys.readouterr().out
+    tasks = load_suite("smoke").tasks
+    choices = sum(task.type in ("multiple_choice", "schema") for task in tasks)
+    expected = (choices * (0.4 - 0.25) / 0.75 + (len(tasks) - choices) * 0.4) / len(tasks)
+    score.refresh_from_db()
+    assert score.soft_value["value"] == pytest.approx(expected)
+    text = client.get(page).text
+    assert "Soft SMOKE" in text
+    assert f"<dd>{100 * expected:.1f}" in text
+    call_command("rescore")
+    assert "soft means added to 0 scores" in capsys.readouterr().out

@@ -95,6 +95,7 @@ def test_a_column_predicts_by_the_calibration_and_sorts(entry, client) -> None:
     text = client.get(f"{BOARD}?column=predicted").text
     assert "Predicted at 7b-1x (90 %)" in text
     assert "41.9 ± 3.1" in text
+    assert f'href="/transfer/{SMALL}/{LARGE}/">What a score here tells' in client.get(BOARD).text
     assert "No prediction in 1 row of this page: its score is outside" in text
     assert [row["name"] for row in rows_of(client, "?column=predicted&sort=predicted")] == [
         "low", "high", "beyond",
@@ -205,6 +206,15 @@ def test_a_comparison_gives_the_chance_at_the_larger_scale(entry, compared) -> N
     text = compared(low, high)
     assert f"{line.chance(0.24, 0.28):.2f} that A is better at 7b-1x: B is the better one" in text
     assert "15 datasets, 0 of this site" in text
+
+
+def test_what_was_measured_stands_beside_the_chance(entry, compared) -> None:
+    low, high = entry("low", 0.24), entry("high", 0.28)
+    entry("low", 0.5, LARGE)  # far off the line: it must not tell of itself
+    line = calibrate(SMALL, LARGE, "official").line
+    text = compared(low, high)
+    assert f"{line.chance(0.24, 0.28):.2f} that A is better at 7b-1x" in text
+    assert "Measured there: A 50.0, B –" in text
 
 
 def test_what_cannot_be_predicted_is_said_in_the_comparison(entry, compared, settings) -> None:

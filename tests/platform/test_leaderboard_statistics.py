@@ -29,6 +29,7 @@ from crucible.pages.submission_page import task_rows
 from crucible.review.selectors import Marks
 from evaluation.answers import read_answers, strata_of
 from evaluation.examples import Example
+from evaluation.option_bytes import option_bytes
 from evaluation.records import write_records
 from evaluation.rescore import results_of, score_with_records
 from evaluation.statistics import ADDED, covariance, figures_of
@@ -389,21 +390,23 @@ def test_versions_that_are_the_same_are_one_score(alice, publish, client):
 # -- soft means ------------------------------------------------------------------------------------
 
 
-def likely_records(folder: Path, chance: float) -> Path:
-    """Answers whose right option has this probability, the others share the rest."""
-    suite, examples = load_suite("smoke"), []
+def likely_records(folder: Path, chance: float) -> tuple[Path, float]:
+    """Answers whose right option has this probability, the others share the rest; the soft mean."""
+    suite, examples, means = load_suite("smoke"), [], []
     for task in suite.tasks:
+        sizes = option_bytes(suite, task, None)
+        chooses = task.type in ("multiple_choice", "schema")
         for category, rows in rows_by_category(task, task_path(suite, task, None)):
-            wrong = math.log((1 - chance) / 3)
-            several = [math.log(chance), wrong, wrong, wrong]
-            options = several if task.type in ("multiple_choice", "schema") else several[:1]
-            examples += [
-                Example(task.label, index, category, True, 0, 0, options, [1] * len(options))
-                for index in rows
-            ]
+            for index in rows:
+                wrong = len(sizes[index]) - 1
+                options = [math.log(chance), *([math.log((1 - chance) / max(wrong, 1))] * wrong)]
+                counts = [1] * len(options)
+                examples.append(Example(task.label, index, category, True, 0, 0, options, counts))
+        guess = float(np.mean([1 / len(row) for row in sizes])) if chooses else 0.0
+        means.append((chance - guess) / (1 - guess))
     path = folder / f"likely-{chance}.parquet"
     write_records(path, examples, suite.hash)
-    return path
+    return path, float(np.mean(means))
 
 
 def test_soft_means_stand_beside_the_score_and_rescore_adds_them(
@@ -414,14 +417,11 @@ def test_soft_means_stand_beside_the_score_and_rescore_adds_them(
     assert "Soft SMOKE" not in client.get(page).text
     call_command("rescore")
     assert "soft means added to 0 scores" in capsys.readouterr().out  # no probabilities in it
-    made = likely_records(tmp_path, 0.4)
+    made, expected = likely_records(tmp_path, 0.6)
     kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
     Score.objects.filter(id=score.id).update(records_sha256=kept)
     call_command("rescore")
     assert "soft means added to 1 scores" in capsys.readouterr().out
-    tasks = load_suite("smoke").tasks
-    choices = sum(task.type in ("multiple_choice", "schema") for task in tasks)
-    expected = (choices * (0.4 - 0.25) / 0.75 + (len(tasks) - choices) * 0.4) / len(tasks)
     score.refresh_from_db()
     assert score.soft_value["value"] == pytest.approx(expected)
     text = client.get(page).text

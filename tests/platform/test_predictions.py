@@ -175,6 +175,15 @@ def test_enough_pairs_of_its_own_replace_the_published_ones(entry) -> None:
     assert raised.value.code == "too_few_pairs"
 
 
+def test_pairs_that_all_score_the_same_give_no_line_and_no_error(entry, client) -> None:
+    for number in range(15):
+        for scale in (SMALL, LARGE):
+            entry(f"{number}", 0.25, scale)
+    rows = rows_of(client)
+    assert {row["no_prediction"] for row in rows} == {"its pairs give no line"}
+    assert client.get(f"{BOARD}?column=predicted").status_code == 200
+
+
 # -- a comparison ----------------------------------------------------------------------------------
 
 
@@ -223,6 +232,8 @@ def test_what_cannot_be_predicted_is_said_in_the_comparison(entry, compared, set
         one, beyond
     )
     assert "No prediction: the two are of different scales" in compared(one, small)
+    again = entry("one again", 0.26, data="one", seed=2)
+    assert "No prediction: both are runs of one dataset" in compared(one, again)
     assert outlook_of(entry("x", 0.4, LARGE), entry("y", 0.4, LARGE)) is None
     settings.CRUCIBLE_TARGET_SCALE = "7b-2x"
     text = compared(one, beyond)

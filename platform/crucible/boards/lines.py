@@ -134,8 +134,9 @@ def _published(one: Shown) -> str | None:
 def _value(column: Column, one: Shown, found: Found, view: BoardView) -> Any:
     """The value of a cell; None where it is unknown or withheld."""
     if column.name == PREDICTED:
-        calibrated = found.calibrated
-        return prediction_of(one, calibrated, view.metric_version) if calibrated else None
+        if found.calibrated is None:  # since the site's own pairs replaced the published ones
+            return Prediction(reason="its pairs give no line")
+        return prediction_of(one, found.calibrated, view.metric_version)
     if isinstance(one, ShownBaseline):
         if column.from_tasks:
             return one.of_tasks(*column.from_tasks)

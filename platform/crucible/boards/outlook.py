@@ -45,6 +45,8 @@ def outlook_of(one: Score, other: Score) -> Outlook | None:
     try:
         if other.submission.scale != scale:
             raise Failure("not_comparable", "the two are of different scales")
+        if one.manifest_sha256 == other.manifest_sha256:
+            raise Failure("not_comparable", "both are runs of one dataset")
         for score, letter in ((one, "A"), (other, "B")):
             if score.recipe_sha256 != load_scale(scale).recipe_sha256:
                 raise Failure("not_comparable", f"{letter} has another version of the recipe")

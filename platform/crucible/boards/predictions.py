@@ -153,8 +153,7 @@ def _cores(
     marks = marks_of([number for number, *_ in rows]) if rows else {}
     found: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for number, name, dataset, core in rows:
-        if core is None:  # never: the query leaves them out
-            continue
+        assert core is not None  # the query leaves those out
         if number not in marks or "core" not in means_with(suite, marks[number].excluded):
             found[dataset].append((name, core))
     return dict(found)

@@ -37,27 +37,22 @@ class RunSpread:
     source: str
     borrowed: bool = False
 
-    def error(self, runs: int = 1) -> float:
-        """Standard error of the mean over so many runs of one dataset."""
-        return self.stdev / math.sqrt(runs)
-
 
 @dataclass(frozen=True)
 class WholeError:
-    """A figure, or a difference of two, with both errors: of the questions and of the runs.
+    """The errors of a figure, or of a difference of two: of the questions and of the runs.
 
     `interval` is 95 %, `p` two-sided against zero, both by Student's t. `runs_share` is the part of
-    the variance that is the runs'.
+    the variance that is the runs', as `spread` says.
     """
 
-    value: float
     questions: float
     runs: float
     stderr: float
     interval: tuple[float, float]
     p: float
     runs_share: float
-    source: str
+    spread: RunSpread
 
 
 def spread_of(
@@ -92,19 +87,17 @@ def published_spread() -> RunSpread:
     return found
 
 
-def difference_with_runs(
-    difference: Estimate, spread: RunSpread, runs: tuple[int, int] = (1, 1)
-) -> WholeError | None:
-    """A paired difference of two scores, each the mean over so many runs.
+def difference_with_runs(difference: Estimate, spread: RunSpread) -> WholeError | None:
+    """A paired difference of the scores of two runs, as one of their datasets.
 
     None where the questions' error is not known.
     """
-    return _whole(difference, spread, math.hypot(spread.error(runs[0]), spread.error(runs[1])))
+    return _whole(difference, spread, math.sqrt(2) * spread.stdev)
 
 
-def score_with_runs(score: Estimate, spread: RunSpread, runs: int = 1) -> WholeError | None:
-    """The same of a single score."""
-    return _whole(score, spread, spread.error(runs))
+def score_with_runs(score: Estimate, spread: RunSpread) -> WholeError | None:
+    """The same of the score of a single run."""
+    return _whole(score, spread, spread.stdev)
 
 
 def p_with_runs(difference: float, questions: float, spread: RunSpread) -> float:
@@ -119,14 +112,13 @@ def _whole(estimate: Estimate, spread: RunSpread, runs: float) -> WholeError | N
     share = (runs / total) ** 2 if total else 0.0
     reach = quantile((1 + LEVEL) / 2, _freedom(share, spread.df)) * total
     return WholeError(
-        value=estimate.value,
         questions=estimate.stderr,
         runs=runs,
         stderr=total,
         interval=(estimate.value - reach, estimate.value + reach),
         p=_p(estimate.value, estimate.stderr, runs, spread.df),
         runs_share=share,
-        source=spread.source,
+        spread=spread,
     )
 
 

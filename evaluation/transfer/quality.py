@@ -83,6 +83,11 @@ class Count:
     chance: float | None
     brier: float | None
 
+    @property
+    def share(self) -> float | None:
+        """Of the pairs, those ordered right."""
+        return self.right / self.of if self.of else None
+
 
 @dataclass(frozen=True)
 class Quality:

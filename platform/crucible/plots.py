@@ -190,3 +190,78 @@ def map_points(places: Sequence[tuple[float, float, int, str]]) -> list[Point]:
         )
         for x, y, topic, label in places
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A drawing of values over values: the edges of both axes, and pixels for them."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    width: int = WIDTH
+    height: int = 360
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    percent: bool = True  # ticks are shown as 25, not 0.25
+
+    @property
+    def bottom(self) -> int:
+        return self.height - BOTTOM
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The pixel of two values."""
+        across = (x - self.x[0]) / ((self.x[1] - self.x[0]) or 1)
+        up = (y - self.y[0]) / ((self.y[1] - self.y[0]) or 1)
+        return (
+            round(self.left + (self.right - self.left) * across, 1),
+            round(self.bottom - (self.bottom - self.top) * up, 1),
+        )
+
+    def path(self, points: Sequence[tuple[float, float]]) -> str:
+        """The `points` attribute of a polyline or polygon."""
+        return " ".join("{},{}".format(*self.at(x, y)) for x, y in points)
+
+    @property
+    def x_ticks(self) -> list[Tick]:
+        found = ticks_between(*self.x, 6)
+        return [Tick(self.at(value, self.y[0])[0], self._label(value)) for value in found]
+
+    @property
+    def y_ticks(self) -> list[Tick]:
+        found = ticks_between(*self.y, 5)
+        return [Tick(self.at(self.x[0], value)[1], self._label(value)) for value in found]
+
+    def _label(self, value: float) -> str:
+        return f"{100 * value:g}" if self.percent else f"{value:g}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a drawing in pixels; `kind` is its class, `title` its words."""
+
+    x: float
+    y: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True)
+class MarkPlot:
+    """Marks in a frame with a line, and a band around it where there is one."""
+
+    frame: Frame
+    marks: list[Mark]
+    line: str
+    band: str
+    summary: str
+
+
+def frame_around(points: Sequence[tuple[float, float]]) -> Frame:
+    """A frame that holds all points with a little room."""
+
+    def edges(values: list[float]) -> tuple[float, float]:
+        room = 0.04 * ((max(values) - min(values)) or 1.0)
+        return min(values) - room, max(values) + room
+
+    return Frame(edges([x for x, _ in points]), edges([y for _, y in points]))

@@ -47,6 +47,10 @@ BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGIN
 # -- Crucible's own --------------------------------------------------------------------------------
 CRUCIBLE_SCALES = [canonical_name(name) for name in _words("CRUCIBLE_SCALES", "smoke")]
 CRUCIBLE_SUITE = os.environ.get("CRUCIBLE_SUITE", "full")
+# The larger scale of which boards that rank by CORE tell what may come out there; empty: none.
+CRUCIBLE_TARGET_SCALE = os.environ.get("CRUCIBLE_TARGET_SCALE", "7b-1x")
+if CRUCIBLE_TARGET_SCALE:
+    CRUCIBLE_TARGET_SCALE = canonical_name(CRUCIBLE_TARGET_SCALE)
 CRUCIBLE_EVAL_DATA = os.environ.get("CRUCIBLE_EVAL_DATA", "")
 # A folder that `crucible profile` wrote of the pool, with which every dataset is compared.
 CRUCIBLE_POOL_PROFILE = os.environ.get("CRUCIBLE_POOL_PROFILE", "")

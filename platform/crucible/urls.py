@@ -17,6 +17,7 @@ from crucible.pages import (
     monitoring,
     references,
     submissions,
+    transfer,
 )
 
 admin.site.site_header = admin.site.site_title = "Crucible administration"
@@ -50,6 +51,8 @@ urlpatterns = [
     path("submissions/<int:submission_id>/cite.bib", board_exports.citation, name="citation"),
     path("compare/", boards.compare, name="compare"),
     path("compare/data/", data.compare, name="compare_data"),
+    path("transfer/<str:source>/<str:target>/", transfer.transfer, name="transfer"),
+    path("transfer/<str:source>/<str:target>/next/", transfer.next_runs, name="next_runs"),
     path("submissions/", submissions.submission_list, name="submissions"),
     path("submissions/new/", submissions.submission_new, name="submission_new"),
     path(

@@ -139,7 +139,8 @@ class World:
             "roles.act": Act.objects.create(actor=judge, what="held", about="submission 1"),
         }
         self.parts = {
-            "track": "filtering", "scale": "smoke", "submission_id": self.submission.id,
+            "track": "filtering", "scale": "smoke", "source": "1b-1x", "target": "7b-1x",
+            "submission_id": self.submission.id,
             "stage": "validate", "item_id": item.id, "token_id": token.pk,
             "webhook_id": webhook.pk, "upload_id": upload.pk, "name": "a.jsonl",
             "app_label": "review", "content_type_id": ContentType.objects.get_for_model(User).id,

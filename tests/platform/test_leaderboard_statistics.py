@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,7 @@ from crucible.pages.submission_page import task_rows
 from crucible.review.selectors import Marks
 from evaluation.answers import read_answers, strata_of
 from evaluation.examples import Example
+from evaluation.option_bytes import option_bytes
 from evaluation.records import write_records
 from evaluation.rescore import results_of, score_with_records
 from evaluation.statistics import ADDED, covariance, figures_of
@@ -62,7 +66,8 @@ def publish_run(publish: Any, settings: Any, tmp_path: Any) -> Callable[..., Sco
     """A published submission whose score comes from real records."""
     settings.RECORDS_DIR = tmp_path / "records"
 
-    def make(user: Any, name: str, chance: float, seed: int = 0) -> Score:
+    def make(user: Any, name: str, chance: float, seed: int = 0, data: str = "") -> Score:
+        """`data` names the dataset; each run is of another one unless it is given."""
         submission = publish(user, name=name, seed=100 + seed)
         made = records_of(tmp_path, chance, seed)
         kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
@@ -71,7 +76,9 @@ def publish_run(publish: Any, settings: Any, tmp_path: Any) -> Callable[..., Sco
         document = to_json(score)
         names = ("smoke", "smoke_stderr", "intervals", "tasks", "categories")
         Score.objects.filter(submission=submission).update(
-            records_sha256=kept, **{name: document[name] for name in names}
+            manifest_sha256=sha256((data or f"{user} {name}").encode()).hexdigest(),
+            records_sha256=kept,
+            **{name: document[name] for name in names},
         )
         return Score.objects.get(submission=submission, metric_version="v2")
 
@@ -265,7 +272,7 @@ def test_a_mean_that_a_reviewer_withheld_is_not_compared(alice, publish_run, cli
 
 
 def test_runs_with_several_seeds_show_how_far_they_lie_apart(alice, bob, publish_run, client):
-    runs = [publish_run(alice, f"run {seed}", 0.5, seed) for seed in (1, 2, 3)]
+    runs = [publish_run(alice, f"run {seed}", 0.5, seed, "one") for seed in (1, 2, 3)]
     publish_run(bob, "another's", 0.9, 4)
     found = runs_with_other_seeds(runs[0])
     assert [score.seed for score in found.scores] == [101, 102, 103]
@@ -378,3 +385,47 @@ def test_versions_that_are_the_same_are_one_score(alice, publish, client):
     publish(alice)
     assert Score.objects.count() == 1
     assert "Metric version</span>" not in client.get("/leaderboard/filtering/smoke/").text
+
+
+# -- soft means ------------------------------------------------------------------------------------
+
+
+def likely_records(folder: Path, chance: float) -> tuple[Path, float]:
+    """Answers whose right option has this probability, the others share the rest; the soft mean."""
+    suite, examples, means = load_suite("smoke"), [], []
+    for task in suite.tasks:
+        sizes = option_bytes(suite, task, None)
+        chooses = task.type in ("multiple_choice", "schema")
+        for category, rows in rows_by_category(task, task_path(suite, task, None)):
+            for index in rows:
+                wrong = len(sizes[index]) - 1
+                options = [math.log(chance), *([math.log((1 - chance) / max(wrong, 1))] * wrong)]
+                counts = [1] * len(options)
+                examples.append(Example(task.label, index, category, True, 0, 0, options, counts))
+        guess = float(np.mean([1 / len(row) for row in sizes])) if chooses else 0.0
+        means.append((chance - guess) / (1 - guess))
+    path = folder / f"likely-{chance}.parquet"
+    write_records(path, examples, suite.hash)
+    return path, float(np.mean(means))
+
+
+def test_soft_means_stand_beside_the_score_and_rescore_adds_them(
+    alice, publish_run, client, capsys, tmp_path
+):
+    score = publish_run(alice, "one", 0.5, 1)
+    page = f"/submissions/{score.submission_id}/"
+    assert "Soft SMOKE" not in client.get(page).text
+    call_command("rescore")
+    assert "soft means added to 0 scores" in capsys.readouterr().out  # no probabilities in it
+    made, expected = likely_records(tmp_path, 0.6)
+    kept = records_keep(Artifact(made.as_uri(), file_sha256(made)))
+    Score.objects.filter(id=score.id).update(records_sha256=kept)
+    call_command("rescore")
+    assert "soft means added to 1 scores" in capsys.readouterr().out
+    score.refresh_from_db()
+    assert score.soft_value["value"] == pytest.approx(expected)
+    text = client.get(page).text
+    assert "Soft SMOKE" in text
+    assert f"<dd>{100 * expected:.1f}" in text
+    call_command("rescore")
+    assert "soft means added to 0 scores" in capsys.readouterr().out

@@ -8,11 +8,13 @@ from typing import Any
 
 from django.db.models.fields.json import KeyTransform
 
+from crucible.boards.predictions import Prediction, has_calibration, target_of
 from crucible.filters import figure, percent, scientific
 from crucible.leaderboard.models import Score
-from evaluation.suite import Suite
+from crucible.leaderboard.suites import board_suite
+from evaluation.metrics import headline
 
-CATEGORY, TASK = "category:", "task:"
+CATEGORY, TASK, PREDICTED = "category:", "task:", "predicted"
 MOST_CHOSEN = 12  # columns at once
 
 
@@ -63,9 +65,20 @@ OF_CORE = (
 )
 
 
-def columns_of(suite: Suite, label: str) -> dict[str, Column]:
-    """Every column that a board of this suite can show, by name and in order."""
-    found = [*(OF_CORE if label == "CORE" else ()), LOSS, *ALWAYS]
+def _predicted(value: Prediction) -> str:
+    measured = "" if value.measured is None else f"measured {percent(value.measured)}"
+    if value.value is None:
+        return measured or "–"
+    predicted = f"{percent(value.value)} ± {percent(value.half_width)}"
+    return f"{predicted} ({measured})" if measured else predicted
+
+
+def columns_of(scale: str) -> dict[str, Column]:
+    """Every column that a board of this scale can show, by name and in order."""
+    suite = board_suite(scale)
+    found = [*(OF_CORE if headline(suite) == "CORE" else ()), LOSS, *ALWAYS]
+    if has_calibration(scale):
+        found.append(Column(PREDICTED, f"Predicted at {target_of(scale)} (90 %)", _predicted))
     found += [
         Column(f"{CATEGORY}{name}", name.capitalize(), percent, from_tasks=("categories", name))
         for name in sorted({task.category for task in suite.tasks})

@@ -8,16 +8,27 @@ from datetime import datetime
 from typing import Any
 
 from crucible.boards.baselines import ShownBaseline
-from crucible.boards.columns import Column, columns_of, values_from_tasks
+from crucible.boards.columns import PREDICTED, Column, columns_of, values_from_tasks
+from crucible.boards.predictions import (
+    Prediction,
+    SiteCalibration,
+    board_calibration,
+    prediction_of,
+)
 from crucible.boards.rows import Row
 from crucible.boards.view import BASELINES, ENTRIES, RANK, BoardView
 from crucible.leaderboard.selectors import values_under
 from crucible.leaderboard.suites import board_suite
 from crucible.plots import Dot, dots_on_one_axis, interval_of
-from evaluation.metrics import headline
 from evaluation.suite import Suite
 
-Found = Mapping[str, Mapping[int, float | None]]  # by column and submission
+
+@dataclass(frozen=True)
+class Found:
+    """What cells need beside rows: `from_tasks` by column and submission, and the calibration."""
+
+    from_tasks: Mapping[str, Mapping[int, float | None]]
+    calibrated: SiteCalibration | None
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,8 @@ def chosen(view: BoardView, rows: Sequence[Row], baselines: Sequence[ShownBaseli
         merged = _merged(entries, kept)
         return merged[::-1] if view.descending else merged
     everything: list[Shown] = [*entries, *kept]
-    column = _columns(view).get(view.sort)
-    found = _from_tasks([column] if column else [], view, entries)
+    column = columns_of(view.scale).get(view.sort)
+    found = _found_for([column] if column else [], view, entries)
     keys = [(_key(view, column, one, found), one) for one in everything]
     known = [pair for pair in keys if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=view.descending)
@@ -59,13 +70,14 @@ def chosen(view: BoardView, rows: Sequence[Row], baselines: Sequence[ShownBaseli
 def lines_of(view: BoardView, shown: Sequence[Shown], versions: Sequence[str]) -> list[Line]:
     """The lines of a page, with dots on one axis and the scores under `versions`."""
     rows = [one for one in shown if isinstance(one, Row)]
-    columns = [_columns(view)[name] for name in view.columns]
-    found = _from_tasks(columns, view, rows)
+    known = columns_of(view.scale)
+    columns = [known[name] for name in view.columns]
+    found = _found_for(columns, view, rows)
     others = values_under(versions, [row.score.submission_id for row in rows])
     dots = dots_on_one_axis([_dot(one) for one in shown])
     lines = []
     for one, dot in zip(shown, dots, strict=True):
-        values = tuple(_value(column, one, found, board_suite(view.scale)) for column in columns)
+        values = tuple(_value(column, one, found, view) for column in columns)
         cells = tuple(
             "–" if value is None else column.text(value)
             for column, value in zip(columns, values, strict=True)
@@ -76,11 +88,6 @@ def lines_of(view: BoardView, shown: Sequence[Shown], versions: Sequence[str]) -
         else:
             lines.append(Line(None, one, dot, (None,) * len(versions), cells, values))
     return lines
-
-
-def _columns(view: BoardView) -> dict[str, Column]:
-    suite = board_suite(view.scale)
-    return columns_of(suite, headline(suite))
 
 
 def _passes(view: BoardView, row: Row) -> bool:
@@ -108,7 +115,8 @@ def _merged(rows: Sequence[Row], baselines: Sequence[ShownBaseline]) -> list[Sho
 
 def _key(view: BoardView, column: Column | None, one: Shown, found: Found) -> Any:
     if column is not None:
-        return _value(column, one, found, board_suite(view.scale))
+        value = _value(column, one, found, view)
+        return value.value if isinstance(value, Prediction) else value
     if view.sort == "score":
         return one.value
     if view.sort == "name":
@@ -123,17 +131,21 @@ def _published(one: Shown) -> str | None:
     return made.isoformat() if isinstance(made, datetime) else made or None
 
 
-def _value(column: Column, one: Shown, found: Found, suite: Suite) -> Any:
+def _value(column: Column, one: Shown, found: Found, view: BoardView) -> Any:
     """The value of a cell; None where it is unknown or withheld."""
+    if column.name == PREDICTED:
+        if found.calibrated is None:  # since the site's own pairs replaced the published ones
+            return Prediction(reason="its pairs give no line")
+        return prediction_of(one, found.calibrated, view.metric_version)
     if isinstance(one, ShownBaseline):
         if column.from_tasks:
             return one.of_tasks(*column.from_tasks)
         return one.figure(column.field)
     if column.from_tasks is None:
         return None if column.field in one.withheld else getattr(one.score, column.field)
-    if _is_withheld(column, one, suite):
+    if _is_withheld(column, one, board_suite(view.scale)):
         return None
-    return found[column.name].get(one.score.submission_id)
+    return found.from_tasks[column.name].get(one.score.submission_id)
 
 
 def _is_withheld(column: Column, row: Row, suite: Suite) -> bool:
@@ -146,13 +158,15 @@ def _is_withheld(column: Column, row: Row, suite: Suite) -> bool:
     return any(task.category == name and task.label in excluded for task in suite.tasks)
 
 
-def _from_tasks(columns: Sequence[Column], view: BoardView, rows: Sequence[Row]) -> Found:
+def _found_for(columns: Sequence[Column], view: BoardView, rows: Sequence[Row]) -> Found:
     numbers = [row.score.submission_id for row in rows]
-    return {
+    from_tasks = {
         column.name: values_from_tasks(column, view.metric_version, numbers)
         for column in columns
         if column.from_tasks
     }
+    predicted = any(column.name == PREDICTED for column in columns)
+    return Found(from_tasks, board_calibration(view.scale) if predicted else None)
 
 
 def _under(row: Row, version: str, others: Mapping[tuple[int, str], float | None]) -> float | None:

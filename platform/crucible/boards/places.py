@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crucible.boards.kept import kept_each
 from crucible.leaderboard.records import answers_of_records
 from evaluation.answers import Answers, Stratum, strata_of
+from evaluation.run_spread import RunSpread
 from evaluation.statistics import ADDED, Figure, Floats, covariance, figures_of
 from evaluation.suite import Suite
 from evaluation.ties import Places, places_of
@@ -49,12 +50,13 @@ class Bits:
 
 
 def places_on_board(
-    suite: Suite, metric_version: str, scores: Sequence[Ranked]
+    suite: Suite, metric_version: str, scores: Sequence[Ranked], spread: RunSpread | None = None
 ) -> list[Places | None]:
     """Rank intervals of comparable scores, the best first; None if score or error is unknown.
 
-    A score without per-example answers counts as if it had answered other questions. That can only
-    widen the intervals.
+    With a `spread` of runs they are about the datasets: another seed is left open too. A score
+    without per-example answers counts as if it had answered other questions. That can only widen
+    the intervals.
     """
     known = [n for n, s in enumerate(scores) if s.value is not None and s.stderr is not None]
     known = known[:COMPARED_ROWS]
@@ -65,7 +67,7 @@ def places_on_board(
         records = [scores[n].records_sha256 for n in known]
         answered, shared = _shared_errors(suite, records, scores[known[0]].figure, metric_version)
         errors[np.ix_(answered, answered)] = shared
-        for n, places in zip(known, places_of(values, errors), strict=True):
+        for n, places in zip(known, places_of(values, errors, spread), strict=True):
             found[n] = places
     return found
 

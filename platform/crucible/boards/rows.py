@@ -10,6 +10,7 @@ from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 
 from crucible.boards.places import places_on_board
+from crucible.boards.spreads import board_spread
 from crucible.leaderboard.models import RANKING, Score, figure_of
 from crucible.leaderboard.suites import board_suite
 from crucible.review.selectors import Marks, marks_of
@@ -123,7 +124,9 @@ def leaderboard_rows(
     )
     ranks = competition_ranks([values[score.submission_id] for score in shown])
     ranked = [score for score in shown if values[score.submission_id] is not None]
-    places = places_on_board(suite, metric_version, ranked)
+    places = places_on_board(
+        suite, metric_version, ranked, board_spread(track, scale, suite, metric_version)
+    )
     places += [None] * (len(shown) - len(ranked))
     nothing: frozenset[str] = frozenset()
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,10 +11,12 @@ from django.http import Http404, QueryDict
 from django.template.loader import render_to_string
 
 from crucible.boards.baselines import baselines_of
-from crucible.boards.columns import columns_of
+from crucible.boards.columns import PREDICTED, columns_of
 from crucible.boards.kept import Version, board_version, kept
 from crucible.boards.lines import Line, Shown, chosen, lines_of
+from crucible.boards.predictions import SiteCalibration, board_calibration
 from crucible.boards.rows import Row, leaderboard_rows, row_documents
+from crucible.boards.spreads import board_spread
 from crucible.boards.view import BoardView
 from crucible.leaderboard.suites import board_suite
 from evaluation.metrics import DEFAULT_METRIC_VERSION, headline, versions_that_differ
@@ -151,8 +154,27 @@ def _table(view: BoardView, page: int, version: Version) -> str:
         "some_repeated": any(row.score.read_again for row in rows),
         "some_baselines": any(line.baseline for line in lines),
         "columns": len(view.columns),
+        "predicted": _predicted(view, lines),
+        "spread": board_spread(view.track, view.scale, suite, view.metric_version),
     }
     return render_to_string("boards/table.html", context)
+
+
+class Predicted(NamedTuple):
+    """What the hint of the predicted column says: the calibration, and how often which refusal."""
+
+    found: SiteCalibration
+    refusals: list[tuple[str, int]]
+
+
+def _predicted(view: BoardView, lines: Sequence[Line]) -> Predicted | None:
+    """None where the column is not shown."""
+    found = board_calibration(view.scale) if PREDICTED in view.columns else None
+    if found is None:
+        return None
+    place = view.columns.index(PREDICTED)
+    reasons = Counter(line.values[place].reason for line in lines if line.values[place].reason)
+    return Predicted(found, sorted(reasons.items()))
 
 
 class Head(NamedTuple):
@@ -165,7 +187,7 @@ class Head(NamedTuple):
 
 def _heads(view: BoardView, label: str) -> dict[str, Head | list[Head]]:
     """Those of the fixed columns by name, and those of the chosen ones as `chosen`."""
-    known = columns_of(board_suite(view.scale), label)
+    known = columns_of(view.scale)
 
     def head(name: str, title: str, largest_first: bool = True) -> Head:
         now = view.sort == name

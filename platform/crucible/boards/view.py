@@ -39,7 +39,7 @@ class BoardView:
     def of_query(cls, track: str, scale: str, query: QueryDict) -> BoardView:
         """Reads the options of an address; raises `Http404` for values that do not exist."""
         suite = board_suite(scale)
-        known = columns_of(suite, headline(suite))
+        known = columns_of(scale)
         sort = query.get("sort", RANK)
         view = cls(
             track,

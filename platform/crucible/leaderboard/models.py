@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, floor
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -51,6 +52,10 @@ class Score(models.Model):
         help_text="Per task: score, n, stderr, baseline, centered, interval, chance_p."
     )
     missing_tasks = models.JSONField(default=list, blank=True)
+    soft = models.JSONField(
+        null=True, blank=True,
+        help_text="Soft means by their figure: value, stderr, interval. Null: not computed.",
+    )  # fmt: skip
 
     # Hash of the per-example answers in RECORDS_DIR. Scores made before these were kept have none.
     records_sha256 = models.CharField(max_length=64, blank=True)
@@ -128,6 +133,12 @@ class Score(models.Model):
         if low == high:
             return f"{low} times"
         return "once or twice" if low == 1 else f"{low} or {high} times"
+
+    @property
+    def soft_value(self) -> dict[str, Any] | None:
+        """The soft mean beside `value`: from probabilities of the right answers, never ranking."""
+        found: dict[str, Any] | None = (self.soft or {}).get(self.figure)
+        return found
 
     @property
     def stderr(self) -> float | None:

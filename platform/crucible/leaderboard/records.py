@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from evaluation.answers import TaskAnswers, read_answers
+from evaluation.metrics import aggregates
+from evaluation.suite import Suite
 from submissions.failures import Failure
 from submissions.files import placed_atomically
 from submissions.hashing import file_sha256
@@ -37,6 +40,19 @@ def records_path(sha256: str) -> Path:
 def records_kept(sha256: str) -> bool:
     """Whether the file with this hash exists."""
     return bool(sha256) and records_path(sha256).is_file()
+
+
+def soft_means(suite: Suite, sha256: str) -> dict[str, Any] | None:
+    """Soft means by their figure, those that are known; None where there is none."""
+    if not records_kept(sha256):
+        return None
+    from evaluation.likelihood import likelihood_document
+
+    document = likelihood_document(suite, records_path(sha256))
+    if document["problem"] is not None:
+        return None
+    found = {name: document[f"soft_{name}"] for name in aggregates(suite)}
+    return {name: value for name, value in found.items() if value is not None} or None
 
 
 def answers_of_records(sha256: str) -> dict[str, TaskAnswers] | None:

@@ -13,10 +13,16 @@ from msgspec import structs
 
 from crucible.entries.models import Submission
 from crucible.leaderboard.models import Score
-from crucible.leaderboard.records import answers_of_records, records_keep
+from crucible.leaderboard.records import answers_of_records, records_keep, soft_means
 from crucible.leaderboard.revisions import board_touch_for
 from crucible.leaderboard.suites import suite_of_score
-from evaluation.metrics import ScoreFigures, TaskResult, score_results, versions_that_differ
+from evaluation.metrics import (
+    DEFAULT_METRIC_VERSION,
+    ScoreFigures,
+    TaskResult,
+    score_results,
+    versions_that_differ,
+)
 from evaluation.provenance import Provenance
 from submissions.codec import to_json
 from submissions.job import ResultDocument
@@ -39,8 +45,29 @@ def score_create(*, submission: Submission, results: Mapping[Stage, ResultDocume
     score = Score.objects.create(
         submission=submission, **to_json(figures), **to_json(provenance)
     )  # fmt: skip
+    score_soften(score=score)
     score_other_versions(score=score)
     return score
+
+
+def score_soften(*, score: Score) -> bool:
+    """Adds the soft means of the stored answers to a score that lacks them; whether it did."""
+    suite = suite_of_score(score)
+    if score.soft is not None or suite is None:
+        return False
+    soft = soft_means(suite, score.records_sha256)
+    if soft is None:
+        return False
+    score.soft = soft
+    score.save(update_fields=["soft"])
+    return True
+
+
+def soften_all() -> int:
+    """The same for all scores under the site's metric version; returns how many it added to."""
+    lacking = Score.objects.filter(soft__isnull=True, metric_version=DEFAULT_METRIC_VERSION)
+    scores = lacking.exclude(records_sha256="").select_related("submission").order_by("id")
+    return sum(score_soften(score=score) for score in scores)
 
 
 def rescore_all() -> tuple[int, int]:

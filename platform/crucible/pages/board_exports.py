@@ -13,7 +13,9 @@ from django.urls import reverse
 from django.utils.feedgenerator import Atom1Feed
 from django.views.decorators.http import require_safe
 
+from crucible.boards.columns import PREDICTED
 from crucible.boards.lines import Line
+from crucible.boards.predictions import Prediction
 from crucible.boards.texts import board_export
 from crucible.boards.view import BoardView
 from crucible.leaderboard.models import Baseline, Score
@@ -23,6 +25,7 @@ from submissions.states import State
 from training_recipes.scales import canonical_name
 
 NEWEST = 50  # entries of a feed
+OF_PREDICTION = (PREDICTED, "predicted_low", "predicted_high", "measured", "no_prediction")
 # A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -60,11 +63,29 @@ def board_json(request: HttpRequest, track: str, scale: str) -> HttpResponse:
 
 def _names(view: BoardView) -> list[str]:
     fixed = ["kind", "rank", "best_rank", "worst_rank", "id", "name", "by", "published", "label"]
-    return [*fixed, "score", "stderr", "low", "high", *view.columns, "deviations"]
+    fixed += ["score", "stderr", "low", "high"]
+    chosen = [part for name in view.columns for part in _parts(name)]
+    return [*fixed, *chosen, "deviations"]
+
+
+def _parts(column: str) -> tuple[str, ...]:
+    """The fields of a column: one, but of the predicted one its interval and reason too."""
+    return OF_PREDICTION if column == PREDICTED else (column,)
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    """The values of these fields."""
+    if not isinstance(value, Prediction):
+        return (value,)
+    middle, half = value.value, value.half_width
+    low, high = (None, None) if middle is None or half is None else (middle - half, middle + half)
+    return middle, low, high, value.measured, value.reason
 
 
 def _document(view: BoardView, line: Line) -> dict[str, Any]:
-    cells = dict(zip(view.columns, line.values, strict=True))
+    cells: dict[str, Any] = {}
+    for name, value in zip(view.columns, line.values, strict=True):
+        cells |= zip(_parts(name), _values(value), strict=True)
     if line.baseline is not None:
         one = line.baseline
         low, high = one.interval or (None, None)

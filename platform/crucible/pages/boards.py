@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from crucible.boards.columns import columns_of
+from crucible.boards.columns import PREDICTED, columns_of
+from crucible.boards.predictions import target_of
 from crucible.boards.texts import board_table
 from crucible.boards.view import CONTAMINATION, BoardView
 from crucible.leaderboard.selectors import boards
@@ -36,7 +37,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
     suite = board_suite(scale)
     view = BoardView.of_query(track, scale, request.GET)
     page = max(1, _page_number(request.GET.get("page", "")))
-    known = columns_of(suite, headline(suite))
+    known = columns_of(scale)
     context = {
         "track": track,
         "scale": load_scale(scale),
@@ -49,6 +50,7 @@ def leaderboard(request: HttpRequest, track: str, scale: str) -> HttpResponse:
         "metric_versions": versions_that_differ(suite),
         "contamination": CONTAMINATION.items(),
         "choices": [(name, column.title, name in view.columns) for name, column in known.items()],
+        "target": target_of(scale) if PREDICTED in known else "",
         "table": board_table(view, page),
     }
     return render(request, "boards/board.html", context)

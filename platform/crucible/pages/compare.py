@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crucible.boards.comparison import Comparison, compare
+from crucible.boards.outlook import Outlook, outlook_of
 from crucible.boards.rows import means_with
+from crucible.boards.spreads import board_spread
 from crucible.entries.models import Submission
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.suites import suite_of_score
 from crucible.plots import Dot, dots_on_one_axis, interval_of
 from crucible.review.selectors import marks_of
 from evaluation.metrics import DEFAULT_METRIC_VERSION
+from evaluation.run_spread import WholeError, difference_with_runs, published_spread
 from evaluation.statistics import Estimate
 from evaluation.ties import ERROR_RATE
 from submissions.failures import Failure
@@ -48,6 +51,8 @@ class ComparePage:
     figures: list[Line]
     tasks: list[Line]
     verdict: str
+    whole: WholeError | None  # of the figure that ranks, where the spread of runs is known
+    outlook: Outlook | None
 
 
 def scores_to_choose(numbers: Sequence[int]) -> list[tuple[int, str]]:
@@ -72,9 +77,32 @@ def compare_page(one: int, other: int) -> ComparePage:
     """The comparison of two published submissions. Raises `not_found` or `refused`."""
     if one == other:
         raise Failure("refused", "choose two different submissions")
-    scores = [_score(number) for number in (one, other)]
-    found = _without_withheld(compare(*scores), *scores)
-    return ComparePage(scores[0], scores[1], *_lines(found, *scores), _verdict(found, *scores))
+    first, second = _score(one), _score(other)
+    found = _without_withheld(compare(first, second), first, second)
+    whole = _whole(found, first, second)
+    if whole is not None:
+        known = replace(found.figures[first.figure], interval=whole.interval, p=whole.p)
+        found = replace(found, figures=found.figures | {first.figure: known})
+    figures, tasks = _lines(found, first, second)
+    outlook = outlook_of(first, second) if "core" in found.figures else None
+    verdict = _verdict(found, first, second, whole is not None)
+    return ComparePage(first, second, figures, tasks, verdict, whole, outlook)
+
+
+def _whole(found: Comparison, one: Score, other: Score) -> WholeError | None:
+    """The errors of the difference in the figure that ranks, those of the runs among them.
+
+    The repeats of the two submissions' board count, those of another board do not.
+    """
+    difference = found.figures.get(one.figure)
+    suite = suite_of_score(one)
+    boards = {(score.submission.track, score.submission.scale) for score in (one, other)}
+    if difference is None or suite is None:
+        return None
+    spread = board_spread(*boards.pop(), suite) if len(boards) == 1 else None
+    if spread is None and one.label == "CORE":
+        spread = replace(published_spread(), borrowed=True)
+    return difference_with_runs(difference, spread) if spread is not None else None
 
 
 def _score(number: int) -> Score:
@@ -149,18 +177,18 @@ def _is_clear(difference: Estimate) -> bool:
     return difference.p is not None and difference.p < ERROR_RATE
 
 
-def _verdict(found: Comparison, one: Score, other: Score) -> str:
+def _verdict(found: Comparison, one: Score, other: Score, whole: bool) -> str:
     """One sentence on the figure that ranks."""
     difference = found.figures.get(one.figure)
     if difference is None or difference.interval is None or difference.p is None:
         return f"Both submissions need a {one.label} to be compared."
     if not _is_clear(difference):
         return (
-            f"No evidence of a difference in {one.label}: other questions of the same kind could "
-            "reverse the order."
+            f"No evidence of a difference in {one.label}: other questions of the same kind"
+            f"{' or another seed' if whole else ''} could reverse the order."
         )
     better = one if difference.value > 0 else other
     return (
-        f"{better.submission.name} is better in {one.label}; the choice of questions does not "
-        "explain the difference."
+        f"{better.submission.name} is better in {one.label}; the choice of questions"
+        f"{' and the seeds do' if whole else ' does'} not explain the difference."
     )

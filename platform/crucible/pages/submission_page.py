@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.db.models import prefetch_related_objects
 
 from crucible.boards.comparison import Siblings, runs_with_other_seeds
+from crucible.boards.spreads import board_spread
 from crucible.budgets.models import Entry
 from crucible.budgets.selectors import charge_of
 from crucible.entries.models import Event, Submission
@@ -17,15 +18,18 @@ from crucible.intake.services import may_be_cancelled, may_be_retried
 from crucible.jobs.selectors import results_of
 from crucible.leaderboard.models import Score
 from crucible.leaderboard.selectors import scores_of
+from crucible.leaderboard.suites import suite_of_score
 from crucible.pages.stages import Spent, StageView, spent_on, stages_of, waiting_for
 from crucible.plots import Dot, LinePlot, dots_on_one_axis, interval_of, loss_plot
 from crucible.profiles.selectors import profile_of_submission
 from crucible.review.selectors import leaked_tasks
 from evaluation.metrics import TaskScore, centred_error
 from evaluation.results import EvaluateResult
+from evaluation.run_spread import WholeError, score_with_runs
+from evaluation.statistics import Estimate
 from submissions.codec import convert
 from submissions.job import ResultDocument
-from submissions.states import Stage
+from submissions.states import Stage, State
 from submissions.validate import ValidateResult
 from training_recipes.results import TokenizeResult, TrainResult
 
@@ -50,6 +54,7 @@ class SubmissionPage:
     score: Score | None
     other_versions: list[Score]
     siblings: Siblings | None
+    whole: WholeError | None
     tasks: list[TaskRow]
     validate: ValidateResult | None
     train: TrainResult | None
@@ -108,6 +113,7 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
         score=score,
         other_versions=other_versions,
         siblings=runs_with_other_seeds(score) if score else None,
+        whole=_whole(submission, score),
         tasks=task_rows(score) if score else [],
         validate=_figures(results, Stage.VALIDATE, ValidateResult),
         train=train,
@@ -120,6 +126,17 @@ def submission_page(submission: Submission, visitor: Any) -> SubmissionPage:
         events=list(submission.events.all()) if inside else [],
         versions=_versions(score),
     )
+
+
+def _whole(submission: Submission, score: Score | None) -> WholeError | None:
+    """The errors of a published score, the runs' among them; None where that is not known."""
+    suite = suite_of_score(score) if score and score.value is not None else None
+    if score is None or suite is None or submission.state != State.PUBLISHED:
+        return None
+    spread = board_spread(submission.track, submission.scale, suite)
+    if spread is None:
+        return None
+    return score_with_runs(Estimate(score.value or 0.0, score.stderr, None), spread)
 
 
 def _versions(score: Score | None) -> list[tuple[str, str]]:

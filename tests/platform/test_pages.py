@@ -217,7 +217,7 @@ def test_the_urlconf_has_no_page_that_nobody_thought_of():
         "submission_by_reference",
         "store_keys", "store_key_remove",
         "submission_new", "submission", "submission_cancel",
-        "transfer", "next_runs",
+        "transfer", "next_runs", "data", "data_texts", "data_sample", "compare_data",
         "compare", "log", "account", "token_create", "token_revoke", "health", "invitation",
         "pipeline_health", "metrics", "budget", "mail", "webhook_create", "webhook_remove",
         "submission_retry", "submission_contamination", "findings", "appeal",

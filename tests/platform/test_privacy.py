@@ -210,10 +210,10 @@ def test_what_is_due_goes_and_what_is_not_stays(
     assert not work.exists()
     assert not list(settings.WORK_DIR.glob(".removed-*"))
     assert other.exists()
-    assert len(jobs) == 6
+    assert len(jobs) == 7
     assert all(job.exists() for job in jobs)
     in_the_future(monkeypatch, 61)
-    assert any("removed 6 job folders" in line for line in retention_run(dry_run=False))
+    assert any("removed 7 job folders" in line for line in retention_run(dry_run=False))
     assert not any(job.exists() for job in jobs)
     assert uploads.folder_of(done.upload).exists()
 

@@ -15,7 +15,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import msgspec
-import requests
 
 from submissions.failures import Failure
 
@@ -110,6 +109,8 @@ def check_disk(folder: Path, needed: float = LEAST_FREE, matters: bool = True) -
 
 def check_server(server: str) -> list[Check]:
     """Whether a site answers, and how far this machine's clock is from its."""
+    import requests  # not at every start of the command line
+
     address = server.rstrip("/") + "/health/"
     try:
         answer = requests.get(address, timeout=ASK_SECONDS, allow_redirects=False)

@@ -130,7 +130,7 @@ def test_from_the_form_to_a_score_through_two_kills(site, passwords, dataset, br
     assert "SMOKE" in text
     assert "smoke_" in text
     history = page.inner_text(".events")
-    assert history.count("launched") == 7  # six stages, one of them twice
+    assert history.count("launched") == 8  # seven stages, one of them twice
     assert len(re.findall(r"-train-a2", history)) == 2  # launched and finished
     assert training_steps(site, 2)[0] > 1  # it went on from the checkpoint
     page.close()

@@ -15,7 +15,9 @@ from submissions.shard_search import find_shards
 from training_recipes import encoder as encoder_module
 from training_recipes import spill
 from training_recipes.encoder import Encoder, pieces
+from training_recipes.scales import load_scale
 from training_recipes.spill import Spilled, SpillTask, spill_shard, unique_tokens
+from training_recipes.tokenize import most_data
 
 SPACES = [" ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u2003", "\u200b", "\x85"]
 SCRAPS = ["a", "The", "don't", "we've", "e\u0301", "\u212b", "ﬁ", "日本", "한국", "नमस्ते", "😀",
@@ -89,7 +91,7 @@ def test_a_document_that_cannot_be_cut_is_refused(
     (tmp_path / "long.jsonl").write_text('{"text": "short"}\n{"text": "' + "x" * 51 + '"}\n')
     (shard,) = find_shards([tmp_path / "long.jsonl"])
     with pytest.raises(Failure, match="50 characters without") as caught:
-        spill_shard(SpillTask(shard, "smoke", tmp_path))
+        spill_shard(SpillTask(shard, "smoke", tmp_path, most_data(load_scale("smoke"))))
     assert (caught.value.code, caught.value.place) == ("line_too_long", "long.jsonl:2")
 
 
@@ -118,7 +120,7 @@ def test_another_id_in_the_sample_stops_the_work_at_its_document(
     encoder._fast = Wrong(encoder._fast, f"number {line}")
     monkeypatch.setattr(spill, "encoder_of", lambda name: encoder)
     (shard,) = find_shards([path])
-    task = SpillTask(shard, "smoke", tmp_path)
+    task = SpillTask(shard, "smoke", tmp_path, most_data(load_scale("smoke")))
     if not found:  # one in 500 is looked at: an error in one document may pass, a kind of text not
         assert spill_shard(task).documents == 600
         return
@@ -132,7 +134,7 @@ def test_a_shard_is_not_encoded_twice_until_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "shard.jsonl"
     path.write_text('{"text": "one"}\n')
     (shard,) = find_shards([path])
-    task = SpillTask(shard, "smoke", tmp_path / "work")
+    task = SpillTask(shard, "smoke", tmp_path / "work", most_data(load_scale("smoke")))
     task.folder.mkdir()
     first = spill_shard(task)
     written = first.ids_path(task.folder).stat().st_mtime_ns
@@ -153,7 +155,9 @@ def test_unique_tokens_do_not_depend_on_how_much_is_held_in_memory(
         mine = texts[number * 200 : number * 200 + 400]  # half of them in the next shard too
         path.write_text("".join(f'{{"text": "{text}"}}\n' for text in mine))
         (shard,) = find_shards([path])
-        spilled.append(spill_shard(SpillTask(shard, "smoke", tmp_path)))
+        spilled.append(
+            spill_shard(SpillTask(shard, "smoke", tmp_path, most_data(load_scale("smoke"))))
+        )
     used = set(texts[:800])
     encoded = Encoder("smoke").encode_by_reference(sorted(used))
     expected = len(encoded.ids) + len(used)

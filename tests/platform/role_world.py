@@ -144,7 +144,7 @@ class World:
             "stage": "validate", "item_id": item.id, "token_id": token.pk,
             "webhook_id": webhook.pk, "upload_id": upload.pk, "name": "a.jsonl",
             "app_label": "review", "content_type_id": ContentType.objects.get_for_model(User).id,
-            "object_id": alice.pk, "url": "nothing/",
+            "object_id": alice.pk, "url": "nothing/", "key_id": 1,
             "secret": secret,
             "baseline_id": self.objects["leaderboard.baseline"].pk,
         }  # fmt: skip

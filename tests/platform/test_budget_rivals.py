@@ -25,6 +25,7 @@ def test_of_fifty_at_once_exactly_as_many_as_allowed_are_accepted(
     committed, settings, tmp_path, make_submission, bound
 ):
     settings.CRUCIBLE_SCALES = [BIG]
+    settings.CRUCIBLE_MAX_OPEN_UPLOADS = RIVALS  # of budgets, not of uploads
     user = User.objects.create_superuser("rival", password="a long passphrase")
     team = Team.objects.create(name="rivals")
     Membership.objects.create(team=team, user=user)

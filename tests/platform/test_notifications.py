@@ -17,6 +17,7 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
+from crucible.entries.models import Submission
 from crucible.intake.services import submission_cancel
 from crucible.jobs.backends.base import JobState, JobStatus
 from crucible.notifications import sender
@@ -331,7 +332,9 @@ def fail(submission, backend):
 
 
 def test_a_mail_says_how_it_ended_and_what_to_do(mailing, alice, make_submission, backend):
-    submission = make_submission(alice, name="mine\nBcc: x@example.org")
+    submission = make_submission(alice, name="mine")
+    # As a release stored it that did not refuse unseen characters.
+    Submission.objects.filter(id=submission.id).update(name="mine\nBcc: x@example.org")
     fail(submission, backend)
     assert deliver() == 1
     (letter,) = mail.outbox

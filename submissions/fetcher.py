@@ -58,11 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def listening(at: Path) -> Iterator[socket.socket]:
-    """A socket at that path, however long the path is."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, _short(at) as short:
-        at.unlink(missing_ok=True)
+    """A socket at that path, however long the path is; who finds it there can connect."""
+    begun = at.with_name(f"{at.name}.begun")  # a socket is refused between `bind` and `listen`
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, _short(begun) as short:
+        begun.unlink(missing_ok=True)
         server.bind(short)
         server.listen(MOST)
+        begun.replace(at)
         yield server
 
 
